@@ -1,0 +1,30 @@
+"""jaxroof: a differentiable roofline model of LLM serving.
+
+The public functions load on first use, so that ``jaxroof --help`` does not import JAX.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "load_architecture": "configs",
+    "load_hardware": "configs",
+    "load_overheads": "configs",
+    "load_tier0": "configs",
+    "with_settings": "configs",
+    "load_experiments": "ground_truth",
+    "load_ground_truth": "ground_truth",
+    "replace": "leaves",
+    "Deployment": "params",
+    "predict": "predict",
+    "latencies": "sweep",
+    "tpot_mape": "sweep",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'jaxroof' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"jaxroof.{_HOMES[name]}"), name)

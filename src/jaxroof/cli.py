@@ -1,0 +1,135 @@
+"""The command line: load, one core call, write. JAX loads inside a command, so ``--help`` is quick."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="A differentiable roofline model of LLM serving.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+StepModelName = Annotated[str, typer.Option("--step-model", help="memory or roofline.")]
+Formula = Annotated[
+    str | None, typer.Option("--formula", help="Overhead formula: a name or a TOML file. [default: h2b]")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="KEY=VALUE of a Tier-0 constant, in its file's unit; repeatable.")
+]
+HardwareName = Annotated[str, typer.Option("--hardware", help="A GPU's name, TOML file or hardware_config.json.")]
+MfuTables = Annotated[
+    Path | None, typer.Option("--mfu-tables", help="Folder of measured MFU tables for roofline. [default: analytic]")
+]
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="h1, h2, h2b, hg1, or a TOML file.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")] = None,
+    json: Json = False,
+) -> None:
+    """Run a pre-registered study: tables and a verdict. Exit 0 whatever the verdict."""
+    _use_float64()
+    from jaxroof import commands
+
+    commands.study(name, out, json)
+
+
+@app.command()
+def evaluate(
+    step_model: StepModelName = "memory",
+    formula: Formula = None,
+    settings: Settings = None,
+    scoring: Annotated[str, typer.Option(help="published, itl or e2e_per_token.")] = "published",
+    hardware: HardwareName = "h100-sxm",
+    mfu_tables: MfuTables = None,
+    ground_truth: Annotated[Path | None, typer.Option(help="Folder or CSV of experiments. [default: the 13]")] = None,
+    sampled: Annotated[int | None, typer.Option(help="Draw 50 requests per experiment with this seed.")] = None,
+    json: Json = False,
+) -> None:
+    """Score predictions against measurements, per experiment and on average."""
+    _use_float64()
+    from jaxroof import commands
+
+    commands.evaluate(
+        commands.Constants(step_model, hardware, formula, mfu_tables, settings or []),
+        scoring=scoring, ground_truth=ground_truth, seed=sampled, json=json,
+    )  # fmt: skip
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Option(help="A model's name or a Hugging Face config.json.")],
+    hardware: HardwareName,
+    tp: Annotated[int, typer.Option(help="Tensor-parallel degree.")],
+    prompt: Annotated[int, typer.Option(help="New prompt tokens.")],
+    output: Annotated[int, typer.Option(help="Output tokens.")],
+    cached: Annotated[int, typer.Option(help="Prompt tokens already in the KV cache.")] = 0,
+    batch: Annotated[int, typer.Option(help="Requests in flight.")] = 1,
+    step_model: StepModelName = "memory",
+    formula: Formula = None,
+    settings: Settings = None,
+    mfu_tables: MfuTables = None,
+    json: Json = False,
+) -> None:
+    """Predict the latency of one request, and what it is made of."""
+    _use_float64()
+    from jaxroof import commands
+
+    commands.predict(
+        commands.Constants(step_model, hardware, formula, mfu_tables, settings or []),
+        commands.Request(model, tp, prompt, output, cached, batch),
+        json=json,
+    )  # fmt: skip
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="models, hardware, overheads, studies or experiments.")],
+    json: Json = False,
+) -> None:
+    """List what is there."""
+    _use_float64()
+    from jaxroof import commands
+
+    commands.list_(kind, json)
+
+
+def _use_float64() -> None:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: wrong input is one line on stderr and exit code 2, never a traceback."""
+    from jaxroof.errors import InputError
+
+    try:
+        code = app(arguments or sys.argv[1:] or ["--help"], standalone_mode=False)
+    except InputError as error:
+        _fail(str(error))
+    except typer.Abort:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        message = _usage_message(error)
+        if message is None:
+            raise
+        _fail(message)
+    sys.exit(code or 0)
+
+
+def _usage_message(error: Any) -> str | None:
+    """What a command-line parser's own error says."""
+    return error.format_message() if hasattr(error, "format_message") else None
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"jaxroof: {' '.join(message.split())}\n")
+    sys.exit(2)

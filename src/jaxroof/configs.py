@@ -1,0 +1,151 @@
+"""Catalogue files → parameter pytrees, checked here and nowhere else."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+
+from jaxroof import files
+from jaxroof.efficiency import AnalyticMfu
+from jaxroof.errors import InputError
+from jaxroof.huggingface import architecture_from_config
+from jaxroof.leaves import FRACTION, NON_NEGATIVE, POSITIVE, Leaf, declared, replace, walk
+from jaxroof.mfu_tables import load_mfu_tables
+from jaxroof.params import Architecture, Hardware, Overheads, OverheadTerms, Tier0, Traffic
+
+KINDS = {"models": ".json", "hardware": ".toml", "overheads": ".toml", "studies": ".toml"}
+DEFAULT_HARDWARE = "h100-sxm"
+
+
+def catalogue(kind: str) -> list[str]:
+    """Names in ``configs/<kind>/``."""
+    return sorted(path.stem for path in (files.data_dir() / "configs" / kind).glob(f"*{KINDS[kind]}"))
+
+
+def find(kind: str, name: str) -> Path:
+    """The file of a catalogue name, or the path itself."""
+    path = Path(name)
+    if path.suffix in (".json", ".toml") or len(path.parts) > 1:
+        return path
+    names = catalogue(kind)
+    if name not in names:
+        raise InputError(kind, name, f"not in the catalogue{files.suggestion(name, names)}")
+    return files.data_dir() / "configs" / kind / f"{name}{KINDS[kind]}"
+
+
+def load_architecture(name: str) -> Architecture:
+    """A catalogue model, or any Hugging Face ``config.json``. Raises InputError."""
+    path = find("models", name)
+    return architecture_from_config(path, files.read_json(path))
+
+
+def load_hardware(name: str = DEFAULT_HARDWARE, mfu_tables: Path | None = None) -> Hardware:
+    """A catalogue GPU, a TOML file, or the original simulator's ``hardware_config.json``.
+
+    ``mfu_tables`` is a folder of measured tables that replaces the analytic MFU. Raises InputError.
+    """
+    path = find("hardware", name)
+    if path.suffix == ".json":
+        hardware = replace(load_hardware(), _original(path)[0])
+    else:
+        hardware = _hardware_from_toml(path)
+    if mfu_tables is None:
+        return hardware
+    return eqx.tree_at(lambda h: h.mfu, hardware, load_mfu_tables(mfu_tables, path.stem))
+
+
+def load_overheads(name: str) -> Overheads:
+    """A formula of ``configs/overheads/`` or a TOML file of that form. Raises InputError."""
+    path = find("overheads", name)
+    table = files.read_toml(path)
+    files.unknown_key(path, table, ["title", "prefill", "decode"])
+    phases = (_leaves(path, OverheadTerms, table.get(phase, {}), f"{phase}.") for phase in ("prefill", "decode"))
+    return Overheads(*(OverheadTerms(**terms) for terms in phases))
+
+
+def load_tier0(hardware: str = DEFAULT_HARDWARE, overheads: str | None = None, mfu_tables: Path | None = None) -> Tier0:
+    """Every constant of a prediction, from files with sources; nothing is fitted. Raises InputError.
+
+    ``overheads`` defaults to ``h2b``, or to the rate that an original ``hardware_config.json`` names.
+    """
+    path = files.data_dir() / "configs" / "traffic.toml"
+    traffic = Traffic(**_leaves(path, Traffic, _without_title(files.read_toml(path)), ""))
+    formula = load_overheads(overheads or "h2b")
+    tier0 = Tier0(load_hardware(hardware, mfu_tables), traffic, formula)
+    if overheads is None and hardware.endswith(".json"):
+        tier0 = replace(tier0, _original(Path(hardware))[1])
+    return tier0
+
+
+def with_settings(tier0: Tier0, settings: Iterable[str | tuple[str, Any]]) -> Tier0:
+    """``tier0`` with leaves replaced: "key=value" or (key, value), units of the files. Raises InputError."""
+    ranges = {key: leaf.range for key, _, leaf in walk(tier0)}
+    values = {}
+    for setting in settings:
+        key, found, value = setting.partition("=") if isinstance(setting, str) else (setting[0], True, setting[1])
+        if not found:
+            raise InputError("--set", key, "must be KEY=VALUE")
+        files.unknown_key("--set", [key], ranges)
+        values[key] = files.number("--set", key, value, ranges[key])
+    return replace(tier0, values)
+
+
+def _hardware_from_toml(path: Path) -> Hardware:
+    table = _without_title(files.read_toml(path))
+    mfu = files.required(path, table, "mfu")
+    rest = {key: value for key, value in table.items() if key != "mfu"}
+    return Hardware(**_leaves(path, Hardware, rest, ""), mfu=AnalyticMfu(**_leaves(path, AnalyticMfu, mfu, "mfu.")))
+
+
+def _without_title(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key != "title"}
+
+
+def _leaves(path: Path, cls: type, table: Any, where: str) -> dict[str, float]:
+    """Field → SI value of the leaves of ``cls``, each ``{ value, source }`` in ``table``."""
+    if not isinstance(table, dict):
+        raise InputError(path, where.rstrip("."), "must be a table")
+    leaves = declared(cls)
+    files.unknown_key(path, table, leaves, where)
+    optional = {f.name for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING}
+    wanted = {key: pair for key, pair in leaves.items() if key in table or pair[0] not in optional}
+    return {name: _sourced(path, table, key, leaf, where) for key, (name, leaf) in wanted.items()}
+
+
+def _sourced(path: Path, table: Mapping[str, Any], key: str, leaf: Leaf, where: str) -> float:
+    entry = files.required(path, table, key, where)
+    if not isinstance(entry, dict) or not isinstance(entry.get("source"), str) or not entry["source"]:
+        raise InputError(path, f"{where}{key}", 'must be { value = …, source = "…" }')
+    files.unknown_key(path, entry, ["value", "source"], f"{where}{key}.")
+    return (
+        files.number(path, f"{where}{key}", files.required(path, entry, "value", f"{where}{key}."), leaf.range)
+        * leaf.unit
+    )
+
+
+def _original(path: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Hardware and overhead settings of the original simulator's ``hardware_config.json``.
+
+    One GPU, flat or under its name; what it does not name (MFU ceilings, capacity, link) stays the H100's.
+    """
+    data = files.read_json(path)
+    if "TFlopsPeak" not in data:
+        if len(data) != 1 or not isinstance(next(iter(data.values())), dict):
+            raise InputError(path, "TFlopsPeak", "missing key (the file must describe one GPU)")
+        data = next(iter(data.values()))
+
+    def value(key: str, legal: Any) -> float:
+        return files.number(path, key, files.required(path, data, key), legal)
+
+    efficiency = value("bwEfficiencyFactor", NON_NEGATIVE) if "bwEfficiencyFactor" in data else 0.0
+    if efficiency:
+        efficiency = value("bwEfficiencyFactor", FRACTION)
+    hardware = {
+        "peak_tflops": value("TFlopsPeak", POSITIVE),
+        "hbm_tb_per_s": value("BwPeakTBs", POSITIVE),
+        "hbm_efficiency": efficiency or 1.0,  # the original reads 0 as raw bandwidth
+    }
+    per_layer = value("perLayerOverhead", NON_NEGATIVE) if "perLayerOverhead" in data else 0.0
+    return hardware, {f"overheads.{phase}.per_layer_us": per_layer for phase in ("prefill", "decode")}

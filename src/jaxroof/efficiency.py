@@ -1,0 +1,115 @@
+"""MFU, the share of peak FLOP/s that a kernel reaches: analytic ceilings or measured tables."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from jaxroof.leaves import FRACTION, Scalar, leaf
+
+# Below this an interpolated MFU is a rounding artefact of the table, not a rate.
+MIN_MFU = 1e-4
+
+
+class Efficiency(eqx.Module):
+    """MFU of the three kernels of the ``roofline`` step time."""
+
+    @abc.abstractmethod
+    def gemm(self, m: Scalar, k: Scalar, n: Scalar) -> Scalar:
+        """MFU of an (m, k) × (k, n) matrix product."""
+
+    @abc.abstractmethod
+    def prefill_attention(self, heads: Float[Array, "3"], length: Scalar) -> Scalar:
+        """MFU of prefill attention over ``length`` tokens; ``heads`` is (h, g, d)."""
+
+    @abc.abstractmethod
+    def decode_attention(self, heads: Float[Array, "3"], tp: Scalar, batch: Scalar, context: Scalar) -> Scalar:
+        """MFU of decode attention of ``batch`` requests with ``context`` cached tokens."""
+
+
+class AnalyticMfu(Efficiency):
+    """Two ceilings, whatever the shape."""
+
+    gemm_ceiling: Scalar = leaf("gemm", range=FRACTION)
+    attention_ceiling: Scalar = leaf("attention", range=FRACTION)
+
+    def gemm(self, m: Scalar, k: Scalar, n: Scalar) -> Scalar:
+        """The GEMM ceiling."""
+        return self.gemm_ceiling
+
+    def prefill_attention(self, heads: Float[Array, "3"], length: Scalar) -> Scalar:
+        """The attention ceiling."""
+        return self.attention_ceiling
+
+    def decode_attention(self, heads: Float[Array, "3"], tp: Scalar, batch: Scalar, context: Scalar) -> Scalar:
+        """The attention ceiling."""
+        return self.attention_ceiling
+
+
+def _table(values: ArrayLike) -> Array:
+    """Tables are looked up by traced indices, so they are JAX arrays from the start."""
+    return jnp.asarray(values, dtype=jnp.result_type(float))
+
+
+class MeasuredMfu(Efficiency):
+    """Measured tables, one row per shape, short rows padded by repeating their last point.
+
+    GEMM: the nearest (k, n) with both ≥ the wanted, none: the largest; linear in m.
+    Attention: the nearest (h, g, d), for decode then the nearest T; linear in length,
+    bilinear in (batch, length). All clamped outside. Where the interpolated MFU is below
+    1e-4, the row at or above it that is nearest to the query point replaces it: a jump,
+    so the gradient there is that of the row.
+    """
+
+    gemm_kn: Float[Array, "shape 2"] = eqx.field(converter=_table)
+    gemm_m: Float[Array, "shape m"] = eqx.field(converter=_table)
+    gemm_mfu: Float[Array, "shape m"] = eqx.field(converter=_table)
+    heads: Float[Array, "heads 3"] = eqx.field(converter=_table)
+    prefill_length: Float[Array, "heads length"] = eqx.field(converter=_table)
+    prefill_mfu: Float[Array, "heads length"] = eqx.field(converter=_table)
+    decode_tp: Float[Array, "heads tp"] = eqx.field(converter=_table)
+    decode_batch: Float[Array, "heads tp batch"] = eqx.field(converter=_table)
+    decode_length: Float[Array, "heads tp length"] = eqx.field(converter=_table)
+    decode_mfu: Float[Array, "heads tp batch length"] = eqx.field(converter=_table)
+
+    def gemm(self, m: Scalar, k: Scalar, n: Scalar) -> Scalar:
+        """Look (k, n) up, interpolate in m."""
+        wanted = jnp.stack([k, n])
+        large_enough = jnp.all(self.gemm_kn >= wanted[None], axis=1)
+        distance = jnp.where(large_enough, _squared_distance(self.gemm_kn, wanted), jnp.inf)
+        largest = jnp.argmax(jnp.sum(self.gemm_kn**2, axis=1))
+        shape = jnp.where(jnp.any(large_enough), jnp.argmin(distance), largest)
+        return _interpolate(m, self.gemm_m[shape], self.gemm_mfu[shape])
+
+    def prefill_attention(self, heads: Float[Array, "3"], length: Scalar) -> Scalar:
+        """Look (h, g, d) up, interpolate in length."""
+        shape = jnp.argmin(_squared_distance(self.heads, heads))
+        return _interpolate(length, self.prefill_length[shape], self.prefill_mfu[shape])
+
+    def decode_attention(self, heads: Float[Array, "3"], tp: Scalar, batch: Scalar, context: Scalar) -> Scalar:
+        """Look (h, g, d) and T up, interpolate in (batch, context)."""
+        shape = jnp.argmin(_squared_distance(self.heads, heads))
+        nearest_tp = jnp.argmin(jnp.abs(self.decode_tp[shape] - tp))
+        batches, lengths = self.decode_batch[shape, nearest_tp], self.decode_length[shape, nearest_tp]
+        mfu = self.decode_mfu[shape, nearest_tp]
+        at_context = jax.vmap(lambda row: jnp.interp(context, lengths, row))(mfu)
+        points = jnp.stack(jnp.meshgrid(batches, lengths, indexing="ij"), axis=-1).reshape(-1, 2)
+        value = jnp.interp(batch, batches, at_context)
+        return _at_least_minimum(value, jnp.stack([batch, context]), points, mfu.reshape(-1))
+
+
+def _interpolate(x: Scalar, xs: Float[Array, " n"], mfu: Float[Array, " n"]) -> Scalar:
+    return _at_least_minimum(jnp.interp(x, xs, mfu), x[None], xs[:, None], mfu)
+
+
+def _at_least_minimum(
+    value: Scalar, query: Float[Array, " axis"], points: Float[Array, "row axis"], mfu: Float[Array, " row"]
+) -> Scalar:
+    distance = jnp.where(mfu >= MIN_MFU, _squared_distance(points, query), jnp.inf)
+    return jnp.where(value < MIN_MFU, mfu[jnp.argmin(distance)], value)
+
+
+def _squared_distance(points: Float[Array, "row axis"], query: Float[Array, " axis"]) -> Float[Array, " row"]:
+    return jnp.sum((points - query[None]) ** 2, axis=1)

@@ -1,0 +1,106 @@
+"""Reading files at the edge: every problem is an :class:`InputError` of one line, file, key and why."""
+
+import csv
+import difflib
+import json
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxroof.errors import InputError
+from jaxroof.leaves import Range
+
+
+def data_dir() -> Path:
+    """Where ``configs/`` and ``ground_truth/`` lie: inside the wheel, or at the top of a checkout."""
+    installed = Path(__file__).parent / "data"
+    return installed if installed.is_dir() else Path(__file__).parents[2]
+
+
+def read_text(path: Path) -> str:
+    """The file's text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error)) from None
+    except UnicodeDecodeError:
+        raise InputError(path, "is not UTF-8 text") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dict."""
+    return _parse(path, "TOML", tomllib.loads)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file whose top level is an object."""
+    data = _parse(path, "JSON", json.loads)
+    if not isinstance(data, dict):
+        raise InputError(path, "must be a JSON object")
+    return data
+
+
+def _parse(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
+    text = read_text(path)
+    try:
+        return parse(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, f"malformed {kind}: {error}") from None
+
+
+def read_csv(path: Path, required: Iterable[str], optional: Iterable[str] = ()) -> list[dict[str, str]]:
+    """The rows of a CSV file that has all ``required`` columns and none that is neither."""
+    lines = [row for row in csv.reader(read_text(path).splitlines()) if row]
+    if len(lines) < 2:
+        raise InputError(path, "has no rows")
+    header = lines[0]
+    for name in required:
+        if name not in header:
+            raise InputError(path, name, "missing column")
+    unknown_key(path, header, [*required, *optional])
+    for number, row in enumerate(lines[1:], start=2):
+        if len(row) != len(header):
+            raise InputError(path, f"line {number}", f"has {len(row)} fields, the header {len(header)}")
+    return [dict(zip(header, row, strict=True)) for row in lines[1:]]
+
+
+def unknown_key(path: object, keys: Iterable[str], known: Iterable[str], where: str = "") -> None:
+    """Raise if a key is not known."""
+    known = list(known)
+    for key in keys:
+        if key not in known:
+            raise InputError(path, f"{where}{key}", f"unknown key{suggestion(key, known)}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """'; did you mean …?' for the nearest known name, or the empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def one_of(path: object, key: str, value: str, known: Iterable[str]) -> None:
+    """Raise if ``value`` is not one of the known ones."""
+    known = list(known)
+    if value not in known:
+        raise InputError(path, key, f"must be one of {', '.join(known)}, got {value!r}{suggestion(str(value), known)}")
+
+
+def required(path: object, table: Mapping[str, Any], key: str, where: str = "") -> Any:
+    """``table[key]``; missing is an error."""
+    if key not in table:
+        raise InputError(path, f"{where}{key}", "missing key")
+    return table[key]
+
+
+def number(path: object, key: str, value: Any, legal: Range) -> float:
+    """``value`` as a float within its legal range; text is read as a number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise InputError(path, key, f"must be a number, got {value!r}")
+    try:
+        result = float(value)
+    except (ValueError, OverflowError):
+        raise InputError(path, key, f"must be a number, got {value!r}") from None
+    if complaint := legal.complaint(result):
+        raise InputError(path, key, complaint)
+    return result

@@ -1,0 +1,193 @@
+"""Measured experiments and published figures → stacked pytrees, with their labels beside them."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxroof import files, metrics, schedule
+from jaxroof.configs import load_architecture, load_tier0
+from jaxroof.errors import InputError
+from jaxroof.knots import knots
+from jaxroof.leaves import COUNT, NON_NEGATIVE, POSITIVE, Range, scalar
+from jaxroof.params import Architecture, Deployment, Latency, Runs, Schedule, Tier0
+from jaxroof.schedule import MAX_NUM_BATCHED_TOKENS, Lengths, Share, Workload
+from jaxroof.units import MILLI
+
+COLUMNS = ("name", "model", "tp", "workload", "split", "ttft_ms", "tpot_ms", "e2e_ms", "source")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One measured run and its labels; means in ms, TPOT = E2E per token as recorded."""
+
+    name: str
+    model: str
+    tp: int
+    workload: str
+    split: str
+    ttft_ms: float
+    tpot_ms: float
+    e2e_ms: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A published figure: of an experiment or a group, under a study's configuration."""
+
+    study: str
+    configuration: str
+    subject: str
+    metric: str
+    value: float
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class GroundTruth:
+    """The experiments, in file order, and the same stacked for the model."""
+
+    experiments: list[Experiment]
+    runs: Runs
+    published: list[Published]
+
+    def groups(self) -> dict[str, NDArray[np.bool_]]:
+        """Masks over the experiments: all, each split, workload, model and tensor-parallel degree."""
+        groups = {"all": np.ones(len(self.experiments), dtype=bool)}
+        for field in ("split", "workload", "model"):
+            labels = [getattr(e, field) for e in self.experiments]
+            groups |= {label: np.array(labels) == label for label in dict.fromkeys(labels)}
+        tps = np.array([e.tp for e in self.experiments])
+        return groups | {f"tp{tp}": tps == tp for tp in sorted(set(tps))}
+
+
+def load_ground_truth(path: Path | None = None, tier0: Tier0 | None = None, seed: int | None = None) -> GroundTruth:
+    """A folder with ``experiments.csv`` and ``workloads.toml``, or such a CSV file. Raises InputError.
+
+    ``tier0`` says where its step time kinks; ``seed`` draws 50 requests per run in place of the
+    exact length distributions.
+    """
+    folder = path or files.data_dir() / "ground_truth"
+    csv_path = folder if folder.suffix == ".csv" else folder / "experiments.csv"
+    rows = files.read_csv(csv_path, COLUMNS)
+    experiments = [_experiment(csv_path, row) for row in rows]
+    names = [e.name for e in experiments]
+    if duplicate := next((n for n in names if names.count(n) > 1), None):
+        raise InputError(csv_path, duplicate, "stands twice")
+    workloads = _workloads(csv_path.with_name("workloads.toml"))
+    tier0 = tier0 or load_tier0()
+    stacked = [_run(csv_path, experiment, workloads, tier0, seed) for experiment in experiments]
+    return GroundTruth(experiments, _stack(stacked), _published(csv_path.with_name("published.csv")))
+
+
+def load_experiments(path: Path | None = None) -> Runs:
+    """The measured runs, stacked: every leaf has a leading axis ``experiment``. Raises InputError."""
+    return load_ground_truth(path).runs
+
+
+def check_tp(file: object, arch: Architecture, tp: float) -> Deployment:
+    """A deployment whose heads can be divided by ``tp``."""
+    if complaint := COUNT.complaint(tp):
+        raise InputError(file, "tp", complaint)
+    if float(arch.num_attention_heads) % tp:
+        raise InputError(file, "tp", f"{float(arch.num_attention_heads):g} attention heads cannot be divided by {tp:g}")
+    return Deployment(tp)
+
+
+def _experiment(path: Path, row: dict[str, str]) -> Experiment:
+    where = row["name"]
+    if row["split"] not in ("train", "test"):
+        raise InputError(path, f"{where}.split", f"must be train or test, got {row['split']!r}")
+    measured = {
+        key: files.number(path, f"{where}.{key}", row[key], POSITIVE) for key in ("ttft_ms", "tpot_ms", "e2e_ms")
+    }
+    if measured["e2e_ms"] <= max(measured["ttft_ms"], measured["tpot_ms"]):
+        raise InputError(path, f"{where}.e2e_ms", "must exceed ttft_ms and tpot_ms")
+    tp = int(files.number(path, f"{where}.tp", row["tp"], COUNT))
+    return Experiment(where, row["model"], tp, row["workload"], row["split"], **measured)
+
+
+def _workloads(path: Path) -> dict[str, Workload]:
+    """Named length distributions."""
+    workloads = {}
+    for name, table in files.read_toml(path).items():
+        if not isinstance(table, dict):
+            raise InputError(path, name, "must be a table")
+        files.unknown_key(path, table, ["source", "prefix_tokens", "prompt", "output"], f"{name}.")
+        prefix = files.number(
+            path, f"{name}.prefix_tokens", files.required(path, table, "prefix_tokens", f"{name}."), Range(whole=True)
+        )
+        prompt, output = (
+            _lengths(path, files.required(path, table, key, f"{name}."), f"{name}.{key}")
+            for key in ("prompt", "output")
+        )
+        workloads[name] = Workload(int(prefix), prompt, output)
+    return workloads
+
+
+def _lengths(path: Path, table: object, where: str) -> Lengths:
+    if not isinstance(table, dict):
+        raise InputError(path, where, "must be a table")
+    ranges = {"mean": POSITIVE, "stdev": NON_NEGATIVE, "min": COUNT, "max": COUNT}
+    files.unknown_key(path, table, ranges, f"{where}.")
+    values = {
+        key: files.number(path, f"{where}.{key}", files.required(path, table, key, f"{where}."), legal)
+        for key, legal in ranges.items()
+    }
+    if values["min"] > values["max"]:
+        raise InputError(path, f"{where}.min", f"must be ≤ max, got {values['min']:g} > {values['max']:g}")
+    return Lengths(values["mean"], values["stdev"], int(values["min"]), int(values["max"]))
+
+
+def _run(path: Path, e: Experiment, workloads: dict[str, Workload], tier0: Tier0, seed: int | None) -> Runs:
+    """One experiment, unstacked."""
+    try:
+        arch = load_architecture(e.model)
+    except InputError as error:
+        raise InputError(path, f"{e.name}.model", str(error)) from None
+    deployment = check_tp(f"{path}: {e.name}", arch, e.tp)
+    if e.workload not in workloads:
+        raise InputError(
+            path, f"{e.name}.workload", f"no workload {e.workload}{files.suggestion(e.workload, workloads)}"
+        )
+    workload = workloads[e.workload]
+    shares = schedule.exact(workload) if seed is None else schedule.sampled(workload, seed)
+    recorded = Latency(*(scalar(ms * MILLI) for ms in (e.ttft_ms, e.tpot_ms, e.e2e_ms)))
+    measured = metrics.by_scoring(recorded)
+    tokens = float(metrics.realised_output_tokens(recorded))
+    return Runs(arch, deployment, _schedules(shares, tokens, tier0, arch, deployment), measured)
+
+
+def _schedules(
+    shares: Sequence[Share], output_tokens: float, tier0: Tier0, arch: Architecture, deployment: Deployment
+) -> dict[str, Schedule]:
+    """The request's steps under every scoring."""
+    longest = max(s.cached_tokens + len(s.prompt) + max(len(s.output), int(output_tokens) + 1) for s in shares)
+    starts = {s.cached_tokens + done for s in shares for done in range(0, len(s.prompt), MAX_NUM_BATCHED_TOKENS)}
+    splits = knots(tier0, arch, deployment, sorted(starts), longest)
+    itl, per_token = schedule.realised(shares, output_tokens, splits)
+    return dict(zip(metrics.SCORINGS, (schedule.published(shares, splits), itl, per_token), strict=True))
+
+
+def _stack(runs: Sequence[Runs]) -> Runs:
+    """Stack experiments; shorter schedules are padded with nodes of weight 0."""
+    schedules = [s for run in runs for s in run.schedules.values()]
+    prefill = max(s.prefill_weight.size for s in schedules)
+    decode = max(s.decode_context_tokens.size for s in schedules)
+    padded = [
+        dataclasses.replace(run, schedules={k: schedule.pad(s, prefill, decode) for k, s in run.schedules.items()})
+        for run in runs
+    ]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
+
+
+def _published(path: Path) -> list[Published]:
+    """Published figures beside the experiments; none where there is no such file."""
+    if not path.exists():
+        return []
+    rows = files.read_csv(path, [field.name for field in dataclasses.fields(Published)])
+    anything = Range(low=-float("inf"))
+    return [Published(**{**row, "value": files.number(path, "value", row["value"], anything)}) for row in rows]

@@ -1,0 +1,109 @@
+"""Leaves: how a constant is declared once, and found, read and replaced by its dotted key.
+
+A field made by :func:`leaf` knows its key in files, the unit of that key and its legal range.
+Files, ``--set``, sweeps and gradients all read this one declaration. Nothing is checked on
+construction: stacked trees and gradient trees are legal values of the same class.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+Scalar = Float[Array, ""]
+Tree = TypeVar("Tree")
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The legal values of a leaf, in the unit of its file."""
+
+    low: float = 0.0
+    high: float = math.inf
+    low_is_legal: bool = True
+    whole: bool = False
+
+    def complaint(self, value: float) -> str | None:
+        """Why ``value`` is illegal, or None."""
+        if not math.isfinite(value):
+            return f"must be finite, got {value}"
+        if value < self.low or (value == self.low and not self.low_is_legal):
+            return f"must be {'≥' if self.low_is_legal else '>'} {self.low:g}, got {value:g}"
+        if value > self.high:
+            return f"must be ≤ {self.high:g}, got {value:g}"
+        if self.whole and value != int(value):
+            return f"must be a whole number, got {value:g}"
+        return None
+
+
+NON_NEGATIVE = Range()
+POSITIVE = Range(low_is_legal=False)
+FRACTION = Range(high=1.0, low_is_legal=False)
+COUNT = Range(low=1, whole=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """Declaration of one constant: key in files, unit of that key [SI per unit], legal range."""
+
+    key: str
+    unit: float
+    range: Range
+
+
+def scalar(value: Any) -> Any:
+    """``value`` as an array of the default float type; NumPy's until JAX computes with it.
+
+    So loading and stacking parameters compiles nothing.
+    """
+    asarray = jnp.asarray if isinstance(value, jax.Array) else np.asarray
+    return asarray(value, dtype=jnp.result_type(float))
+
+
+def leaf(key: str, unit: float = 1.0, range: Range = NON_NEGATIVE, **kwargs: Any) -> Any:
+    """A field of an ``eqx.Module`` that holds one constant; ``kwargs`` go to the field."""
+    return eqx.field(converter=scalar, metadata={"leaf": Leaf(key, unit, range)}, **kwargs)
+
+
+def declared(cls: type) -> dict[str, tuple[str, Leaf]]:
+    """File key → (field name, declaration) of the leaves that ``cls`` itself declares."""
+    fields = dataclasses.fields(cls)
+    return {f.metadata["leaf"].key: (f.name, f.metadata["leaf"]) for f in fields if "leaf" in f.metadata}
+
+
+def walk(tree: eqx.Module, prefix: str = "") -> Iterator[tuple[str, str, Leaf]]:
+    """Every declared leaf below ``tree``: (dotted key, dotted attribute path, declaration)."""
+    for field in dataclasses.fields(tree):
+        value = getattr(tree, field.name)
+        if "leaf" in field.metadata:
+            declaration = field.metadata["leaf"]
+            yield f"{prefix}{declaration.key}", field.name, declaration
+        elif isinstance(value, eqx.Module):
+            for key, path, declaration in walk(value, f"{prefix}{field.name}."):
+                yield key, f"{field.name}.{path}", declaration
+
+
+def get(tree: Any, path: str) -> Any:
+    """The leaf at a dotted attribute path."""
+    for name in path.split("."):
+        tree = getattr(tree, name)
+    return tree
+
+
+def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
+    """``tree`` with the leaves at dotted keys replaced, values in the unit of their files.
+
+    A value may have any shape: an array of settings gives a tree to ``vmap`` over.
+    Raises KeyError for a key that no leaf has.
+    """
+    known = {key: (path, leaf.unit) for key, path, leaf in walk(tree)}  # type: ignore[arg-type]
+    for key, value in values.items():
+        path, unit = known[key]
+        tree = eqx.tree_at(lambda t, path=path: get(t, path), tree, scalar(value) * unit)
+    return tree

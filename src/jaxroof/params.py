@@ -1,0 +1,139 @@
+"""Parameters: frozen pytrees of floats, one leaf per constant, SI units inside."""
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from jaxroof.efficiency import Efficiency
+from jaxroof.leaves import COUNT, FRACTION, NON_NEGATIVE, POSITIVE, Scalar, leaf
+from jaxroof.units import GIGA, MICRO, TERA
+
+
+class Architecture(eqx.Module):
+    """Shape of a decoder-only transformer; the names of a Hugging Face ``config.json``."""
+
+    num_hidden_layers: Scalar = leaf("num_hidden_layers", range=COUNT)
+    hidden_size: Scalar = leaf("hidden_size", range=COUNT)
+    intermediate_size: Scalar = leaf("intermediate_size", range=COUNT)
+    vocab_size: Scalar = leaf("vocab_size", range=COUNT)
+    num_attention_heads: Scalar = leaf("num_attention_heads", range=COUNT)
+    num_key_value_heads: Scalar = leaf("num_key_value_heads", range=COUNT)
+    head_dim: Scalar = leaf("head_dim", range=COUNT)
+    weight_bytes: Scalar = leaf("weight_bytes", range=POSITIVE)
+    tie_word_embeddings: Scalar = leaf("tie_word_embeddings", range=NON_NEGATIVE, default=0.0)
+
+
+class Hardware(eqx.Module):
+    """One GPU: data-sheet rates, the share of bandwidth that is reached, and its MFU."""
+
+    peak_flops_per_s: Scalar = leaf("peak_tflops", TERA, POSITIVE)
+    hbm_bytes_per_s: Scalar = leaf("hbm_tb_per_s", TERA, POSITIVE)
+    hbm_efficiency: Scalar = leaf("hbm_efficiency", range=FRACTION)
+    hbm_bytes: Scalar = leaf("hbm_gb", GIGA, POSITIVE)
+    fp8_flops_per_s: Scalar = leaf("fp8_tflops", TERA, POSITIVE)
+    link_bytes_per_s: Scalar = leaf("link_gb_per_s", GIGA, POSITIVE)
+    mfu: Efficiency
+
+    @property
+    def effective_bytes_per_s(self) -> Scalar:
+        """BW = peak bandwidth × bandwidth efficiency [B/s]."""
+        return self.hbm_bytes_per_s * self.hbm_efficiency
+
+
+class Traffic(eqx.Module):
+    """Discounts on the work of a step; decode ones apply to requests with one new token."""
+
+    decode_kv: Scalar = leaf("decode_kv")
+    decode_activation: Scalar = leaf("decode_activation")
+    prefill_kv: Scalar = leaf("prefill_kv")
+    prefill_activation: Scalar = leaf("prefill_activation")
+    causal_divisor: Scalar = leaf("causal_divisor", range=POSITIVE)
+
+
+class OverheadTerms(eqx.Module):
+    """Terms of the additive overhead formula, see :mod:`jaxroof.overhead`; all [s] but the chunk."""
+
+    base_s: Scalar = leaf("base_us", MICRO, default=0.0)
+    per_layer_s: Scalar = leaf("per_layer_us", MICRO, default=0.0)
+    per_layer_replicated_s: Scalar = leaf("per_layer_replicated_us", MICRO, default=0.0)
+    per_sqrt_layer_s: Scalar = leaf("per_sqrt_layer_us", MICRO, default=0.0)
+    per_vocab_s: Scalar = leaf("per_vocab_us", MICRO, default=0.0)
+    per_kv_group_s: Scalar = leaf("per_kv_group_us", MICRO, default=0.0)
+    per_request_s: Scalar = leaf("per_request_us", MICRO, default=0.0)
+    per_chunk_s: Scalar = leaf("per_chunk_us", MICRO, default=0.0)
+    chunk_tokens: Scalar = leaf("chunk_tokens", range=POSITIVE, default=512.0)
+
+
+class Overheads(eqx.Module):
+    """Overhead of a step with any prefill, and of a step with none."""
+
+    prefill: OverheadTerms = eqx.field(default_factory=OverheadTerms)
+    decode: OverheadTerms = eqx.field(default_factory=OverheadTerms)
+
+
+class Tier0(eqx.Module):
+    """Every constant of the model that is not the model's or the deployment's shape."""
+
+    hardware: Hardware
+    traffic: Traffic
+    overheads: Overheads
+
+
+class Deployment(eqx.Module):
+    """How the model is served."""
+
+    tp: Scalar = leaf("tp", range=COUNT)
+
+
+class Requests(eqx.Module):
+    """Requests of one phase of a step.
+
+    Shapes ``[request]``; ``count`` multiplies a row, and a row with count 0 is not there.
+    """
+
+    context_tokens: Float[Array, " request"]
+    new_tokens: Float[Array, " request"]
+    count: Float[Array, " request"]
+
+
+class Batch(eqx.Module):
+    """What one step works on; a phase with no rows costs nothing."""
+
+    prefill: Requests
+    decode: Requests
+
+
+class Schedule(eqx.Module):
+    """The steps of a workload's average request, as quadrature nodes.
+
+    Any mean latency over a workload is linear in the step times:
+    ``TTFT = Σ prefill_weight·t(prefill node)``, ``E2E = TTFT + Σ e2e_weight·t(decode node)``,
+    ``TPOT = tpot_ttft_weight·TTFT + Σ tpot_weight·t(decode node)``. A scoring is a set of weights.
+    """
+
+    prefill_context_tokens: Float[Array, " prefill"]
+    prefill_new_tokens: Float[Array, " prefill"]
+    prefill_weight: Float[Array, " prefill"]
+    decode_context_tokens: Float[Array, " decode"]
+    tpot_weight: Float[Array, " decode"]
+    e2e_weight: Float[Array, " decode"]
+    tpot_ttft_weight: Scalar
+
+
+class Latency(eqx.Module):
+    """Mean latencies [s] of a request; the convention of ``tpot_s`` is that of its scoring."""
+
+    ttft_s: Float[Array, "..."]
+    tpot_s: Float[Array, "..."]
+    e2e_s: Float[Array, "..."]
+
+
+class Runs(eqx.Module):
+    """Measured experiments, stacked: every leaf has a leading axis ``experiment``.
+
+    ``schedules`` and ``measured`` hold one entry per scoring.
+    """
+
+    architecture: Architecture
+    deployment: Deployment
+    schedules: dict[str, Schedule]
+    measured: dict[str, Latency]

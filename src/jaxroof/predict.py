@@ -1,0 +1,54 @@
+"""One request on one deployment: latency and its breakdown."""
+
+import functools
+
+import equinox as eqx
+import jax
+
+from jaxroof import schedule
+from jaxroof.knots import knots
+from jaxroof.leaves import Scalar, scalar
+from jaxroof.params import Architecture, Deployment, Latency, Schedule, Tier0
+from jaxroof.request import breakdown, latency, step_times
+from jaxroof.schedule import MAX_NUM_BATCHED_TOKENS, Share
+from jaxroof.step import STEP_MODELS, StepTime
+
+
+class Prediction(eqx.Module):
+    """Latency of a request (``tpot_s`` is its ITL), its prefill steps summed, its mean decode step."""
+
+    latency: Latency
+    prefill: StepTime
+    decode: StepTime
+
+
+def predict(
+    arch: Architecture,
+    deployment: Deployment,
+    tier0: Tier0,
+    *,
+    prompt: int,
+    output: int,
+    cached: int = 0,
+    batch: int = 1,
+    step_model: str = "memory",
+) -> Prediction:
+    """Predict a request of ``prompt`` new tokens on ``cached`` ones and ``output`` tokens out.
+
+    ``batch`` requests are in flight and decode together, the others ride along in a prefill step.
+    With ``output`` 1 there is no second token and the ITL is 0. Times in s.
+    """
+    starts = range(cached, cached + prompt, MAX_NUM_BATCHED_TOKENS)
+    splits = knots(tier0, arch, deployment, starts, cached + prompt + output)
+    share = Share(1.0, cached, schedule.point(prompt), schedule.point(output))
+    nodes, _ = schedule.realised([share], output, splits)
+    return _predict(nodes, arch, deployment, tier0, scalar(batch), step_model=step_model)
+
+
+@functools.partial(jax.jit, static_argnames="step_model")
+def _predict(
+    nodes: Schedule, arch: Architecture, deployment: Deployment, tier0: Tier0, batch: Scalar, *, step_model: str
+) -> Prediction:
+    model = STEP_MODELS[step_model]
+    steps = step_times(model, nodes, arch, deployment, tier0, batch)
+    return Prediction(latency(model, nodes, arch, deployment, tier0, batch), *breakdown(nodes, *steps))

@@ -1,0 +1,76 @@
+"""Steps → TTFT, TPOT and E2E of a request, and what they are made of."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxroof.leaves import Scalar
+from jaxroof.params import Architecture, Batch, Deployment, Latency, Requests, Schedule, Tier0
+from jaxroof.step import StepModel, StepTime
+
+
+def latency(
+    step_model: StepModel,
+    schedule: Schedule,
+    arch: Architecture,
+    deployment: Deployment,
+    tier0: Tier0,
+    batch: Scalar | None = None,
+) -> Latency:
+    """Mean TTFT, TPOT and E2E [s] of a request: sums of step times, see :class:`jaxroof.params.Schedule`.
+
+    Without ``batch`` the server has one request at a time, as the measured runs. With it, ``batch``
+    requests are in flight: they decode together, and the other batch − 1 ride along in a prefill step.
+    """
+    prefill, decode = step_times(step_model, schedule, arch, deployment, tier0, batch)
+    ttft = _dot(schedule.prefill_weight, prefill.total_s)
+    tpot = schedule.tpot_ttft_weight * ttft + _dot(schedule.tpot_weight, decode.total_s)
+    return Latency(ttft, tpot, ttft + _dot(schedule.e2e_weight, decode.total_s))
+
+
+def breakdown(schedule: Schedule, prefill: StepTime, decode: StepTime) -> tuple[StepTime, StepTime]:
+    """The step times of a request's nodes, summed: all prefill steps (TTFT), and the mean decode step."""
+    ttft = jax.tree.map(lambda x: _dot(schedule.prefill_weight, x), prefill)
+    return ttft, jax.tree.map(lambda x: _dot(schedule.tpot_weight, x), decode)
+
+
+def step_times(
+    step_model: StepModel,
+    schedule: Schedule,
+    arch: Architecture,
+    deployment: Deployment,
+    tier0: Tier0,
+    batch: Scalar | None = None,
+) -> tuple[StepTime, StepTime]:
+    """Times of a request's prefill steps ``[prefill]`` and decode steps ``[decode]``."""
+    if batch is None:
+        batch, others = jnp.ones_like(deployment.tp), no_requests()
+    else:
+        others = rows(jnp.mean(schedule.decode_context_tokens), 1.0, batch - 1)
+
+    def prefill(context: Scalar, new_tokens: Scalar) -> StepTime:
+        return step_model(Batch(rows(context, new_tokens, 1.0), others), arch, deployment, tier0)
+
+    def decode(context: Scalar) -> StepTime:
+        return step_model(Batch(no_requests(), rows(context, 1.0, batch)), arch, deployment, tier0)
+
+    return (
+        jax.vmap(prefill)(schedule.prefill_context_tokens, schedule.prefill_new_tokens),
+        jax.vmap(decode)(schedule.decode_context_tokens),
+    )
+
+
+def no_requests() -> Requests:
+    """A phase that is not there: no rows, so it costs nothing in a compiled step either."""
+    none = jnp.zeros(0, dtype=jnp.result_type(float))
+    return Requests(none, none, none)
+
+
+def rows(context_tokens: Scalar, new_tokens: Scalar | float, count: Scalar | float) -> Requests:
+    """``count`` equal requests as the one row of a phase."""
+    row = (context_tokens, new_tokens, count)
+    return Requests(*(jnp.asarray(x, dtype=jnp.result_type(float))[None] for x in row))
+
+
+def _dot(weights: Float[Array, " node"], seconds: Float[Array, " node"]) -> Scalar:
+    return jnp.sum(weights * seconds)

@@ -1,0 +1,71 @@
+"""Batching: one experiment and one setting outside become all experiments, many settings here.
+
+A setting axis is a leading axis on any declared leaf of a ``Tier0``: ``leaves.replace`` with
+arrays makes one, and so does :func:`stack`. Leaves without it are shared, not copied.
+"""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from jaxroof import metrics
+from jaxroof.leaves import get, walk
+from jaxroof.params import Latency, Runs, Tier0
+from jaxroof.request import latency
+from jaxroof.step import STEP_MODELS
+
+
+def latencies(tier0: Tier0, runs: Runs, *, scoring: str = "published", step_model: str = "memory") -> Latency:
+    """Predicted TTFT, TPOT and E2E [s] of every run: ``[experiment]``, or ``[experiment setting]``."""
+    return _latencies(tier0, runs.schedules[scoring], runs.architecture, runs.deployment, step_model=step_model)
+
+
+def tpot_mape(
+    tier0: Tier0,
+    runs: Runs,
+    *,
+    scoring: str = "published",
+    step_model: str = "memory",
+    group: Float[Array, " experiment"] | None = None,
+) -> Float[Array, ""]:
+    """Mean over runs of |predicted TPOT / measured TPOT − 1|, TPOT in the convention of ``scoring``.
+
+    ``group`` weighs the runs (1 or 0: a subset). A share, not percent.
+    """
+    predicted = latencies(tier0, runs, scoring=scoring, step_model=step_model)
+    return metrics.mean(metrics.ape(predicted.tpot_s, runs.measured[scoring].tpot_s), group)
+
+
+def stack(*settings: Tier0) -> Tier0:
+    """One ``Tier0`` with a setting axis from several that share their MFU tables."""
+    first = settings[0]
+    for _, path, _ in walk(first):
+        leaves = np.stack([get(tier0, path) for tier0 in settings])
+        first = eqx.tree_at(functools.partial(get, path=path), first, leaves)
+    return first
+
+
+def select(runs: Runs, index: ArrayLike) -> Runs:
+    """The runs at ``index`` (a boolean mask or positions)."""
+    return jax.tree.map(lambda leaf: leaf[np.asarray(index)], runs)
+
+
+@functools.partial(jax.jit, static_argnames="step_model")
+def _latencies(tier0, schedule, arch, deployment, *, step_model: str) -> Latency:
+    one = functools.partial(latency, STEP_MODELS[step_model])
+    axes = _setting_axes(tier0)
+    over_settings = one if axes is None else jax.vmap(one, in_axes=(None, None, None, axes))
+    return jax.vmap(over_settings, in_axes=(0, 0, 0, None))(schedule, arch, deployment, tier0)
+
+
+def _setting_axes(tier0: Tier0) -> Tier0 | None:
+    """0 at every declared leaf with a setting axis, None elsewhere; None if there is none."""
+    axes = jax.tree.map(lambda _: None, tier0)
+    paths = [path for _, path, _ in walk(tier0) if jnp.ndim(get(tier0, path)) > 0]
+    for path in paths:
+        axes = eqx.tree_at(functools.partial(get, path=path), axes, 0, is_leaf=lambda x: x is None)
+    return axes if paths else None

@@ -1,0 +1,186 @@
+"""Results as DataFrames and as the JSON of the CLI contract."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxroof.ground_truth import Experiment, GroundTruth, Published
+from jaxroof.params import Latency
+from jaxroof.predict import Prediction
+from jaxroof.step import StepTime
+from jaxroof.study import Result, aggregate
+from jaxroof.units import MILLI, PERCENT
+
+
+def results(result: Result, experiments: Sequence[Experiment]) -> dict[str, Any]:
+    """The JSON object of a study."""
+    study = result.study
+    return {
+        "study": study.name,
+        "verdict": result.verdict,
+        "step_model": study.step_model,
+        "scoring": result.scoring,
+        "runs": result.runs,
+        **evaluation(result.predicted, result.errors, result.groups, experiments),
+        "criteria": [
+            {
+                "name": o.criterion.name,
+                "comparison": o.criterion.comparison,
+                "threshold": o.criterion.threshold,
+                "observed": o.observed,
+                "unit": o.criterion.unit,
+                "passed": o.passed,
+            }
+            for o in result.outcomes
+        ],
+        **({"search": _search(result)} if result.curve else {}),
+    }
+
+
+def evaluation(
+    predicted: Mapping[str, Latency],
+    errors: Mapping[str, Mapping[str, np.ndarray]],
+    groups: Mapping[str, np.ndarray],
+    experiments: Sequence[Experiment],
+) -> dict[str, Any]:
+    """Configurations, experiments and aggregates: what ``study`` and ``evaluate`` share."""
+    splits = {name: aggregate(errors, groups[name]) for name in ("train", "test", "all") if name in groups}
+    return {
+        "configurations": list(predicted),
+        "experiments": [
+            {"name": e.name, "split": e.split, "family": e.model}
+            | {name: _row(latency, errors[name], i) for name, latency in predicted.items()}
+            for i, e in enumerate(experiments)
+        ],
+        "aggregate": {name: {split: table[name] for split, table in splits.items()} for name in predicted},
+    }
+
+
+def _row(latency: Latency, errors: Mapping[str, np.ndarray], i: int) -> dict[str, float]:
+    milliseconds = {f"{name}_ms": float(getattr(latency, f"{name}_s")[i]) / MILLI for name in ("ttft", "tpot", "e2e")}
+    return milliseconds | {name: float(column[i]) for name, column in errors.items()}
+
+
+def _search(result: Result) -> dict[str, Any]:
+    assert result.curve is not None
+    curve = search_curve(result).sort_values("value_us")
+    return {
+        "coarse_us": result.curve.coarse_optimum,
+        "optimum_us": result.curve.optimum,
+        "curve": curve[["value_us", "train_tpot_mape_pct"]].drop_duplicates("value_us").to_dict("records"),
+    }
+
+
+def search_curve(result: Result) -> pd.DataFrame:
+    """Train loss at every value of the search, by pass."""
+    assert result.curve is not None
+    passes = {
+        "coarse": (result.curve.coarse_values, result.curve.coarse_loss),
+        "fine": (result.curve.fine_values, result.curve.fine_loss),
+    }
+    frames = [
+        pd.DataFrame({"pass": name, "value_us": values, "train_tpot_mape_pct": loss / PERCENT})
+        for name, (values, loss) in passes.items()
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def predictions(result: Result, truth: GroundTruth) -> pd.DataFrame:
+    """One row per (experiment, configuration): measured, predicted, errors, and the published APE."""
+    measured, published = truth.runs.measured[result.scoring], _published(result, truth.published)
+    rows = []
+    for name, latency in result.predicted.items():
+        for i, e in enumerate(truth.experiments):
+            recorded = {
+                f"measured_{m}_ms": float(getattr(measured, f"{m}_s")[i]) / MILLI for m in ("ttft", "tpot", "e2e")
+            }
+            labels = {"experiment": e.name, "split": e.split, "workload": e.workload, "tp": e.tp, "configuration": name}
+            theirs = {"published_tpot_ape_pct": published.get((name, e.name, "tpot_ape_pct"), np.nan)}
+            rows.append(labels | recorded | _row(latency, result.errors[name], i) | theirs)
+    return pd.DataFrame(rows)
+
+
+def by_experiment(result: Result, truth: GroundTruth) -> pd.DataFrame:
+    """TPOT APE per experiment: ours beside the published, per configuration, and the change from the baseline."""
+    published = _published(result, truth.published)
+    table: dict[str, Any] = {
+        "experiment": [e.name for e in truth.experiments],
+        "split": [e.split for e in truth.experiments],
+    }
+    for name, errors in result.errors.items():
+        table[f"{name} TPOT"] = errors["tpot_ape_pct"]
+        theirs = [published.get((name, e.name, "tpot_ape_pct"), np.nan) for e in truth.experiments]
+        if not np.isnan(theirs).all():
+            table[f"{name} published"] = theirs
+    baseline, last = result.study.baseline, list(result.errors)[-1]
+    table[f"{baseline}→{last}"] = result.errors[last]["tpot_ape_pct"] - result.errors[baseline]["tpot_ape_pct"]
+    return pd.DataFrame(table)
+
+
+def by_group(result: Result, truth: GroundTruth, names: Sequence[str]) -> pd.DataFrame:
+    """TPOT, E2E and TTFT MAPE per group and configuration, the published beside ours where there is one."""
+    published = _published(result, truth.published)
+    rows = []
+    for group in names:
+        row: dict[str, Any] = {"group": group, "N": int(result.groups[group].sum())}
+        for name, mape in aggregate(result.errors, result.groups[group]).items():
+            for metric in ("tpot", "e2e", "ttft"):
+                row[f"{name} {metric.upper()}"] = mape[f"{metric}_mape_pct"]
+                if (theirs := published.get((name, group, f"{metric}_mape_pct"))) is not None:
+                    row[f"{name} {metric.upper()} published"] = theirs
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def criteria(result: Result) -> pd.DataFrame:
+    """The accept criteria and what was observed."""
+    rows = [
+        {
+            "criterion": o.criterion.name,
+            "threshold": f"{o.criterion.comparison} {o.criterion.threshold:g} {o.criterion.unit}",
+            "observed": f"{o.observed:.2f} {o.criterion.unit}",
+            "result": "pass" if o.passed else "fail",
+        }
+        for o in result.outcomes
+    ]
+    return pd.DataFrame(rows)
+
+
+def evaluation_table(data: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of ``evaluate``, then the aggregates."""
+    rows = [{"name": e["name"], "split": e["split"], **e["run"]} for e in data["experiments"]]
+    for split, mape in data["aggregate"]["run"].items():
+        rows.append({"name": f"mean of {split}"} | {k.replace("mape", "ape"): v for k, v in mape.items()})
+    return pd.DataFrame(rows)
+
+
+def prediction(p: Prediction, output: int) -> dict[str, Any]:
+    """The JSON object of ``predict``; a single output token has no ITL."""
+    ms = {name: float(getattr(p.latency, f"{name}_s")) / MILLI for name in ("ttft", "tpot", "e2e")}
+    return {
+        "ttft_ms": ms["ttft"],
+        "itl_ms": ms["tpot"] if output > 1 else None,
+        "e2e_ms": ms["e2e"],
+        "tpot_e2e_per_token_ms": ms["e2e"] / output,
+        "breakdown": _breakdown(p.prefill, "ttft") | _breakdown(p.decode, "itl"),
+    }
+
+
+def _breakdown(step: StepTime, metric: str) -> dict[str, float]:
+    parts = {
+        "prefill_compute": step.prefill.compute_s,
+        "prefill_memory": step.prefill.memory_s,
+        "decode_compute": step.decode.compute_s,
+        "decode_memory": step.decode.memory_s,
+        "overhead": step.overhead_s,
+    }
+    return {f"{metric}_{name}_ms": float(seconds) / MILLI for name, seconds in parts.items()}
+
+
+def _published(result: Result, published: Sequence[Published]) -> dict[tuple[str, str, str], float]:
+    """(configuration, subject, metric) → figure of this study; only under the scoring it was published in."""
+    if result.scoring != "published":
+        return {}
+    return {(p.configuration, p.subject, p.metric): p.value for p in published if p.study == result.study.name}

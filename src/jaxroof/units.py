@@ -1,0 +1,7 @@
+"""Unit constants: multiply to go from a file's unit to SI, divide to go back."""
+
+MICRO = 1e-6
+MILLI = 1e-3
+PERCENT = 1e-2
+GIGA = 1e9
+TERA = 1e12
