@@ -117,6 +117,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:
+        _fail(str(error))
     except Exception as error:
         message = _usage_message(error)
         if message is None:

@@ -12,7 +12,7 @@ from jaxroof import files, report, tables, work
 from jaxroof import predict as core_predict
 from jaxroof import study as core_study
 from jaxroof.configs import catalogue, find, load_architecture, load_tier0, with_settings
-from jaxroof.ground_truth import check_tp, load_ground_truth
+from jaxroof.ground_truth import CACHED_TOKENS, TOKENS, check_tp, load_ground_truth
 from jaxroof.leaves import COUNT, Range
 from jaxroof.metrics import SCORINGS
 from jaxroof.params import Tier0
@@ -51,11 +51,11 @@ class Request:
 def study(name: str, out: Path | None, json: bool) -> None:
     """Run a study under its scoring, then under the others it names."""
     spec = load_study(name)
-    if out is not None:
-        report.check_writable(out)
     tier0s, truth = study_tier0s(spec), load_ground_truth()
     groups = truth.groups()
-    check_groups(spec, groups)
+    check_groups(name, spec, groups)
+    if out is not None:
+        report.check_writable(out)
     scorings = [spec.scoring, *spec.also_scoring]
     results = [core_study.run(spec, scoring, truth.runs, groups, tier0s) for scoring in scorings]
     data = tables.results(results[0], truth.experiments)
@@ -86,9 +86,8 @@ def evaluate(constants: Constants, *, scoring: str, ground_truth: Path | None, s
 
 def predict(constants: Constants, request: Request, json: bool) -> None:
     """Latency of one request."""
-    for option in ("prompt", "output", "batch"):
-        files.number("predict", f"--{option}", getattr(request, option), COUNT)
-    files.number("predict", "--cached", request.cached, Range())
+    for option, legal in {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}.items():
+        files.number("predict", f"--{option}", getattr(request, option), legal)
     tier0, arch = constants.tier0(), load_architecture(request.model)
     deployment = check_tp("predict", arch, request.tp)
     prediction = core_predict.predict(

@@ -47,10 +47,7 @@ def load_hardware(name: str = DEFAULT_HARDWARE, mfu_tables: Path | None = None) 
     ``mfu_tables`` is a folder of measured tables that replaces the analytic MFU. Raises InputError.
     """
     path = find("hardware", name)
-    if path.suffix == ".json":
-        hardware = replace(load_hardware(), _original(path)[0])
-    else:
-        hardware = _hardware_from_toml(path)
+    hardware = replace(load_hardware(), _original(path)[0]) if path.suffix == ".json" else _hardware_from_toml(path)
     if mfu_tables is None:
         return hardware
     return eqx.tree_at(lambda h: h.mfu, hardware, load_mfu_tables(mfu_tables, path.stem))
@@ -79,17 +76,23 @@ def load_tier0(hardware: str = DEFAULT_HARDWARE, overheads: str | None = None, m
     return tier0
 
 
-def with_settings(tier0: Tier0, settings: Iterable[str | tuple[str, Any]]) -> Tier0:
-    """``tier0`` with leaves replaced: "key=value" or (key, value), units of the files. Raises InputError."""
+def with_settings(tier0: Tier0, settings: Iterable[str | tuple[str, Any]], where: str = "--set") -> Tier0:
+    """``tier0`` with leaves replaced: "key=value" or (key, number), units of the files. Raises InputError."""
     ranges = {key: leaf.range for key, _, leaf in walk(tier0)}
     values = {}
     for setting in settings:
-        key, found, value = setting.partition("=") if isinstance(setting, str) else (setting[0], True, setting[1])
-        if not found:
-            raise InputError("--set", key, "must be KEY=VALUE")
-        files.unknown_key("--set", [key], ranges)
-        values[key] = files.number("--set", key, value, ranges[key])
+        key, value = _key_and_text(where, setting) if isinstance(setting, str) else setting
+        files.unknown_key(where, [key], ranges)
+        read = files.parsed_number if isinstance(setting, str) else files.number
+        values[key] = read(where, key, value, ranges[key])
     return replace(tier0, values)
+
+
+def _key_and_text(where: str, setting: str) -> tuple[str, str]:
+    key, found, text = setting.partition("=")
+    if not found:
+        raise InputError(where, key, "must be KEY=VALUE")
+    return key, text
 
 
 def _hardware_from_toml(path: Path) -> Hardware:

@@ -1,6 +1,7 @@
 """MFU, the share of peak FLOP/s that a kernel reaches: analytic ceilings or measured tables."""
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -63,16 +64,16 @@ class MeasuredMfu(Efficiency):
     so the gradient there is that of the row.
     """
 
-    gemm_kn: Float[Array, "shape 2"] = eqx.field(converter=_table)
-    gemm_m: Float[Array, "shape m"] = eqx.field(converter=_table)
-    gemm_mfu: Float[Array, "shape m"] = eqx.field(converter=_table)
-    heads: Float[Array, "heads 3"] = eqx.field(converter=_table)
-    prefill_length: Float[Array, "heads length"] = eqx.field(converter=_table)
-    prefill_mfu: Float[Array, "heads length"] = eqx.field(converter=_table)
-    decode_tp: Float[Array, "heads tp"] = eqx.field(converter=_table)
-    decode_batch: Float[Array, "heads tp batch"] = eqx.field(converter=_table)
-    decode_length: Float[Array, "heads tp length"] = eqx.field(converter=_table)
-    decode_mfu: Float[Array, "heads tp batch length"] = eqx.field(converter=_table)
+    gemm_kn: Float[Any, "shape 2"] = eqx.field(converter=_table)
+    gemm_m: Float[Any, "shape m"] = eqx.field(converter=_table)
+    gemm_mfu: Float[Any, "shape m"] = eqx.field(converter=_table)
+    heads: Float[Any, "heads 3"] = eqx.field(converter=_table)
+    prefill_length: Float[Any, "heads length"] = eqx.field(converter=_table)
+    prefill_mfu: Float[Any, "heads length"] = eqx.field(converter=_table)
+    decode_tp: Float[Any, "heads tp"] = eqx.field(converter=_table)
+    decode_batch: Float[Any, "heads tp batch"] = eqx.field(converter=_table)
+    decode_length: Float[Any, "heads tp length"] = eqx.field(converter=_table)
+    decode_mfu: Float[Any, "heads tp batch length"] = eqx.field(converter=_table)
 
     def gemm(self, m: Scalar, k: Scalar, n: Scalar) -> Scalar:
         """Look (k, n) up, interpolate in m."""

@@ -5,6 +5,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ def read_text(path: Path) -> str:
     """The file's text."""
     try:
         return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(path, error.strerror or str(error)) from None
     except UnicodeDecodeError:
         raise InputError(path, "is not UTF-8 text") from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        raise InputError(path, getattr(error, "strerror", None) or str(error)) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -45,24 +46,29 @@ def _parse(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
     text = read_text(path)
     try:
         return parse(text)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise InputError(path, f"malformed {kind}: {error}") from None
 
 
 def read_csv(path: Path, required: Iterable[str], optional: Iterable[str] = ()) -> list[dict[str, str]]:
     """The rows of a CSV file that has all ``required`` columns and none that is neither."""
-    lines = [row for row in csv.reader(read_text(path).splitlines()) if row]
+    lines = _parse(path, "CSV", _numbered_rows)
     if len(lines) < 2:
         raise InputError(path, "has no rows")
-    header = lines[0]
-    for name in required:
-        if name not in header:
-            raise InputError(path, name, "missing column")
+    header = lines[0][1]
     unknown_key(path, header, [*required, *optional])
-    for number, row in enumerate(lines[1:], start=2):
+    for name in required:
+        if header.count(name) != 1:
+            raise InputError(path, name, "column stands twice" if name in header else "missing column")
+    for line, row in lines[1:]:
         if len(row) != len(header):
-            raise InputError(path, f"line {number}", f"has {len(row)} fields, the header {len(header)}")
-    return [dict(zip(header, row, strict=True)) for row in lines[1:]]
+            raise InputError(path, f"line {line}", f"has {len(row)} fields, the header {len(header)}")
+    return [dict(zip(header, row, strict=True)) for _, row in lines[1:]]
+
+
+def _numbered_rows(text: str) -> list[tuple[int, list[str]]]:
+    reader = csv.reader(text.splitlines(), strict=True)
+    return [(reader.line_num, row) for row in reader if row]
 
 
 def unknown_key(path: object, keys: Iterable[str], known: Iterable[str], where: str = "") -> None:
@@ -94,13 +100,22 @@ def required(path: object, table: Mapping[str, Any], key: str, where: str = "") 
 
 
 def number(path: object, key: str, value: Any, legal: Range) -> float:
-    """``value`` as a float within its legal range; text is read as a number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+    """``value`` as a float within its legal range; text is no number."""
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise InputError(path, key, f"must be a number, got {value!r}")
     try:
         result = float(value)
-    except (ValueError, OverflowError):
-        raise InputError(path, key, f"must be a number, got {value!r}") from None
+    except OverflowError:
+        raise InputError(path, key, "is too large a number") from None
     if complaint := legal.complaint(result):
         raise InputError(path, key, complaint)
     return result
+
+
+def parsed_number(path: object, key: str, text: str, legal: Range) -> float:
+    """Text of a CSV cell or an option as a float within its legal range."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise InputError(path, key, f"must be a number, got {text!r}") from None
+    return number(path, key, value, legal)

@@ -19,6 +19,10 @@ from jaxroof.units import MILLI
 
 COLUMNS = ("name", "model", "tp", "workload", "split", "ttft_ms", "tpot_ms", "e2e_ms", "source")
 
+# Arrays are as long as the longest context: far above any model's, below what memory holds.
+TOKENS = Range(low=1, high=1e7, whole=True)
+CACHED_TOKENS = dataclasses.replace(TOKENS, low=0)
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -51,6 +55,7 @@ class GroundTruth:
     """The experiments, in file order, and the same stacked for the model."""
 
     experiments: list[Experiment]
+    workloads: dict[str, Workload]
     runs: Runs
     published: list[Published]
 
@@ -80,7 +85,7 @@ def load_ground_truth(path: Path | None = None, tier0: Tier0 | None = None, seed
     workloads = _workloads(csv_path.with_name("workloads.toml"))
     tier0 = tier0 or load_tier0()
     stacked = [_run(csv_path, experiment, workloads, tier0, seed) for experiment in experiments]
-    return GroundTruth(experiments, _stack(stacked), _published(csv_path.with_name("published.csv")))
+    return GroundTruth(experiments, workloads, _stack(stacked), _published(csv_path.with_name("published.csv")))
 
 
 def load_experiments(path: Path | None = None) -> Runs:
@@ -90,8 +95,7 @@ def load_experiments(path: Path | None = None) -> Runs:
 
 def check_tp(file: object, arch: Architecture, tp: float) -> Deployment:
     """A deployment whose heads can be divided by ``tp``."""
-    if complaint := COUNT.complaint(tp):
-        raise InputError(file, "tp", complaint)
+    files.number(file, "tp", tp, COUNT)
     if float(arch.num_attention_heads) % tp:
         raise InputError(file, "tp", f"{float(arch.num_attention_heads):g} attention heads cannot be divided by {tp:g}")
     return Deployment(tp)
@@ -102,11 +106,12 @@ def _experiment(path: Path, row: dict[str, str]) -> Experiment:
     if row["split"] not in ("train", "test"):
         raise InputError(path, f"{where}.split", f"must be train or test, got {row['split']!r}")
     measured = {
-        key: files.number(path, f"{where}.{key}", row[key], POSITIVE) for key in ("ttft_ms", "tpot_ms", "e2e_ms")
+        key: files.parsed_number(path, f"{where}.{key}", row[key], POSITIVE) for key in ("ttft_ms", "tpot_ms", "e2e_ms")
     }
     if measured["e2e_ms"] <= max(measured["ttft_ms"], measured["tpot_ms"]):
         raise InputError(path, f"{where}.e2e_ms", "must exceed ttft_ms and tpot_ms")
-    tp = int(files.number(path, f"{where}.tp", row["tp"], COUNT))
+    files.number(path, f"{where}: e2e_ms / tpot_ms", measured["e2e_ms"] / measured["tpot_ms"], Range(high=TOKENS.high))
+    tp = int(files.parsed_number(path, f"{where}.tp", row["tp"], COUNT))
     return Experiment(where, row["model"], tp, row["workload"], row["split"], **measured)
 
 
@@ -117,9 +122,8 @@ def _workloads(path: Path) -> dict[str, Workload]:
         if not isinstance(table, dict):
             raise InputError(path, name, "must be a table")
         files.unknown_key(path, table, ["source", "prefix_tokens", "prompt", "output"], f"{name}.")
-        prefix = files.number(
-            path, f"{name}.prefix_tokens", files.required(path, table, "prefix_tokens", f"{name}."), Range(whole=True)
-        )
+        prefix_tokens = files.required(path, table, "prefix_tokens", f"{name}.")
+        prefix = files.number(path, f"{name}.prefix_tokens", prefix_tokens, CACHED_TOKENS)
         prompt, output = (
             _lengths(path, files.required(path, table, key, f"{name}."), f"{name}.{key}")
             for key in ("prompt", "output")
@@ -131,7 +135,7 @@ def _workloads(path: Path) -> dict[str, Workload]:
 def _lengths(path: Path, table: object, where: str) -> Lengths:
     if not isinstance(table, dict):
         raise InputError(path, where, "must be a table")
-    ranges = {"mean": POSITIVE, "stdev": NON_NEGATIVE, "min": COUNT, "max": COUNT}
+    ranges = {"mean": POSITIVE, "stdev": NON_NEGATIVE, "min": TOKENS, "max": TOKENS}
     files.unknown_key(path, table, ranges, f"{where}.")
     values = {
         key: files.number(path, f"{where}.{key}", files.required(path, table, key, f"{where}."), legal)
@@ -155,6 +159,10 @@ def _run(path: Path, e: Experiment, workloads: dict[str, Workload], tier0: Tier0
         )
     workload = workloads[e.workload]
     shares = schedule.exact(workload) if seed is None else schedule.sampled(workload, seed)
+    if not any(share.output[2:].any() for share in shares):
+        raise InputError(
+            path.with_name("workloads.toml"), f"{e.workload}.output", "no request has two tokens, so no TPOT"
+        )
     recorded = Latency(*(scalar(ms * MILLI) for ms in (e.ttft_ms, e.tpot_ms, e.e2e_ms)))
     measured = metrics.by_scoring(recorded)
     tokens = float(metrics.realised_output_tokens(recorded))
@@ -189,5 +197,5 @@ def _published(path: Path) -> list[Published]:
     if not path.exists():
         return []
     rows = files.read_csv(path, [field.name for field in dataclasses.fields(Published)])
-    anything = Range(low=-float("inf"))
-    return [Published(**{**row, "value": files.number(path, "value", row["value"], anything)}) for row in rows]
+    values = [files.parsed_number(path, "value", row.pop("value"), NON_NEGATIVE) for row in rows]
+    return [Published(value=value, **row) for value, row in zip(values, rows, strict=True)]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroof.errors import InputError
-from jaxroof.files import number, required
+from jaxroof.files import number, one_of, required
 from jaxroof.leaves import COUNT
 from jaxroof.params import Architecture
 
@@ -34,6 +34,9 @@ def architecture_from_config(path: Path, config: Mapping[str, Any]) -> Architect
     if heads % kv_heads:
         raise InputError(path, "num_key_value_heads", f"{heads:g} heads cannot be divided by {kv_heads:g} KV heads")
     hidden = count("hidden_size")
+    tied = text.get("tie_word_embeddings", config.get("tie_word_embeddings"))
+    if not isinstance(tied, (bool, type(None))):
+        raise InputError(path, "tie_word_embeddings", f"must be true or false, got {tied!r}")
     return Architecture(
         num_hidden_layers=count("num_hidden_layers"),
         hidden_size=hidden,
@@ -43,7 +46,7 @@ def architecture_from_config(path: Path, config: Mapping[str, Any]) -> Architect
         num_key_value_heads=kv_heads,
         head_dim=number(path, "head_dim", hidden / heads, COUNT) if text.get("head_dim") is None else count("head_dim"),
         weight_bytes=_weight_bytes(path, text, config),
-        tie_word_embeddings=float(bool(text.get("tie_word_embeddings", config.get("tie_word_embeddings", False)))),
+        tie_word_embeddings=float(bool(tied)),
     )
 
 
@@ -52,7 +55,6 @@ def _weight_bytes(path: Path, *configs: Mapping[str, Any]) -> float:
     for config in configs:
         for key in ("torch_dtype", "dtype"):
             if (dtype := config.get(key)) is not None:
-                if dtype not in DTYPE_BYTES:
-                    raise InputError(path, key, f"must be one of {', '.join(DTYPE_BYTES)}, got {dtype!r}")
+                one_of(path, key, dtype, DTYPE_BYTES)
                 return DTYPE_BYTES[dtype]
     raise InputError(path, "torch_dtype", "missing key")

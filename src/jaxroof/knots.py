@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from numpy.typing import NDArray
 
 from jaxroof import work
 from jaxroof.efficiency import AnalyticMfu
 from jaxroof.params import Architecture, Deployment, Tier0
+from jaxroof.quadrature import Vector
 from jaxroof.schedule import MAX_NUM_BATCHED_TOKENS, Knots
 from jaxroof.step.roofline import BUCKET_TOKENS, heads
 
@@ -38,7 +38,7 @@ def _tokens(count: int) -> Float[Array, " token"]:
     return jnp.arange(count, dtype=jnp.result_type(float))
 
 
-def _kinks(values: Float[Array, "token curve"]) -> NDArray[np.float64]:
+def _kinks(values: Float[Array, "token curve"]) -> Vector:
     """Token counts at which a piecewise linear curve bends, and both sides of each jump."""
     y = np.asarray(values)
     bend = np.abs(np.diff(y, n=2, axis=0))

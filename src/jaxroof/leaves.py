@@ -6,6 +6,7 @@ construction: stacked trees and gradient trees are legal values of the same clas
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -14,9 +15,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-Scalar = Float[Array, ""]
+# Numbers, NumPy or JAX arrays, tracers: a leaf is whatever the transformation around it needs.
+Scalar = Float[Any, ""]
 Tree = TypeVar("Tree")
 
 
@@ -105,5 +107,5 @@ def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
     known = {key: (path, leaf.unit) for key, path, leaf in walk(tree)}  # type: ignore[arg-type]
     for key, value in values.items():
         path, unit = known[key]
-        tree = eqx.tree_at(lambda t, path=path: get(t, path), tree, scalar(value) * unit)
+        tree = eqx.tree_at(functools.partial(get, path=path), tree, scalar(value) * unit)
     return tree

@@ -1,13 +1,15 @@
 """TPOT conventions and errors; every error is a share of the measured value, not percent."""
 
+from typing import Any
+
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from jaxroof.params import Latency
 
 SCORINGS = ("published", "itl", "e2e_per_token")
 
-Errors = Float[Array, "..."]
+Errors = Float[Any, "..."]
 
 
 def realised_output_tokens(measured: Latency) -> Errors:
@@ -36,7 +38,7 @@ def ape(predicted: Errors, measured: Errors) -> Errors:
     return abs(signed_error(predicted, measured))
 
 
-def mean(errors: Float[Array, " experiment"], group: Float[Array, " experiment"] | None = None) -> Errors:
+def mean(errors: Float[Any, " experiment"], group: Float[Any, " experiment"] | None = None) -> Errors:
     """Mean over experiments, or over those whose ``group`` weight is not 0: MAPE, from APE."""
     if group is None:
         return jnp.mean(errors)

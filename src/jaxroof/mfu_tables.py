@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from jaxroof.efficiency import MIN_MFU, MeasuredMfu
 from jaxroof.errors import InputError
-from jaxroof.files import number, read_csv
+from jaxroof.files import parsed_number, read_csv
 from jaxroof.leaves import NON_NEGATIVE
 
 Rows = NDArray[np.float64]
@@ -66,7 +66,9 @@ def _shaped_files(folder: Path, pattern: str) -> dict[tuple[int, ...], Path]:
     return found
 
 
-def _decode_tables(folder: Path, shape: tuple[int, ...], decode: dict[tuple[int, ...], Path]):
+def _decode_tables(
+    folder: Path, shape: tuple[int, ...], decode: dict[tuple[int, ...], Path]
+) -> tuple[list[int], list[tuple[Rows, Rows, Rows]]]:
     """Degrees T of a shape, and per T its (batches, lengths, mfu grid)."""
     tps = [key[3] for key in decode if key[:3] == shape]
     if not tps:
@@ -81,7 +83,7 @@ def _read(path: Path, columns: Sequence[str], keys: Sequence[str]) -> Rows:
     """Columns ``keys`` and mfu, sorted by key."""
     wanted = [*keys, "mfu"]
     rows = read_csv(path, columns)
-    table = np.array([[number(path, name, row[name], NON_NEGATIVE) for name in wanted] for row in rows])
+    table = np.array([[parsed_number(path, name, row[name], NON_NEGATIVE) for name in wanted] for row in rows])
     table = table[np.lexsort(table[:, len(keys) - 1 :: -1].T)]
     if len(np.unique(table[:, : len(keys)], axis=0)) < len(table):
         raise InputError(path, ",".join(keys), "a row stands twice")

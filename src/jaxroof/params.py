@@ -1,7 +1,9 @@
 """Parameters: frozen pytrees of floats, one leaf per constant, SI units inside."""
 
+from typing import Any
+
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from jaxroof.efficiency import Efficiency
 from jaxroof.leaves import COUNT, FRACTION, NON_NEGATIVE, POSITIVE, Scalar, leaf
@@ -31,7 +33,7 @@ class Hardware(eqx.Module):
     hbm_bytes: Scalar = leaf("hbm_gb", GIGA, POSITIVE)
     fp8_flops_per_s: Scalar = leaf("fp8_tflops", TERA, POSITIVE)
     link_bytes_per_s: Scalar = leaf("link_gb_per_s", GIGA, POSITIVE)
-    mfu: Efficiency
+    mfu: Efficiency  # type: ignore[misc]  # mypy takes a leaf() for a default
 
     @property
     def effective_bytes_per_s(self) -> Scalar:
@@ -90,9 +92,9 @@ class Requests(eqx.Module):
     Shapes ``[request]``; ``count`` multiplies a row, and a row with count 0 is not there.
     """
 
-    context_tokens: Float[Array, " request"]
-    new_tokens: Float[Array, " request"]
-    count: Float[Array, " request"]
+    context_tokens: Float[Any, " request"]
+    new_tokens: Float[Any, " request"]
+    count: Float[Any, " request"]
 
 
 class Batch(eqx.Module):
@@ -110,21 +112,21 @@ class Schedule(eqx.Module):
     ``TPOT = tpot_ttft_weight·TTFT + Σ tpot_weight·t(decode node)``. A scoring is a set of weights.
     """
 
-    prefill_context_tokens: Float[Array, " prefill"]
-    prefill_new_tokens: Float[Array, " prefill"]
-    prefill_weight: Float[Array, " prefill"]
-    decode_context_tokens: Float[Array, " decode"]
-    tpot_weight: Float[Array, " decode"]
-    e2e_weight: Float[Array, " decode"]
+    prefill_context_tokens: Float[Any, " prefill"]
+    prefill_new_tokens: Float[Any, " prefill"]
+    prefill_weight: Float[Any, " prefill"]
+    decode_context_tokens: Float[Any, " decode"]
+    tpot_weight: Float[Any, " decode"]
+    e2e_weight: Float[Any, " decode"]
     tpot_ttft_weight: Scalar
 
 
 class Latency(eqx.Module):
     """Mean latencies [s] of a request; the convention of ``tpot_s`` is that of its scoring."""
 
-    ttft_s: Float[Array, "..."]
-    tpot_s: Float[Array, "..."]
-    e2e_s: Float[Array, "..."]
+    ttft_s: Float[Any, "..."]
+    tpot_s: Float[Any, "..."]
+    e2e_s: Float[Any, "..."]
 
 
 class Runs(eqx.Module):

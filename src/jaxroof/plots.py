@@ -12,6 +12,8 @@ def plot_search(curve: pd.DataFrame, optimum_us: float, *, ax: Axes) -> Axes:
     for name, marker in (("coarse", "o"), ("fine", "D")):
         rows = curve[curve["pass"] == name]
         ax.scatter(rows["value_us"], rows["train_tpot_mape_pct"], s=22, marker=marker, label=f"{name} grid")
+    if "published_pct" in curve:
+        ax.scatter(curve["value_us"], curve["published_pct"], s=36, marker="x", color="0.2", label="published")
     ax.axvline(optimum_us, color="0.3", linestyle="--", linewidth=1, label=f"optimum {optimum_us:g} µs")
     ax.set(xlabel="overhead per layer [µs]", ylabel="train TPOT MAPE [%]", title="Grid search on the train split")
     ax.set_ylim(bottom=0)

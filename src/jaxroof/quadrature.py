@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
+Vector = NDArray[np.floating]
 
 
 def gauss_nodes(points: Vector, weights: Vector, count: int) -> Vector:

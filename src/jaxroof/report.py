@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -65,7 +64,7 @@ def write_study(folder: Path, results: Sequence[Result], data: dict[str, Any], t
         (draft / "results.json").write_text(dump(data), encoding="utf-8")
         (draft / "FINDINGS.md").write_text(findings(results, truth), encoding="utf-8")
         for path in sorted(draft.iterdir()):
-            shutil.copymode(folder, path) if path.is_dir() else os.replace(path, folder / path.name)
+            os.replace(path, folder / path.name)
 
 
 def _write_result(folder: Path, result: Result, truth: GroundTruth) -> None:
@@ -81,7 +80,7 @@ def _write_result(folder: Path, result: Result, truth: GroundTruth) -> None:
     figure.suptitle(_heading(result))
     figure.savefig(folder / f"tpot_errors_{result.scoring}.png", dpi=120)
     if result.curve:
-        curve = tables.search_curve(result)
+        curve = tables.search_curve(result, truth.published)
         curve.to_csv(folder / f"search_{result.scoring}.csv", index=False)
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         plots.plot_search(curve, result.curve.optimum, ax=figure.subplots())
@@ -145,7 +144,7 @@ def _study_tables(result: Result, truth: GroundTruth) -> dict[str, pd.DataFrame]
     models = list(dict.fromkeys(e.model for e in truth.experiments))
     shown = {"Accept criteria": tables.criteria(result)}
     if result.curve:
-        shown["Search"] = tables.search_curve(result)
+        shown["Search"] = tables.search_curve(result, truth.published)
     return shown | {
         "TPOT error per experiment [%, change in pp]": tables.by_experiment(result, truth),
         "MAPE per split [%]": tables.by_group(result, truth, [name for name in SPLITS if name in result.groups]),

@@ -131,7 +131,7 @@ def _build(
 ) -> Schedule:
     context, weights = _decode_rule(shares, tpot, e2e, knots)
     prefill = _prefill_rule(shares, knots, budget)
-    return Schedule(*map(scalar, prefill), scalar(context), *map(scalar, weights), scalar(tpot_ttft))
+    return Schedule(*(scalar(leaf) for leaf in (*prefill, context, *weights, tpot_ttft)))
 
 
 def _decode_rule(
@@ -174,8 +174,8 @@ def pad(schedule: Schedule, prefill: int, decode: int) -> Schedule:
 
     def longer(name: str, size: int) -> Array:
         leaf = np.asarray(getattr(schedule, name))
-        mode = "constant" if name.endswith("weight") else "edge"
-        return scalar(np.pad(leaf, (0, size - leaf.size), mode=mode))
+        fill = 0.0 if name.endswith("weight") else leaf[-1]
+        return scalar(np.append(leaf, np.full(size - leaf.size, fill)))
 
     sizes = {"prefill_context_tokens": prefill, "prefill_new_tokens": prefill, "prefill_weight": prefill}
     sizes |= {"decode_context_tokens": decode, "tpot_weight": decode, "e2e_weight": decode}

@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jaxroof import metrics
 from jaxroof.leaves import replace
 from jaxroof.params import Runs, Tier0
+from jaxroof.quadrature import Vector
 from jaxroof.sweep import latencies
 
 
@@ -22,11 +22,11 @@ class Grid:
     half_width: float
     fine_step: float
 
-    def coarse(self) -> NDArray[np.float64]:
+    def coarse(self) -> Vector:
         """The values of the first pass."""
         return self.start + self.step * np.arange(round((self.stop - self.start) / self.step) + 1)
 
-    def fine(self, centre: float) -> NDArray[np.float64]:
+    def fine(self, centre: float) -> Vector:
         """The values of the second pass, clipped at 0."""
         reach = round(self.half_width / self.fine_step)
         values = centre + self.fine_step * np.arange(-reach, reach + 1)
@@ -37,10 +37,10 @@ class Grid:
 class Curve:
     """Loss at every value tried: coarse pass first, then fine."""
 
-    coarse_values: NDArray[np.float64]
-    coarse_loss: NDArray[np.float64]
-    fine_values: NDArray[np.float64]
-    fine_loss: NDArray[np.float64]
+    coarse_values: Vector
+    coarse_loss: Vector
+    fine_values: Vector
+    fine_loss: Vector
 
     @property
     def coarse_optimum(self) -> float:
@@ -56,7 +56,7 @@ class Curve:
 def grid_search(tier0: Tier0, runs: Runs, keys: Sequence[str], grid: Grid, *, scoring: str, step_model: str) -> Curve:
     """Minimise the TPOT MAPE of ``runs`` over one value that all ``keys`` take (unit of their files)."""
 
-    def loss(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def loss(values: Vector) -> Vector:
         settings = replace(tier0, dict.fromkeys(keys, values))
         predicted = latencies(settings, runs, scoring=scoring, step_model=step_model)
         errors = metrics.ape(np.asarray(predicted.tpot_s), runs.measured[scoring].tpot_s[:, None])

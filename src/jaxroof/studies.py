@@ -1,6 +1,6 @@
 """Study files → :class:`Study`, and the constants of each of its configurations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,14 @@ from jaxroof.search import Grid
 from jaxroof.step import STEP_MODELS
 from jaxroof.study import COMPARISONS, ERROR_COLUMNS, STATISTICS, Configuration, Criterion, Search, Study
 
+GRID_RANGES = {
+    "start_us": NON_NEGATIVE,
+    "stop_us": NON_NEGATIVE,
+    "step_us": POSITIVE,
+    "half_width_us": NON_NEGATIVE,
+    "fine_step_us": POSITIVE,
+}
+MAX_GRID_STEPS = 1_000_000
 ANY_NUMBER = Range(low=-float("inf"))
 REQUIRED = ("name", "title", "source", "hypothesis", "differences", "step_model", "scoring", "hardware", "baseline")
 
@@ -25,58 +33,82 @@ def load_study(name: str) -> Study:
     files.unknown_key(path, table, [*REQUIRED, "also_scoring", "configurations", "search", "criteria"])
     text = {key: _text(path, table, key) for key in REQUIRED}
     also = table.get("also_scoring", [])
+    if not isinstance(also, list):
+        raise InputError(path, "also_scoring", "must be a list")
     for scoring in [text["scoring"], *also]:
         files.one_of(path, "scoring", scoring, SCORINGS)
     files.one_of(path, "step_model", text["step_model"], STEP_MODELS)
-    configurations = [_configuration(path, entry) for entry in _tables(path, table, "configurations")]
-    search = _search(path, table["search"]) if "search" in table else None
+    entries = _tables(path, table, "configurations")
+    configurations = [_configuration(path, entry, "configurations.", "name") for entry in entries]
+    search = _search(path, _table(path, table, "search")) if "search" in table else None
     names = [c.name for c in configurations] + ([search.configuration.name] if search else [])
+    if duplicate := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(path, "configurations.name", f"{duplicate} stands twice")
     files.one_of(path, "baseline", text["baseline"], names)
     criteria = [_criterion(path, entry, names) for entry in _tables(path, table, "criteria")]
-    return Study(**text, also_scoring=also, configurations=configurations, search=search, criteria=criteria)
+    study = Study(**text, also_scoring=also, configurations=configurations, search=search, criteria=criteria)
+    _check_constants(path, study)
+    return study
 
 
 def study_tier0s(study: Study) -> dict[str, Tier0]:
     """The constants of each configuration, in order, the search's start last. Raises InputError."""
     configurations = [*study.configurations, *([study.search.configuration] if study.search else [])]
-    return {c.name: with_settings(load_tier0(study.hardware, c.overheads), c.settings.items()) for c in configurations}
+    return {
+        c.name: with_settings(load_tier0(study.hardware, c.overheads), c.settings.items(), f"{c.name}: set")
+        for c in configurations
+    }
 
 
-def check_groups(study: Study, groups: Mapping[str, Any]) -> None:
+def check_groups(file: object, study: Study, groups: Mapping[str, Any]) -> None:
     """Every group that the study names must have experiments. Raises InputError."""
-    wanted = [group for c in study.criteria for group in (c.group, c.minus_group) if group]
+    wanted = [group for c in study.criteria for group in (c.group, c.minus_group) if group is not None]
     for group in [*wanted, *([study.search.split] if study.search else [])]:
-        files.one_of(f"study {study.name}", "group", group, groups)
+        files.one_of(file, "group", group, groups)
 
 
-def _configuration(path: Path, table: Mapping[str, Any]) -> Configuration:
-    files.unknown_key(path, table, ["name", "overheads", "set"], "configurations.")
-    settings = table.get("set", {})
-    if not isinstance(settings, dict):
-        raise InputError(path, "configurations.set", "must be a table")
-    name, overheads = (_text(path, table, key, "configurations.") for key in ("name", "overheads"))
+def _check_constants(path: Path, study: Study) -> None:
+    """Names of files and keys of settings, found and legal before anything runs."""
+    try:
+        start = list(study_tier0s(study).values())[-1]
+        if study.search:
+            values = [(key, study.search.grid.start) for key in study.search.keys]
+            with_settings(start, values, "search.keys")
+    except InputError as error:
+        raise InputError(path, str(error)) from None
+
+
+def _configuration(
+    path: Path, table: Mapping[str, Any], where: str, name_key: str, others: Sequence[str] = ()
+) -> Configuration:
+    files.unknown_key(path, table, [name_key, "overheads", "set", *others], where)
+    settings = _table(path, table, "set", where) if "set" in table else {}
+    name, overheads = (_text(path, table, key, where) for key in (name_key, "overheads"))
     return Configuration(name, overheads, settings)
 
 
 def _search(path: Path, table: Mapping[str, Any]) -> Search:
-    keys = ("start_us", "stop_us", "step_us", "half_width_us", "fine_step_us")
-    files.unknown_key(path, table, ["configuration", "overheads", "set", "keys", "split", *keys], "search.")
-    ranges = (NON_NEGATIVE, NON_NEGATIVE, POSITIVE, NON_NEGATIVE, POSITIVE)
+    configuration = _configuration(path, table, "search.", "configuration", ["keys", "split", *GRID_RANGES])
+    searched = files.required(path, table, "keys", "search.")
+    if not isinstance(searched, list) or not searched or not all(str(key).endswith("_us") for key in searched):
+        raise InputError(path, "search.keys", "must be a list of keys in µs")
+    return Search(configuration, searched, _text(path, table, "split", "search."), _grid(path, table))
+
+
+def _grid(path: Path, table: Mapping[str, Any]) -> Grid:
     grid = Grid(
         *(
             files.number(path, f"search.{key}", files.required(path, table, key, "search."), legal)
-            for key, legal in zip(keys, ranges, strict=True)
+            for key, legal in GRID_RANGES.items()
         )
     )
     if grid.stop < grid.start:
         raise InputError(path, "search.stop_us", f"must be ≥ start_us, got {grid.stop:g} < {grid.start:g}")
-    name, overheads, split = (_text(path, table, key, "search.") for key in ("configuration", "overheads", "split"))
-    configuration = Configuration(name, overheads, table.get("set", {}))
-    searched = files.required(path, table, "keys", "search.")
-    if not isinstance(searched, list) or not all(isinstance(key, str) and key.endswith("_us") for key in searched):
-        raise InputError(path, "search.keys", "must be a list of keys in µs")
-    with_settings(load_tier0(), [(key, grid.start) for key in searched])
-    return Search(configuration, searched, split, grid)
+    spans = {"step_us": (grid.stop - grid.start, grid.step), "fine_step_us": (grid.half_width, grid.fine_step)}
+    for key, (span, step) in spans.items():
+        if span > step * MAX_GRID_STEPS:
+            raise InputError(path, f"search.{key}", f"makes more than {MAX_GRID_STEPS} steps, got {step:g}")
+    return grid
 
 
 def _criterion(path: Path, table: Mapping[str, Any], configurations: list[str]) -> Criterion:
@@ -90,12 +122,16 @@ def _criterion(path: Path, table: Mapping[str, Any], configurations: list[str]) 
     needed = ("name", "metric", "configuration", "comparison", "threshold", "unit")
     files.unknown_key(path, table, [*needed, *optional], "criteria.")
     values = {key: files.required(path, table, key, "criteria.") for key in needed}
+    values |= {key: _text(path, table, key, "criteria.") for key in ("name", "unit")}
     values |= {key: table.get(key, default) for key, default in optional.items()}
     files.one_of(path, "criteria.metric", values["metric"], ERROR_COLUMNS)
     files.one_of(path, "criteria.statistic", values["statistic"], STATISTICS)
     files.one_of(path, "criteria.comparison", values["comparison"], COMPARISONS)
     for key in ("configuration", "minus_configuration"):
-        files.one_of(path, f"criteria.{key}", values[key] or configurations[0], configurations)
+        if values[key] is not None:
+            files.one_of(path, f"criteria.{key}", values[key], configurations)
+    if not isinstance(values["absolute"], bool):
+        raise InputError(path, "criteria.absolute", f"must be true or false, got {values['absolute']!r}")
     values["threshold"] = files.number(path, "criteria.threshold", values["threshold"], ANY_NUMBER)
     return Criterion(**values)
 
@@ -105,6 +141,12 @@ def _tables(path: Path, table: Mapping[str, Any], key: str) -> list[Mapping[str,
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(path, key, "must be one or more [[tables]]")
     return entries
+
+
+def _table(path: Path, table: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
+    if not isinstance(table[key], dict):
+        raise InputError(path, f"{where}{key}", "must be a table")
+    return table[key]
 
 
 def _text(path: Path, table: Mapping[str, Any], key: str, where: str = "") -> str:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from jaxroof.sweep import latencies, select, stack
 from jaxroof.units import PERCENT
 
 COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-STATISTICS = {"mean": np.mean, "max": np.max}
+STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max}
 ERROR_COLUMNS = ("ttft_ape_pct", "tpot_ape_pct", "tpot_signed_pct", "e2e_ape_pct")
 
 Mask = NDArray[np.bool_]

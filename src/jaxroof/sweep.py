@@ -14,7 +14,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from jaxroof import metrics
 from jaxroof.leaves import get, walk
-from jaxroof.params import Latency, Runs, Tier0
+from jaxroof.params import Architecture, Deployment, Latency, Runs, Schedule, Tier0
 from jaxroof.request import latency
 from jaxroof.step import STEP_MODELS
 
@@ -55,7 +55,9 @@ def select(runs: Runs, index: ArrayLike) -> Runs:
 
 
 @functools.partial(jax.jit, static_argnames="step_model")
-def _latencies(tier0, schedule, arch, deployment, *, step_model: str) -> Latency:
+def _latencies(
+    tier0: Tier0, schedule: Schedule, arch: Architecture, deployment: Deployment, *, step_model: str
+) -> Latency:
     one = functools.partial(latency, STEP_MODELS[step_model])
     axes = _setting_axes(tier0)
     over_settings = one if axes is None else jax.vmap(one, in_axes=(None, None, None, axes))
@@ -64,7 +66,7 @@ def _latencies(tier0, schedule, arch, deployment, *, step_model: str) -> Latency
 
 def _setting_axes(tier0: Tier0) -> Tier0 | None:
     """0 at every declared leaf with a setting axis, None elsewhere; None if there is none."""
-    axes = jax.tree.map(lambda _: None, tier0)
+    axes: Tier0 = jax.tree.map(lambda _: None, tier0)
     paths = [path for _, path, _ in walk(tier0) if jnp.ndim(get(tier0, path)) > 0]
     for path in paths:
         axes = eqx.tree_at(functools.partial(get, path=path), axes, 0, is_leaf=lambda x: x is None)

@@ -73,8 +73,8 @@ def _search(result: Result) -> dict[str, Any]:
     }
 
 
-def search_curve(result: Result) -> pd.DataFrame:
-    """Train loss at every value of the search, by pass."""
+def search_curve(result: Result, published: Sequence[Published] = ()) -> pd.DataFrame:
+    """Train loss at every value of the search, by pass, the published loss beside it."""
     assert result.curve is not None
     passes = {
         "coarse": (result.curve.coarse_values, result.curve.coarse_loss),
@@ -84,7 +84,10 @@ def search_curve(result: Result) -> pd.DataFrame:
         pd.DataFrame({"pass": name, "value_us": values, "train_tpot_mape_pct": loss / PERCENT})
         for name, (values, loss) in passes.items()
     ]
-    return pd.concat(frames, ignore_index=True)
+    curve = pd.concat(frames, ignore_index=True)
+    figures = _published(result, published)
+    theirs = [figures.get(("curve", f"{value:g} us", "train_tpot_mape_pct"), np.nan) for value in curve["value_us"]]
+    return curve.assign(published_pct=theirs).dropna(axis="columns", how="all")
 
 
 def predictions(result: Result, truth: GroundTruth) -> pd.DataFrame:
@@ -120,18 +123,17 @@ def by_experiment(result: Result, truth: GroundTruth) -> pd.DataFrame:
 
 
 def by_group(result: Result, truth: GroundTruth, names: Sequence[str]) -> pd.DataFrame:
-    """TPOT, E2E and TTFT MAPE per group and configuration, the published beside ours where there is one."""
+    """MAPE per group and configuration, the published beside ours where there is one."""
     published = _published(result, truth.published)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for group in names:
-        row: dict[str, Any] = {"group": group, "N": int(result.groups[group].sum())}
         for name, mape in aggregate(result.errors, result.groups[group]).items():
+            row: dict[str, Any] = {"group": group, "N": int(result.groups[group].sum()), "configuration": name}
             for metric in ("tpot", "e2e", "ttft"):
-                row[f"{name} {metric.upper()}"] = mape[f"{metric}_mape_pct"]
-                if (theirs := published.get((name, group, f"{metric}_mape_pct"))) is not None:
-                    row[f"{name} {metric.upper()} published"] = theirs
-        rows.append(row)
-    return pd.DataFrame(rows)
+                row[metric.upper()] = mape[f"{metric}_mape_pct"]
+                row[f"{metric.upper()} published"] = published.get((name, group, f"{metric}_mape_pct"), np.nan)
+            rows.append(row)
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 
 def criteria(result: Result) -> pd.DataFrame:
