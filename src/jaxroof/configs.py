@@ -1,19 +1,19 @@
 """Catalogue files → parameter pytrees, checked here and nowhere else."""
 
-import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 
 from jaxroof import files
-from jaxroof.efficiency import AnalyticMfu
 from jaxroof.errors import InputError
+from jaxroof.hardware import Hardware
 from jaxroof.huggingface import architecture_from_config
-from jaxroof.leaves import FRACTION, NON_NEGATIVE, POSITIVE, Leaf, declared, replace, walk
+from jaxroof.leaves import FRACTION, NON_NEGATIVE, POSITIVE, replace, walk
 from jaxroof.mfu_tables import load_mfu_tables
-from jaxroof.params import Architecture, Hardware, Overheads, OverheadTerms, Tier0, Traffic
+from jaxroof.params import Architecture, Host, Overheads, Tier0, Traffic
+from jaxroof.trees import load_tree
 
 KINDS = {"models": ".json", "hardware": ".toml", "overheads": ".toml", "studies": ".toml"}
 DEFAULT_HARDWARE = "h100-sxm"
@@ -47,7 +47,7 @@ def load_hardware(name: str = DEFAULT_HARDWARE, mfu_tables: Path | None = None) 
     ``mfu_tables`` is a folder of measured tables that replaces the analytic MFU. Raises InputError.
     """
     path = find("hardware", name)
-    hardware = replace(load_hardware(), _original(path)[0]) if path.suffix == ".json" else _hardware_from_toml(path)
+    hardware = replace(load_hardware(), _original(path)[0]) if path.suffix == ".json" else load_tree(path, Hardware)
     if mfu_tables is None:
         return hardware
     return eqx.tree_at(lambda h: h.mfu, hardware, load_mfu_tables(mfu_tables, path.stem))
@@ -55,11 +55,7 @@ def load_hardware(name: str = DEFAULT_HARDWARE, mfu_tables: Path | None = None) 
 
 def load_overheads(name: str) -> Overheads:
     """A formula of ``configs/overheads/`` or a TOML file of that form. Raises InputError."""
-    path = find("overheads", name)
-    table = files.read_toml(path)
-    files.unknown_key(path, table, ["title", "prefill", "decode"])
-    phases = (_leaves(path, OverheadTerms, table.get(phase, {}), f"{phase}.") for phase in ("prefill", "decode"))
-    return Overheads(*(OverheadTerms(**terms) for terms in phases))
+    return load_tree(find("overheads", name), Overheads)
 
 
 def load_tier0(hardware: str = DEFAULT_HARDWARE, overheads: str | None = None, mfu_tables: Path | None = None) -> Tier0:
@@ -67,10 +63,9 @@ def load_tier0(hardware: str = DEFAULT_HARDWARE, overheads: str | None = None, m
 
     ``overheads`` defaults to ``h2b``, or to the rate that an original ``hardware_config.json`` names.
     """
-    path = files.data_dir() / "configs" / "traffic.toml"
-    traffic = Traffic(**_leaves(path, Traffic, _without_title(files.read_toml(path)), ""))
-    formula = load_overheads(overheads or "h2b")
-    tier0 = Tier0(load_hardware(hardware, mfu_tables), traffic, formula)
+    folder = files.data_dir() / "configs"
+    traffic, host = load_tree(folder / "traffic.toml", Traffic), load_tree(folder / "host.toml", Host)
+    tier0 = Tier0(load_hardware(hardware, mfu_tables), traffic, host, load_overheads(overheads or "h2b"))
     if overheads is None and hardware.endswith(".json"):
         tier0 = replace(tier0, _original(Path(hardware))[1])
     return tier0
@@ -93,39 +88,6 @@ def _key_and_text(where: str, setting: str) -> tuple[str, str]:
     if not found:
         raise InputError(where, key, "must be KEY=VALUE")
     return key, text
-
-
-def _hardware_from_toml(path: Path) -> Hardware:
-    table = _without_title(files.read_toml(path))
-    mfu = files.required(path, table, "mfu")
-    rest = {key: value for key, value in table.items() if key != "mfu"}
-    return Hardware(**_leaves(path, Hardware, rest, ""), mfu=AnalyticMfu(**_leaves(path, AnalyticMfu, mfu, "mfu.")))
-
-
-def _without_title(table: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if key != "title"}
-
-
-def _leaves(path: Path, cls: type, table: Any, where: str) -> dict[str, float]:
-    """Field → SI value of the leaves of ``cls``, each ``{ value, source }`` in ``table``."""
-    if not isinstance(table, dict):
-        raise InputError(path, where.rstrip("."), "must be a table")
-    leaves = declared(cls)
-    files.unknown_key(path, table, leaves, where)
-    optional = {f.name for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING}
-    wanted = {key: pair for key, pair in leaves.items() if key in table or pair[0] not in optional}
-    return {name: _sourced(path, table, key, leaf, where) for key, (name, leaf) in wanted.items()}
-
-
-def _sourced(path: Path, table: Mapping[str, Any], key: str, leaf: Leaf, where: str) -> float:
-    entry = files.required(path, table, key, where)
-    if not isinstance(entry, dict) or not isinstance(entry.get("source"), str) or not entry["source"]:
-        raise InputError(path, f"{where}{key}", 'must be { value = …, source = "…" }')
-    files.unknown_key(path, entry, ["value", "source"], f"{where}{key}.")
-    return (
-        files.number(path, f"{where}{key}", files.required(path, entry, "value", f"{where}{key}."), leaf.range)
-        * leaf.unit
-    )
 
 
 def _original(path: Path) -> tuple[dict[str, float], dict[str, float]]:

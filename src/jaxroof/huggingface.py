@@ -6,15 +6,17 @@ from typing import Any
 
 from jaxroof.errors import InputError
 from jaxroof.files import number, one_of, required
-from jaxroof.leaves import COUNT
+from jaxroof.leaves import COUNT, NON_NEGATIVE
 from jaxroof.params import Architecture
 
 DTYPE_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "float8_e4m3fn": 1.0, "float8_e5m2": 1.0}
 EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
+# Layers of several kinds and compressed KV caches have no home in Architecture.
+UNSUPPORTED_KEYS = ("kv_lora_rank", "first_k_dense_replace", "mlp_only_layers")
 
 
 def architecture_from_config(path: Path, config: Mapping[str, Any]) -> Architecture:
-    """Read a dense Llama, Qwen or Mistral style config; keys that are not needed are ignored.
+    """Read a Llama, Qwen, Mistral or Mixtral style config; keys that are not needed are ignored.
 
     Multimodal configs nest the decoder under ``text_config``. No ``num_key_value_heads`` means
     multi-head attention, no ``head_dim`` means hidden_size / num_attention_heads. Raises InputError.
@@ -22,39 +24,83 @@ def architecture_from_config(path: Path, config: Mapping[str, Any]) -> Architect
     text = config.get("text_config", config)
     if not isinstance(text, Mapping):
         raise InputError(path, "text_config", "must be an object")
-    for key in EXPERT_KEYS:
-        if (text.get(key) or 1) != 1:
-            raise InputError(path, key, "a mixture of experts; the step-time models are for dense models")
-
-    def count(key: str) -> float:
-        return number(path, key, required(path, text, key), COUNT)
-
-    heads = count("num_attention_heads")
-    kv_heads = heads if text.get("num_key_value_heads") is None else count("num_key_value_heads")
+    for key in UNSUPPORTED_KEYS:
+        if text.get(key):
+            raise InputError(path, key, "not modelled")
+    heads, hidden = _count(path, text, "num_attention_heads"), _count(path, text, "hidden_size")
+    kv_heads = _count(path, text, "num_key_value_heads", heads)
     if heads % kv_heads:
         raise InputError(path, "num_key_value_heads", f"{heads:g} heads cannot be divided by {kv_heads:g} KV heads")
-    hidden = count("hidden_size")
-    tied = text.get("tie_word_embeddings", config.get("tie_word_embeddings"))
-    if not isinstance(tied, (bool, type(None))):
-        raise InputError(path, "tie_word_embeddings", f"must be true or false, got {tied!r}")
+    activation_bytes = _activation_bytes(path, text, config)
     return Architecture(
-        num_hidden_layers=count("num_hidden_layers"),
+        num_hidden_layers=_count(path, text, "num_hidden_layers"),
         hidden_size=hidden,
-        intermediate_size=count("intermediate_size"),
-        vocab_size=count("vocab_size"),
+        vocab_size=_count(path, text, "vocab_size"),
         num_attention_heads=heads,
         num_key_value_heads=kv_heads,
-        head_dim=number(path, "head_dim", hidden / heads, COUNT) if text.get("head_dim") is None else count("head_dim"),
-        weight_bytes=_weight_bytes(path, text, config),
-        tie_word_embeddings=float(bool(tied)),
+        head_dim=_count(path, text, "head_dim", hidden / heads),
+        weight_bytes=_weight_bytes(path, {**config, **text}, activation_bytes),
+        activation_bytes=activation_bytes,
+        tie_word_embeddings=_tied(path, {**config, **text}),
+        **_ffn(path, text),
     )
 
 
-def _weight_bytes(path: Path, *configs: Mapping[str, Any]) -> float:
-    """Bytes per weight of ``torch_dtype`` or ``dtype``, the decoder's before the whole model's."""
+def _count(path: Path, table: Mapping[str, Any], key: str, default: float | None = None) -> float:
+    """A whole number; a missing or null one is ``default`` where there is one."""
+    missing = default is not None and table.get(key) is None
+    return number(path, key, default if missing else required(path, table, key), COUNT)
+
+
+def _ffn(path: Path, text: Mapping[str, Any]) -> dict[str, float]:
+    """Dense FFN, or routed experts and the dense FFN that a mixture's shared experts amount to."""
+    intermediate = _count(path, text, "intermediate_size")
+    key = next((key for key in EXPERT_KEYS if text.get(key) is not None), None)
+    experts = _count(path, text, key) if key else 1.0
+    if experts == 1:
+        return {"intermediate_size": intermediate}
+    chosen, expert = (
+        _count(path, text, "num_experts_per_tok"),
+        _count(path, text, "moe_intermediate_size", intermediate),
+    )
+    if chosen > experts:
+        raise InputError(path, "num_experts_per_tok", f"must be ≤ {key}, got {chosen:g} > {experts:g}")
+    shared = number(path, "n_shared_experts", text.get("n_shared_experts") or 0, NON_NEGATIVE) * expert
+    shared += number(
+        path, "shared_expert_intermediate_size", text.get("shared_expert_intermediate_size") or 0, NON_NEGATIVE
+    )
+    experts_of = {"num_experts": experts, "num_experts_per_tok": chosen, "moe_intermediate_size": expert}
+    return {"intermediate_size": shared, **experts_of}
+
+
+def _activation_bytes(path: Path, *configs: Mapping[str, Any]) -> float:
+    """Bytes of ``torch_dtype`` or ``dtype``, the decoder's before the whole model's."""
     for config in configs:
         for key in ("torch_dtype", "dtype"):
             if (dtype := config.get(key)) is not None:
                 one_of(path, key, dtype, DTYPE_BYTES)
                 return DTYPE_BYTES[dtype]
     raise InputError(path, "torch_dtype", "missing key")
+
+
+def _weight_bytes(path: Path, config: Mapping[str, Any], unquantised: float) -> float:
+    """1 for FP8 layers (``fp8``, or ``compressed-tensors`` with 8-bit floats), else the activations' bytes."""
+    quantisation = config.get("quantization_config")
+    if quantisation is None:
+        return unquantised
+    if not isinstance(quantisation, Mapping):
+        raise InputError(path, "quantization_config", "must be an object")
+    if quantisation.get("quant_method") == "fp8":
+        return 1.0
+    groups = quantisation.get("config_groups")
+    weights = [group.get("weights") for group in groups.values()] if isinstance(groups, Mapping) else []
+    if weights and all(isinstance(w, Mapping) and (w.get("num_bits"), w.get("type")) == (8, "float") for w in weights):
+        return 1.0
+    raise InputError(path, "quantization_config", "only FP8 weights are modelled")
+
+
+def _tied(path: Path, config: Mapping[str, Any]) -> float:
+    tied = config.get("tie_word_embeddings")
+    if not isinstance(tied, (bool, type(None))):
+        raise InputError(path, "tie_word_embeddings", f"must be true or false, got {tied!r}")
+    return float(bool(tied))

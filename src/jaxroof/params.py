@@ -5,40 +5,32 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Float
 
-from jaxroof.efficiency import Efficiency
-from jaxroof.leaves import COUNT, FRACTION, NON_NEGATIVE, POSITIVE, Scalar, leaf
-from jaxroof.units import GIGA, MICRO, TERA
+from jaxroof.hardware import Hardware
+from jaxroof.leaves import COUNT, NON_NEGATIVE, POSITIVE, Scalar, leaf
+from jaxroof.units import MICRO, MILLI
 
 
 class Architecture(eqx.Module):
-    """Shape of a decoder-only transformer; the names of a Hugging Face ``config.json``."""
+    """Shape of a decoder-only transformer; the names of a Hugging Face ``config.json``.
+
+    Every layer has a dense FFN of ``intermediate_size`` (a mixture's shared experts, 0 if none) and
+    ``num_experts`` routed ones of ``moe_intermediate_size`` (0 of them in a dense model). Layer
+    weights have ``weight_bytes``; embedding, head, activations and KV cache ``activation_bytes``.
+    """
 
     num_hidden_layers: Scalar = leaf("num_hidden_layers", range=COUNT)
     hidden_size: Scalar = leaf("hidden_size", range=COUNT)
-    intermediate_size: Scalar = leaf("intermediate_size", range=COUNT)
+    intermediate_size: Scalar = leaf("intermediate_size", range=NON_NEGATIVE)
     vocab_size: Scalar = leaf("vocab_size", range=COUNT)
     num_attention_heads: Scalar = leaf("num_attention_heads", range=COUNT)
     num_key_value_heads: Scalar = leaf("num_key_value_heads", range=COUNT)
     head_dim: Scalar = leaf("head_dim", range=COUNT)
     weight_bytes: Scalar = leaf("weight_bytes", range=POSITIVE)
+    activation_bytes: Scalar = leaf("activation_bytes", range=POSITIVE)
     tie_word_embeddings: Scalar = leaf("tie_word_embeddings", range=NON_NEGATIVE, default=0.0)
-
-
-class Hardware(eqx.Module):
-    """One GPU: data-sheet rates, the share of bandwidth that is reached, and its MFU."""
-
-    peak_flops_per_s: Scalar = leaf("peak_tflops", TERA, POSITIVE)
-    hbm_bytes_per_s: Scalar = leaf("hbm_tb_per_s", TERA, POSITIVE)
-    hbm_efficiency: Scalar = leaf("hbm_efficiency", range=FRACTION)
-    hbm_bytes: Scalar = leaf("hbm_gb", GIGA, POSITIVE)
-    fp8_flops_per_s: Scalar = leaf("fp8_tflops", TERA, POSITIVE)
-    link_bytes_per_s: Scalar = leaf("link_gb_per_s", GIGA, POSITIVE)
-    mfu: Efficiency  # type: ignore[misc]  # mypy takes a leaf() for a default
-
-    @property
-    def effective_bytes_per_s(self) -> Scalar:
-        """BW = peak bandwidth × bandwidth efficiency [B/s]."""
-        return self.hbm_bytes_per_s * self.hbm_efficiency
+    num_experts: Scalar = leaf("num_experts", range=NON_NEGATIVE, default=0.0)
+    num_experts_per_tok: Scalar = leaf("num_experts_per_tok", range=NON_NEGATIVE, default=0.0)
+    moe_intermediate_size: Scalar = leaf("moe_intermediate_size", range=NON_NEGATIVE, default=0.0)
 
 
 class Traffic(eqx.Module):
@@ -72,11 +64,22 @@ class Overheads(eqx.Module):
     decode: OverheadTerms = eqx.field(default_factory=OverheadTerms)
 
 
+class Host(eqx.Module):
+    """The server's CPU side and vLLM's settings, as the ``kernels`` step time sees them."""
+
+    per_step_s: Scalar = leaf("per_step_us", MICRO)
+    per_request_s: Scalar = leaf("per_request_us", MICRO)
+    admission_s: Scalar = leaf("admission_ms", MILLI)
+    graph_tokens: Scalar = leaf("graph_tokens")
+    sampling_passes: Scalar = leaf("sampling_passes")
+
+
 class Tier0(eqx.Module):
     """Every constant of the model that is not the model's or the deployment's shape."""
 
     hardware: Hardware
     traffic: Traffic
+    host: Host
     overheads: Overheads
 
 

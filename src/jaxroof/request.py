@@ -23,7 +23,7 @@ def latency(
     requests are in flight: they decode together, and the other batch − 1 ride along in a prefill step.
     """
     prefill, decode = step_times(step_model, schedule, arch, deployment, tier0, batch)
-    ttft = _dot(schedule.prefill_weight, prefill.total_s)
+    ttft = prefill.admission_s[0] + _dot(schedule.prefill_weight, prefill.total_s)
     tpot = schedule.tpot_ttft_weight * ttft + _dot(schedule.tpot_weight, decode.total_s)
     return Latency(ttft, tpot, ttft + _dot(schedule.e2e_weight, decode.total_s))
 

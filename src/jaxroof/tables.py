@@ -166,19 +166,32 @@ def prediction(p: Prediction, output: int) -> dict[str, Any]:
         "itl_ms": ms["tpot"] if output > 1 else None,
         "e2e_ms": ms["e2e"],
         "tpot_e2e_per_token_ms": ms["e2e"] / output,
-        "breakdown": _breakdown(p.prefill, "ttft") | _breakdown(p.decode, "itl"),
+        "breakdown": {
+            f"{metric}_{row['part']}_ms": row["ms"]
+            for metric, step in (("ttft", p.prefill), ("itl", p.decode))
+            for row in breakdown(step).to_dict("records")
+        },
     }
 
 
-def _breakdown(step: StepTime, metric: str) -> dict[str, float]:
-    parts = {
-        "prefill_compute": step.prefill.compute_s,
-        "prefill_memory": step.prefill.memory_s,
-        "decode_compute": step.decode.compute_s,
-        "decode_memory": step.decode.memory_s,
-        "overhead": step.overhead_s,
-    }
-    return {f"{metric}_{name}_ms": float(seconds) / MILLI for name, seconds in parts.items()}
+def breakdown(step: StepTime) -> pd.DataFrame:
+    """Parts of a step on one GPU, slowest first: time, share, work, and the side that binds."""
+    rows = [
+        {
+            "part": name,
+            "ms": float(part.seconds) / MILLI,
+            "share_pct": float(part.seconds / step.total_s) / PERCENT,
+            "bytes": float(part.bytes),
+            "flops": float(part.flops),
+            "bound": "memory" if part.memory_s >= part.compute_s else "compute",
+        }
+        for name, part in step.parts.items()
+        if part.seconds > 0
+    ]
+    rows.sort(key=lambda row: -row["ms"])
+    overhead = {"part": "overhead", "ms": float(step.overhead_s) / MILLI}
+    overhead |= {"share_pct": float(step.overhead_s / step.total_s) / PERCENT, "bound": "overhead"}
+    return pd.DataFrame([*rows, overhead])
 
 
 def _published(result: Result, published: Sequence[Published]) -> dict[tuple[str, str, str], float]:

@@ -28,7 +28,7 @@ def parameter_count(arch: Architecture) -> Scalar:
 
 def kv_bytes_per_token(arch: Architecture) -> Scalar:
     """K = 2·L·g·d·b [B]."""
-    return 2 * arch.num_hidden_layers * arch.num_key_value_heads * arch.head_dim * arch.weight_bytes
+    return 2 * arch.num_hidden_layers * arch.num_key_value_heads * arch.head_dim * arch.activation_bytes
 
 
 def request_bytes(arch: Architecture, requests: Requests, traffic: Traffic) -> Scalar:
@@ -40,7 +40,7 @@ def request_bytes(arch: Architecture, requests: Requests, traffic: Traffic) -> S
     one = m == 1
     kv = jnp.where(one, traffic.decode_kv, traffic.prefill_kv)
     activation = jnp.where(one, traffic.decode_activation, traffic.prefill_activation)
-    per_token = arch.num_hidden_layers * arch.hidden_size * arch.weight_bytes
+    per_token = arch.num_hidden_layers * arch.hidden_size * arch.activation_bytes
     return jnp.sum(requests.count * (kv_bytes_per_token(arch) * (m + c * kv) + per_token * m * activation))
 
 

@@ -9,25 +9,29 @@ from jaxroof.leaves import Scalar
 from jaxroof.params import Architecture, Batch, Deployment, Requests, Tier0
 
 
-class Phase(eqx.Module):
-    """Time of one phase of a step on each side of the roofline [s]; zero where it is not there."""
+class Part(eqx.Module):
+    """One part of a step, on one GPU: its time [s], both sides of its roofline, its work.
 
-    compute_s: Scalar
+    ``seconds`` is its share of the step where parts add up; the side that binds is the larger.
+    """
+
+    seconds: Scalar
     memory_s: Scalar
-
-    @property
-    def bound_s(self) -> Scalar:
-        """The side that binds: max(compute, memory) [s]."""
-        return jnp.maximum(self.compute_s, self.memory_s)
+    compute_s: Scalar
+    bytes: Scalar
+    flops: Scalar
 
 
 class StepTime(eqx.Module):
-    """Time of one step and what it is made of [s]."""
+    """Time of one step [s], and its parts by name.
+
+    ``admission_s`` is no part of it: what a new request waits for once, before its first step.
+    """
 
     total_s: Scalar
-    prefill: Phase
-    decode: Phase
     overhead_s: Scalar
+    admission_s: Scalar
+    parts: dict[str, Part]
 
 
 class StepModel(Protocol):
