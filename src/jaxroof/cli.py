@@ -13,9 +13,13 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-StepModelName = Annotated[str, typer.Option("--step-model", help="memory or roofline.")]
+StepModelName = Annotated[
+    str | None,
+    typer.Option("--step-model", help="kernels, memory or roofline. [default: kernels; memory with a --formula]"),
+]
 Formula = Annotated[
-    str | None, typer.Option("--formula", help="Overhead formula: a name or a TOML file. [default: h2b]")
+    str | None,
+    typer.Option("--formula", help="Overhead formula: a name or a TOML file. [default: none for kernels, else h2b]"),
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE of a Tier-0 constant, in its file's unit; repeatable.")
@@ -41,10 +45,12 @@ def study(
 
 @app.command()
 def evaluate(
-    step_model: StepModelName = "memory",
+    step_model: StepModelName = None,
     formula: Formula = None,
     settings: Settings = None,
-    scoring: Annotated[str, typer.Option(help="published, itl or e2e_per_token.")] = "published",
+    scoring: Annotated[
+        str | None, typer.Option(help="published, itl or e2e_per_token. [default: itl for kernels, else published]")
+    ] = None,
     hardware: HardwareName = "h100-sxm",
     mfu_tables: MfuTables = None,
     ground_truth: Annotated[Path | None, typer.Option(help="Folder or CSV of experiments. [default: the 13]")] = None,
@@ -70,10 +76,12 @@ def predict(
     output: Annotated[int, typer.Option(help="Output tokens.")],
     cached: Annotated[int, typer.Option(help="Prompt tokens already in the KV cache.")] = 0,
     batch: Annotated[int, typer.Option(help="Requests in flight.")] = 1,
-    step_model: StepModelName = "memory",
+    step_model: StepModelName = None,
     formula: Formula = None,
     settings: Settings = None,
     mfu_tables: MfuTables = None,
+    breakdown: Annotated[bool, typer.Option(help="Show what the latency is made of, and plot it.")] = False,
+    plot: Annotated[Path, typer.Option(help="The PNG of --breakdown.")] = Path("breakdown.png"),
     json: Json = False,
 ) -> None:
     """Predict the latency of one request, and what it is made of."""
@@ -83,7 +91,7 @@ def predict(
     commands.predict(
         commands.Constants(step_model, hardware, formula, mfu_tables, settings or []),
         commands.Request(model, tp, prompt, output, cached, batch),
-        json=json,
+        plot=plot if breakdown else None, json=json,
     )  # fmt: skip
 
 

@@ -6,34 +6,43 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from jaxroof import files, report, tables, work
+from jaxroof import files, plots, records, report, tables, work
 from jaxroof import predict as core_predict
 from jaxroof import study as core_study
 from jaxroof.configs import catalogue, find, load_architecture, load_tier0, with_settings
+from jaxroof.errors import InputError
 from jaxroof.ground_truth import CACHED_TOKENS, TOKENS, check_tp, load_ground_truth
 from jaxroof.leaves import COUNT, Range
 from jaxroof.metrics import SCORINGS
-from jaxroof.params import Tier0
+from jaxroof.params import Architecture, Tier0
 from jaxroof.step import STEP_MODELS
-from jaxroof.studies import check_groups, load_study, study_tier0s
+from jaxroof.studies import check_groups, check_terms, load_study, study_tier0s
 
 
 @dataclasses.dataclass(frozen=True)
 class Constants:
     """The options that choose a step-time model and its constants."""
 
-    step_model: str
+    named_step_model: str | None
     hardware: str
     formula: str | None
     mfu_tables: Path | None
     settings: Sequence[str]
 
+    @property
+    def step_model(self) -> str:
+        """``kernels``, unless named or an overhead formula is given: those describe what ``memory`` lacks."""
+        formula_given = self.formula or self.hardware.endswith(".json")
+        return self.named_step_model or ("memory" if formula_given else "kernels")
+
     def tier0(self) -> Tier0:
         """The constants, checked. Raises InputError."""
         files.one_of("--step-model", "value", self.step_model, STEP_MODELS)
-        return with_settings(load_tier0(self.hardware, self.formula, self.mfu_tables), self.settings)
+        formula = self.formula or ("none" if self.step_model == "kernels" else None)
+        return with_settings(load_tier0(self.hardware, formula, self.mfu_tables), self.settings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +63,16 @@ def study(name: str, out: Path | None, json: bool) -> None:
     tier0s, truth = study_tier0s(spec), load_ground_truth()
     groups = truth.groups()
     check_groups(name, spec, groups)
+    for step_model in spec.step_models().values():
+        refuse_mixture(name, step_model, truth.runs.architecture)
+    check_terms(name, spec, tier0s, truth.runs)
     if out is not None:
         report.check_writable(out)
     scorings = [spec.scoring, *spec.also_scoring]
     results = [core_study.run(spec, scoring, truth.runs, groups, tier0s) for scoring in scorings]
-    data = tables.results(results[0], truth.experiments)
+    data = records.results(results[0], truth.experiments)
     if others := results[1:]:
-        data["also"] = {result.scoring: tables.results(result, truth.experiments) for result in others}
+        data["also"] = {result.scoring: records.results(result, truth.experiments) for result in others}
     if out is not None:
         report.write_study(out, results, data, truth)
     if json:
@@ -70,35 +82,47 @@ def study(name: str, out: Path | None, json: bool) -> None:
             report.print_study(result, truth)
 
 
-def evaluate(constants: Constants, *, scoring: str, ground_truth: Path | None, seed: int | None, json: bool) -> None:
+def evaluate(
+    constants: Constants, *, scoring: str | None, ground_truth: Path | None, seed: int | None, json: bool
+) -> None:
     """Errors of one set of constants on every experiment."""
+    tier0, step_model = constants.tier0(), constants.step_model
+    scoring = scoring or ("itl" if step_model == "kernels" else "published")
     files.one_of("--scoring", "value", scoring, SCORINGS)
-    tier0 = constants.tier0()
     if seed is not None:
         files.number("--sampled", "seed", seed, Range(whole=True))
     truth = load_ground_truth(ground_truth, tier0, seed)
-    predicted = core_study.evaluate({"run": tier0}, truth.runs, scoring, constants.step_model)
+    refuse_mixture(ground_truth or "ground truth", step_model, truth.runs.architecture)
+    predicted = core_study.evaluate({"run": tier0}, truth.runs, scoring, {"run": step_model})
     errors = {"run": core_study.errors(predicted["run"], truth.runs.measured[scoring])}
-    data = {"step_model": constants.step_model, "scoring": scoring}
-    data |= tables.evaluation(predicted, errors, truth.groups(), truth.experiments)
-    _show(data, tables.evaluation_table(data), f"{constants.step_model}, {scoring} scoring", json)
+    data = {"step_model": step_model, "scoring": scoring}
+    data |= records.evaluation(predicted, errors, truth.groups(), truth.experiments)
+    _show(data, tables.evaluation_table(data), f"{step_model}, {scoring} scoring", json)
 
 
-def predict(constants: Constants, request: Request, json: bool) -> None:
-    """Latency of one request."""
+def predict(constants: Constants, request: Request, plot: Path | None, json: bool) -> None:
+    """Latency of one request; with ``plot`` its breakdown as a PNG, and its parts."""
     for option, legal in {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}.items():
         files.number("predict", f"--{option}", getattr(request, option), legal)
     tier0, arch = constants.tier0(), load_architecture(request.model)
     deployment = check_tp("predict", arch, request.tp)
+    refuse_mixture(request.model, constants.step_model, arch)
     prediction = core_predict.predict(
         arch, deployment, tier0, prompt=request.prompt, output=request.output,
         cached=request.cached, batch=request.batch, step_model=constants.step_model,
     )  # fmt: skip
-    data = tables.prediction(prediction, request.output)
-    flat = {key: value for key, value in data.items() if key != "breakdown"} | data["breakdown"]
-    table = pd.DataFrame({"quantity": list(flat), "ms": [float("nan") if v is None else v for v in flat.values()]})
+    data = records.prediction(prediction, request.output)
     title = f"{request.model} on {request.tp} × {constants.hardware}, {constants.step_model} step time"
-    _show(data, table, title, json)
+    parts = {"TTFT": tables.breakdown(prediction.prefill), "ITL": tables.breakdown(prediction.decode)}
+    if plot is not None:
+        report.write_figure(plot, title, plots.plot_breakdown, parts)
+    if json:
+        sys.stdout.write(report.dump(data))
+        return
+    latencies = {name: float("nan") if ms is None else ms for name, ms in data.items() if name != "breakdown"}
+    report.print_table(pd.DataFrame([latencies]), title, digits=3)
+    for name, table in parts.items() if plot is not None else ():
+        report.print_table(table, f"{name}, part by part, on one GPU", digits=3)
 
 
 def list_(kind: str, json: bool) -> None:
@@ -111,6 +135,12 @@ def list_(kind: str, json: bool) -> None:
         else listings[kind](kind)
     )
     _show({kind: rows}, pd.DataFrame(rows), kind, json)
+
+
+def refuse_mixture(where: object, step_model: str, arch: Architecture) -> None:
+    """Only ``kernels`` models a mixture of experts. Raises InputError."""
+    if step_model != "kernels" and np.any(np.asarray(arch.num_experts) > 0):
+        raise InputError(where, "num_experts", f"the {step_model} step time is for dense models; use kernels")
 
 
 def _models(kind: str) -> list[dict[str, Any]]:

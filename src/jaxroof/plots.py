@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 
@@ -34,4 +35,33 @@ def plot_signed_errors(predictions: pd.DataFrame, *, ax: Axes) -> Axes:
     ax.axvline(0, color="0.2", linewidth=0.8)
     ax.set(xlabel="signed TPOT error, predicted / measured − 1 [%]", title="TPOT error per experiment")
     ax.legend(frameon=False)
+    return ax
+
+
+def plot_waterfall(waterfall: pd.DataFrame, *, ax: Axes) -> Axes:
+    """TPOT MAPE, and the mean signed error, as the terms are switched on one at a time."""
+    rows = np.arange(len(waterfall))
+    ax.barh(rows, waterfall["tpot_mape_pct"], height=0.6, label="TPOT MAPE")
+    ax.scatter(waterfall["tpot_signed_pct"], rows, marker="D", color="0.2", zorder=3, label="mean signed error")
+    for row, mape in zip(rows, waterfall["tpot_mape_pct"], strict=True):
+        ax.annotate(f"{mape:.1f} %", (mape, row), xytext=(6, -4), textcoords="offset points", fontsize=9)
+    ax.set_yticks(rows, waterfall["term"])
+    ax.invert_yaxis()
+    ax.axvline(0, color="0.2", linewidth=0.8)
+    ax.set(xlabel="error with this and all terms above [%]", title="TPOT error, terms switched on one at a time")
+    ax.legend(frameon=False, loc="lower right")
+    return ax
+
+
+def plot_breakdown(breakdowns: dict[str, pd.DataFrame], *, ax: Axes) -> Axes:
+    """Stacked bars of milliseconds per part, one bar per latency."""
+    parts = list(dict.fromkeys(part for table in breakdowns.values() for part in table["part"]))
+    colours = colormaps["tab20"](np.arange(len(parts)) % 20)
+    left = np.zeros(len(breakdowns))
+    for part, colour in zip(parts, colours, strict=True):
+        ms = np.array([table.loc[table["part"] == part, "ms"].sum() for table in breakdowns.values()])
+        ax.barh(list(breakdowns), ms, left=left, color=colour, label=part.replace("_", " "))
+        left += ms
+    ax.set(xlabel="time [ms]", title="What a request's latency is made of")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=9)
     return ax

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,14 @@ from rich.table import Table
 
 from jaxroof import tables
 from jaxroof.errors import InputError
+from jaxroof.findings import findings, formatted, study_tables
 from jaxroof.ground_truth import GroundTruth
 from jaxroof.study import Result
 
-SPLITS = ("train", "test", "all")
 
-
-def print_table(table: pd.DataFrame, title: str) -> None:
+def print_table(table: pd.DataFrame, title: str, digits: int = 1) -> None:
     """A table on stdout: rich on a terminal, plain when piped."""
-    text = _formatted(table)
+    text = formatted(table, digits)
     if not sys.stdout.isatty():
         sys.stdout.write(f"{title}\n{text.to_string(index=False)}\n\n")
         return
@@ -34,7 +33,7 @@ def print_table(table: pd.DataFrame, title: str) -> None:
 
 def print_study(result: Result, truth: GroundTruth) -> None:
     """Every table of a study, and its verdict."""
-    for title, table in _study_tables(result, truth).items():
+    for title, table in study_tables(result, truth).items():
         print_table(table, f"{title} ({result.study.name}, {result.scoring} scoring)")
     sys.stdout.write(f"{result.study.name}, {result.scoring} scoring: {result.verdict}\n\n")
 
@@ -68,103 +67,46 @@ def write_study(folder: Path, results: Sequence[Result], data: dict[str, Any], t
 
 
 def _write_result(folder: Path, result: Result, truth: GroundTruth) -> None:
-    from matplotlib.figure import Figure
-
     from jaxroof import plots
 
     predictions = tables.predictions(result, truth)
     predictions.to_csv(folder / f"predictions_{result.scoring}.csv", index=False)
     tables.by_group(result, truth, list(result.groups)).to_csv(folder / f"groups_{result.scoring}.csv", index=False)
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    plots.plot_signed_errors(predictions, ax=figure.subplots())
-    figure.suptitle(_heading(result))
-    figure.savefig(folder / f"tpot_errors_{result.scoring}.png", dpi=120)
+    figures: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+        "tpot_errors": (plots.plot_signed_errors, (predictions,))
+    }
     if result.curve:
         curve = tables.search_curve(result, truth.published)
         curve.to_csv(folder / f"search_{result.scoring}.csv", index=False)
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
-        plots.plot_search(curve, result.curve.optimum, ax=figure.subplots())
-        figure.suptitle(_heading(result))
-        figure.savefig(folder / f"search_{result.scoring}.png", dpi=120)
+        figures["search"] = (plots.plot_search, (curve, result.curve.optimum))
+    if result.waterfall:
+        waterfall = tables.waterfall(result)
+        waterfall.to_csv(folder / f"waterfall_{result.scoring}.csv", index=False)
+        figures["waterfall"] = (plots.plot_waterfall, (waterfall,))
+    for name, (plot, data) in figures.items():
+        save_figure(folder / f"{name}_{result.scoring}.png", _heading(result), plot, *data)
 
 
-def findings(results: Sequence[Result], truth: GroundTruth) -> str:
-    """FINDINGS.md: status, hypothesis, criteria, results, where ours and the published differ and why."""
-    study, first = results[0].study, results[0]
-    passed = sum(outcome.passed for outcome in first.outcomes)
-    lines = [
-        f"# {study.title}",
-        "",
-        f"**Status:** {first.verdict.capitalize()}  ",
-        f"**Resolution:** {passed} of {len(first.outcomes)} accept criteria pass  ",
-        f"**Step model:** `{study.step_model}`, **hardware:** `{study.hardware}`, **scoring:** `{first.scoring}`  ",
-        f"**Evaluations:** {first.runs}, deterministic  ",
-        f"**Source of the hypothesis:** {study.source}",
-        "",
-        "## Hypothesis",
-        "",
-        f"> {' '.join(study.hypothesis.split())}",
-        "",
-        "## Experiment design",
-        "",
-        *(f"- `{c.name}`: overheads `{c.overheads}`, {_settings(c.settings)}" for c in study.configurations),
-    ]
-    if study.search:
-        keys = ", ".join(f"`{key}`" for key in study.search.keys)
-        lines.append(
-            f"- `{study.search.configuration.name}`: the best common value of {keys} on the {study.search.split} split"
-        )
-    for result in results:
-        lines += [
-            "",
-            f"## Results, `{result.scoring}` scoring",
-            "",
-            f"Verdict under this scoring: **{result.verdict}**.",
-        ]
-        for title, table in _study_tables(result, truth).items():
-            lines += ["", f"### {title}", "", markdown(table)]
-        lines += ["", _worst(result, truth)]
-        lines += ["", f"![TPOT errors](tpot_errors_{result.scoring}.png)"]
-        if result.curve:
-            lines += ["", f"![Grid search](search_{result.scoring}.png)"]
-    lines += ["", "## Where ours and the published differ, and why", "", " ".join(study.differences.split()), ""]
-    lines += ["## Reproducing", "", "```bash", f"jaxroof study {study.name} --out out/{study.name}", "```", ""]
-    return "\n".join(lines)
+def write_figure(path: Path, heading: str, plot: Callable[..., Any], *data: Any) -> None:
+    """One figure as a PNG that appears under its name when it is complete. Raises InputError."""
+    check_writable(path.parent)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        save_figure(Path(folder) / "figure.png", heading, plot, *data)
+        try:
+            os.replace(Path(folder) / "figure.png", path)
+        except OSError as error:
+            raise InputError(path, f"cannot be written: {error.strerror}") from None
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """A DataFrame as a Markdown table, numbers to one decimal."""
-    text = _formatted(table)
-    rows = [list(text.columns), ["---"] * len(text.columns), *text.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', '∣') for cell in row)} |" for row in rows)
+def save_figure(path: Path, heading: str, plot: Callable[..., Any], *data: Any) -> None:
+    """One figure as a PNG."""
+    from matplotlib.figure import Figure
 
-
-def _study_tables(result: Result, truth: GroundTruth) -> dict[str, pd.DataFrame]:
-    """What a study shows, in order."""
-    models = list(dict.fromkeys(e.model for e in truth.experiments))
-    shown = {"Accept criteria": tables.criteria(result)}
-    if result.curve:
-        shown["Search"] = tables.search_curve(result, truth.published)
-    return shown | {
-        "TPOT error per experiment [%, change in pp]": tables.by_experiment(result, truth),
-        "MAPE per split [%]": tables.by_group(result, truth, [name for name in SPLITS if name in result.groups]),
-        "MAPE per family [%]": tables.by_group(result, truth, models),
-    }
-
-
-def _worst(result: Result, truth: GroundTruth) -> str:
-    name = list(result.errors)[-1]
-    errors = result.errors[name]["tpot_ape_pct"]
-    return f"Worst experiment under `{name}`: {truth.experiments[errors.argmax()].name}, {errors.max():.1f} %."
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    plot(*data, ax=figure.subplots())
+    figure.suptitle(heading)
+    figure.savefig(path, dpi=120)
 
 
 def _heading(result: Result) -> str:
     return f"{result.study.title} ({result.study.step_model} step time, {result.scoring} scoring)"
-
-
-def _settings(settings: Any) -> str:
-    return ", ".join(f"`{key} = {value:g}`" for key, value in settings.items()) or "nothing else set"
-
-
-def _formatted(table: pd.DataFrame) -> pd.DataFrame:
-    return table.map(lambda x: ("–" if pd.isna(x) else f"{x:.1f}") if isinstance(x, float) else str(x))

@@ -1,5 +1,7 @@
 """Steps → TTFT, TPOT and E2E of a request, and what they are made of."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -31,7 +33,11 @@ def latency(
 def breakdown(schedule: Schedule, prefill: StepTime, decode: StepTime) -> tuple[StepTime, StepTime]:
     """The step times of a request's nodes, summed: all prefill steps (TTFT), and the mean decode step."""
     ttft = jax.tree.map(lambda x: _dot(schedule.prefill_weight, x), prefill)
-    return ttft, jax.tree.map(lambda x: _dot(schedule.tpot_weight, x), decode)
+    step = jax.tree.map(lambda x: _dot(schedule.tpot_weight, x), decode)
+    return (
+        dataclasses.replace(ttft, admission_s=prefill.admission_s[0]),  # once, however many steps
+        dataclasses.replace(step, admission_s=jnp.zeros_like(step.total_s)),
+    )
 
 
 def step_times(

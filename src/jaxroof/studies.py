@@ -9,10 +9,11 @@ from jaxroof.configs import find, load_tier0, with_settings
 from jaxroof.errors import InputError
 from jaxroof.leaves import NON_NEGATIVE, POSITIVE, Range
 from jaxroof.metrics import SCORINGS
-from jaxroof.params import Tier0
+from jaxroof.params import Runs, Tier0
 from jaxroof.search import Grid
 from jaxroof.step import STEP_MODELS
-from jaxroof.study import COMPARISONS, ERROR_COLUMNS, STATISTICS, Configuration, Criterion, Search, Study
+from jaxroof.study import COMPARISONS, ERROR_COLUMNS, STATISTICS, Configuration, Criterion, Search, Study, Waterfall
+from jaxroof.waterfall import Model, part_names
 
 GRID_RANGES = {
     "start_us": NON_NEGATIVE,
@@ -30,7 +31,7 @@ def load_study(name: str) -> Study:
     """A study of the catalogue or a TOML file of that form. Raises InputError."""
     path = find("studies", name)
     table = files.read_toml(path)
-    files.unknown_key(path, table, [*REQUIRED, "also_scoring", "configurations", "search", "criteria"])
+    files.unknown_key(path, table, [*REQUIRED, "also_scoring", "configurations", "search", "criteria", "waterfall"])
     text = {key: _text(path, table, key) for key in REQUIRED}
     also = table.get("also_scoring", [])
     if not isinstance(also, list):
@@ -39,14 +40,23 @@ def load_study(name: str) -> Study:
         files.one_of(path, "scoring", scoring, SCORINGS)
     files.one_of(path, "step_model", text["step_model"], STEP_MODELS)
     entries = _tables(path, table, "configurations")
-    configurations = [_configuration(path, entry, "configurations.", "name") for entry in entries]
-    search = _search(path, _table(path, table, "search")) if "search" in table else None
+    default = text["step_model"]
+    configurations = [_configuration(path, entry, "configurations.", "name", default) for entry in entries]
+    search = _search(path, _table(path, table, "search"), default) if "search" in table else None
     names = [c.name for c in configurations] + ([search.configuration.name] if search else [])
     if duplicate := next((name for name in names if names.count(name) > 1), None):
         raise InputError(path, "configurations.name", f"{duplicate} stands twice")
     files.one_of(path, "baseline", text["baseline"], names)
     criteria = [_criterion(path, entry, names) for entry in _tables(path, table, "criteria")]
-    study = Study(**text, also_scoring=also, configurations=configurations, search=search, criteria=criteria)
+    waterfall = _waterfall(path, _table(path, table, "waterfall"), names) if "waterfall" in table else None
+    study = Study(
+        **text,
+        also_scoring=also,
+        configurations=configurations,
+        search=search,
+        criteria=criteria,
+        waterfall=waterfall,
+    )
     _check_constants(path, study)
     return study
 
@@ -67,6 +77,17 @@ def check_groups(file: object, study: Study, groups: Mapping[str, Any]) -> None:
         files.one_of(file, "group", group, groups)
 
 
+def check_terms(file: object, study: Study, tier0s: Mapping[str, Tier0], runs: Runs) -> None:
+    """Every part that a waterfall names must be one of its step model. Raises InputError."""
+    if study.waterfall is None:
+        return
+    name = study.waterfall.end
+    known = part_names(Model(study.step_models()[name], tier0s[name]), runs)
+    for term, parts in study.waterfall.terms.items():
+        for part in parts:
+            files.one_of(file, f"waterfall.terms.{term}", part, known)
+
+
 def _check_constants(path: Path, study: Study) -> None:
     """Names of files and keys of settings, found and legal before anything runs."""
     try:
@@ -79,16 +100,19 @@ def _check_constants(path: Path, study: Study) -> None:
 
 
 def _configuration(
-    path: Path, table: Mapping[str, Any], where: str, name_key: str, others: Sequence[str] = ()
+    path: Path, table: Mapping[str, Any], where: str, name_key: str, default: str, others: Sequence[str] = ()
 ) -> Configuration:
-    files.unknown_key(path, table, [name_key, "overheads", "set", *others], where)
+    files.unknown_key(path, table, [name_key, "step_model", "overheads", "set", *others], where)
+    step_model = table.get("step_model", default)
+    files.one_of(path, f"{where}step_model", step_model, STEP_MODELS)
     settings = _table(path, table, "set", where) if "set" in table else {}
     name, overheads = (_text(path, table, key, where) for key in (name_key, "overheads"))
-    return Configuration(name, overheads, settings)
+    return Configuration(name, step_model, overheads, settings)
 
 
-def _search(path: Path, table: Mapping[str, Any]) -> Search:
-    configuration = _configuration(path, table, "search.", "configuration", ["keys", "split", *GRID_RANGES])
+def _search(path: Path, table: Mapping[str, Any], default: str) -> Search:
+    others = ["keys", "split", *GRID_RANGES]
+    configuration = _configuration(path, table, "search.", "configuration", default, others)
     searched = files.required(path, table, "keys", "search.")
     if not isinstance(searched, list) or not searched or not all(str(key).endswith("_us") for key in searched):
         raise InputError(path, "search.keys", "must be a list of keys in µs")
@@ -109,6 +133,18 @@ def _grid(path: Path, table: Mapping[str, Any]) -> Grid:
         if span > step * MAX_GRID_STEPS:
             raise InputError(path, f"search.{key}", f"makes more than {MAX_GRID_STEPS} steps, got {step:g}")
     return grid
+
+
+def _waterfall(path: Path, table: Mapping[str, Any], configurations: list[str]) -> Waterfall:
+    files.unknown_key(path, table, ["start", "end", "terms"], "waterfall.")
+    ends = {key: _text(path, table, key, "waterfall.") for key in ("start", "end")}
+    for key, name in ends.items():
+        files.one_of(path, f"waterfall.{key}", name, configurations)
+    terms = _table(path, table, "terms", "waterfall.")
+    for term, parts in terms.items():
+        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+            raise InputError(path, f"waterfall.terms.{term}", "must be a list of parts")
+    return Waterfall(**ends, terms=terms)
 
 
 def _criterion(path: Path, table: Mapping[str, Any], configurations: list[str]) -> Criterion:

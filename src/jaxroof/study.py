@@ -14,6 +14,7 @@ from jaxroof.params import Latency, Runs, Tier0
 from jaxroof.search import Curve, Grid, grid_search
 from jaxroof.sweep import latencies, select, stack
 from jaxroof.units import PERCENT
+from jaxroof.waterfall import Model, Stage, stages
 
 COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max}
@@ -24,9 +25,10 @@ Mask = NDArray[np.bool_]
 
 @dataclasses.dataclass(frozen=True)
 class Configuration:
-    """One set of constants under comparison: an overhead formula and settings by dotted key."""
+    """One model under comparison: a step time, an overhead formula, and settings by dotted key."""
 
     name: str
+    step_model: str
     overheads: str
     settings: Mapping[str, float]
 
@@ -59,6 +61,15 @@ class Criterion:
 
 
 @dataclasses.dataclass(frozen=True)
+class Waterfall:
+    """From configuration ``start`` to ``end``, terms of its decode step one at a time, each the parts it names."""
+
+    start: str
+    end: str
+    terms: Mapping[str, Sequence[str]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
     """What is compared and what would count as success, fixed before it runs."""
 
@@ -75,6 +86,12 @@ class Study:
     configurations: Sequence[Configuration]
     search: Search | None
     criteria: Sequence[Criterion]
+    waterfall: Waterfall | None
+
+    def step_models(self) -> dict[str, str]:
+        """Step model of every configuration, in order, the search's last."""
+        searched = [self.search.configuration] if self.search else []
+        return {c.name: c.step_model for c in [*self.configurations, *searched]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,11 +114,13 @@ class Result:
     study: Study
     scoring: str
     runs: int
+    measured: Latency
     predicted: Mapping[str, Latency]
     errors: Mapping[str, Mapping[str, NDArray[np.float64]]]
     groups: Mapping[str, Mask]
     curve: Curve | None
     outcomes: Sequence[Outcome]
+    waterfall: Sequence[Stage]
 
     @property
     def verdict(self) -> str:
@@ -115,27 +134,38 @@ def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], tier
 
     ``tier0s`` has the constants of each configuration by name, the search's start among them.
     """
-    tier0s, curve, evaluations = dict(tier0s), None, 0
+    tier0s, curve, evaluations, step_models = dict(tier0s), None, 0, study.step_models()
     if study.search:
         train = groups[study.search.split]
         name, keys = study.search.configuration.name, study.search.keys
         curve = grid_search(
-            tier0s[name], select(runs, train), keys, study.search.grid, scoring=scoring, step_model=study.step_model
+            tier0s[name], select(runs, train), keys, study.search.grid, scoring=scoring, step_model=step_models[name]
         )
         tier0s[name] = replace(tier0s[name], dict.fromkeys(keys, curve.optimum))
         evaluations = (len(curve.coarse_values) + len(curve.fine_values)) * int(train.sum())
-    predicted = evaluate(tier0s, runs, scoring, study.step_model)
+    predicted = evaluate(tier0s, runs, scoring, step_models)
     all_errors = {name: errors(latency, runs.measured[scoring]) for name, latency in predicted.items()}
     outcomes = [Outcome(c, _observe(c, all_errors, groups)) for c in study.criteria]
     evaluations += len(tier0s) * len(groups["all"])
-    return Result(study, scoring, evaluations, predicted, all_errors, groups, curve, outcomes)
+    steps: list[Stage] = []
+    if study.waterfall and scoring == "itl":
+        start, end = (Model(step_models[name], tier0s[name]) for name in (study.waterfall.start, study.waterfall.end))
+        steps = stages(start, end, runs, study.waterfall.terms)
+    measured = runs.measured[scoring]
+    return Result(study, scoring, evaluations, measured, predicted, all_errors, groups, curve, outcomes, steps)
 
 
-def evaluate(tier0s: Mapping[str, Tier0], runs: Runs, scoring: str, step_model: str) -> dict[str, Latency]:
-    """Latencies of every run under every configuration, in one compiled call."""
-    swept = latencies(stack(*tier0s.values()), runs, scoring=scoring, step_model=step_model)
-    columns = [np.asarray(x) for x in (swept.ttft_s, swept.tpot_s, swept.e2e_s)]
-    return {name: Latency(*(x[:, i] for x in columns)) for i, name in enumerate(tier0s)}
+def evaluate(
+    tier0s: Mapping[str, Tier0], runs: Runs, scoring: str, step_models: Mapping[str, str]
+) -> dict[str, Latency]:
+    """Latencies of every run under every configuration, in one compiled call per step model."""
+    predicted: dict[str, Latency] = {}
+    for step_model in dict.fromkeys(step_models.values()):
+        names = [name for name in tier0s if step_models[name] == step_model]
+        swept = latencies(stack(*(tier0s[name] for name in names)), runs, scoring=scoring, step_model=step_model)
+        columns = [np.asarray(x) for x in (swept.ttft_s, swept.tpot_s, swept.e2e_s)]
+        predicted |= {name: Latency(*(x[:, i] for x in columns)) for i, name in enumerate(names)}
+    return {name: predicted[name] for name in tier0s}
 
 
 def errors(predicted: Latency, measured: Latency) -> dict[str, NDArray[np.float64]]:

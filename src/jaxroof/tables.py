@@ -1,4 +1,4 @@
-"""Results as DataFrames and as the JSON of the CLI contract."""
+"""Results as DataFrames."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,71 +6,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxroof.ground_truth import Experiment, GroundTruth, Published
+from jaxroof import metrics
+from jaxroof.ground_truth import GroundTruth, Published
 from jaxroof.params import Latency
-from jaxroof.predict import Prediction
-from jaxroof.step import StepTime
+from jaxroof.step import Part, StepTime
 from jaxroof.study import Result, aggregate
 from jaxroof.units import MILLI, PERCENT
 
 
-def results(result: Result, experiments: Sequence[Experiment]) -> dict[str, Any]:
-    """The JSON object of a study."""
-    study = result.study
-    return {
-        "study": study.name,
-        "verdict": result.verdict,
-        "step_model": study.step_model,
-        "scoring": result.scoring,
-        "runs": result.runs,
-        **evaluation(result.predicted, result.errors, result.groups, experiments),
-        "criteria": [
-            {
-                "name": o.criterion.name,
-                "comparison": o.criterion.comparison,
-                "threshold": o.criterion.threshold,
-                "observed": o.observed,
-                "unit": o.criterion.unit,
-                "passed": o.passed,
-            }
-            for o in result.outcomes
-        ],
-        **({"search": _search(result)} if result.curve else {}),
-    }
-
-
-def evaluation(
-    predicted: Mapping[str, Latency],
-    errors: Mapping[str, Mapping[str, np.ndarray]],
-    groups: Mapping[str, np.ndarray],
-    experiments: Sequence[Experiment],
-) -> dict[str, Any]:
-    """Configurations, experiments and aggregates: what ``study`` and ``evaluate`` share."""
-    splits = {name: aggregate(errors, groups[name]) for name in ("train", "test", "all") if name in groups}
-    return {
-        "configurations": list(predicted),
-        "experiments": [
-            {"name": e.name, "split": e.split, "family": e.model}
-            | {name: _row(latency, errors[name], i) for name, latency in predicted.items()}
-            for i, e in enumerate(experiments)
-        ],
-        "aggregate": {name: {split: table[name] for split, table in splits.items()} for name in predicted},
-    }
-
-
-def _row(latency: Latency, errors: Mapping[str, np.ndarray], i: int) -> dict[str, float]:
+def milliseconds_and_errors(latency: Latency, errors: Mapping[str, np.ndarray], i: int) -> dict[str, float]:
+    """One experiment's predictions [ms] and errors [%]."""
     milliseconds = {f"{name}_ms": float(getattr(latency, f"{name}_s")[i]) / MILLI for name in ("ttft", "tpot", "e2e")}
     return milliseconds | {name: float(column[i]) for name, column in errors.items()}
-
-
-def _search(result: Result) -> dict[str, Any]:
-    assert result.curve is not None
-    curve = search_curve(result).sort_values("value_us")
-    return {
-        "coarse_us": result.curve.coarse_optimum,
-        "optimum_us": result.curve.optimum,
-        "curve": curve[["value_us", "train_tpot_mape_pct"]].drop_duplicates("value_us").to_dict("records"),
-    }
 
 
 def search_curve(result: Result, published: Sequence[Published] = ()) -> pd.DataFrame:
@@ -101,7 +48,7 @@ def predictions(result: Result, truth: GroundTruth) -> pd.DataFrame:
             }
             labels = {"experiment": e.name, "split": e.split, "workload": e.workload, "tp": e.tp, "configuration": name}
             theirs = {"published_tpot_ape_pct": published.get((name, e.name, "tpot_ape_pct"), np.nan)}
-            rows.append(labels | recorded | _row(latency, result.errors[name], i) | theirs)
+            rows.append(labels | recorded | milliseconds_and_errors(latency, result.errors[name], i) | theirs)
     return pd.DataFrame(rows)
 
 
@@ -136,6 +83,40 @@ def by_group(result: Result, truth: GroundTruth, names: Sequence[str]) -> pd.Dat
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 
+def signed(result: Result, truth: GroundTruth) -> pd.DataFrame:
+    """Signed TPOT error per experiment and configuration."""
+    labels = {"experiment": [e.name for e in truth.experiments], "tp": [e.tp for e in truth.experiments]}
+    return pd.DataFrame(labels | {name: errors["tpot_signed_pct"] for name, errors in result.errors.items()})
+
+
+def requests(result: Result, truth: GroundTruth) -> pd.DataFrame:
+    """Signed TTFT and E2E errors of the last configuration, E2E at realised and at nominal output tokens."""
+    predicted, measured = list(result.predicted.values())[-1], truth.runs.measured["e2e_per_token"]
+    realised = metrics.realised_output_tokens(measured)
+    nominal = np.array([truth.workloads[e.workload].output.mean for e in truth.experiments])
+    itl = (predicted.e2e_s - predicted.ttft_s) / (realised - 1)
+    errors = {
+        "TTFT": metrics.signed_error(predicted.ttft_s, measured.ttft_s),
+        "E2E realised": metrics.signed_error(predicted.e2e_s, measured.e2e_s),
+        "E2E nominal": metrics.signed_error(predicted.ttft_s + (nominal - 1) * itl, measured.e2e_s),
+    }
+    table = pd.DataFrame({"realised tokens": realised, "nominal tokens": nominal})
+    table = table.assign(**{name: error / PERCENT for name, error in errors.items()})
+    mean = {"experiment": "mean |error|", **{name: abs(table[name]).mean() for name in errors}}
+    table.insert(0, "experiment", [e.name for e in truth.experiments])
+    return pd.concat([table, pd.DataFrame([mean])], ignore_index=True)
+
+
+def waterfall(result: Result) -> pd.DataFrame:
+    """TPOT MAPE and mean signed error as the terms of the decode step are switched on one at a time."""
+    rows = []
+    for stage in result.waterfall:
+        error = metrics.signed_error(stage.predicted_s, stage.measured_s) / PERCENT
+        row = {"term": stage.term, "mean_predicted_ms": float(stage.predicted_s.mean()) / MILLI}
+        rows.append(row | {"tpot_mape_pct": float(abs(error).mean()), "tpot_signed_pct": float(error.mean())})
+    return pd.DataFrame(rows)
+
+
 def criteria(result: Result) -> pd.DataFrame:
     """The accept criteria and what was observed."""
     rows = [
@@ -158,40 +139,32 @@ def evaluation_table(data: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def prediction(p: Prediction, output: int) -> dict[str, Any]:
-    """The JSON object of ``predict``; a single output token has no ITL."""
-    ms = {name: float(getattr(p.latency, f"{name}_s")) / MILLI for name in ("ttft", "tpot", "e2e")}
-    return {
-        "ttft_ms": ms["ttft"],
-        "itl_ms": ms["tpot"] if output > 1 else None,
-        "e2e_ms": ms["e2e"],
-        "tpot_e2e_per_token_ms": ms["e2e"] / output,
-        "breakdown": {
-            f"{metric}_{row['part']}_ms": row["ms"]
-            for metric, step in (("ttft", p.prefill), ("itl", p.decode))
-            for row in breakdown(step).to_dict("records")
-        },
-    }
-
-
 def breakdown(step: StepTime) -> pd.DataFrame:
-    """Parts of a step on one GPU, slowest first: time, share, work, and the side that binds."""
+    """Parts of a step on one GPU, slowest first: time, share, work, what binds, share of the speed of light."""
     rows = [
         {
             "part": name,
             "ms": float(part.seconds) / MILLI,
-            "share_pct": float(part.seconds / step.total_s) / PERCENT,
             "bytes": float(part.bytes),
             "flops": float(part.flops),
-            "bound": "memory" if part.memory_s >= part.compute_s else "compute",
+            "bound": _bound(part),
+            "light_pct": float(part.light_s / part.seconds) / PERCENT,
         }
         for name, part in step.parts.items()
         if part.seconds > 0
     ]
-    rows.sort(key=lambda row: -row["ms"])
-    overhead = {"part": "overhead", "ms": float(step.overhead_s) / MILLI}
-    overhead |= {"share_pct": float(step.overhead_s / step.total_s) / PERCENT, "bound": "overhead"}
-    return pd.DataFrame([*rows, overhead])
+    for name, seconds in (("overhead", step.overhead_s), ("admission", step.admission_s)):
+        if seconds > 0:
+            rows.append({"part": name, "ms": float(seconds) / MILLI, "bound": "host"})
+    table = pd.DataFrame(rows)
+    table.insert(2, "share_pct", table["ms"] / float(step.total_s + step.admission_s) * MILLI / PERCENT)
+    return table.sort_values("ms", ascending=False, ignore_index=True)
+
+
+def _bound(part: Part) -> str:
+    """The largest of launch floors, bytes and FLOPs."""
+    sides = {"floor": part.floor_s, "memory": part.memory_s, "compute": part.compute_s}
+    return max(sides, key=lambda name: float(sides[name]))
 
 
 def _published(result: Result, published: Sequence[Published]) -> dict[tuple[str, str, str], float]:

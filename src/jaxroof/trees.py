@@ -13,7 +13,7 @@ from jaxroof.leaves import Leaf, declared
 Tree = TypeVar("Tree")
 
 # What a file can hold of a branch that has several forms.
-CONCRETE = {Efficiency: AnalyticMfu}
+CONCRETE: dict[Any, Any] = {Efficiency: AnalyticMfu}
 
 
 def load_tree(path: Path, cls: type[Tree]) -> Tree:

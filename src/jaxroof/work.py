@@ -21,9 +21,11 @@ def layer_weight_bytes(arch: Architecture) -> Scalar:
 
 
 def parameter_count(arch: Architecture) -> Scalar:
-    """Weights of the layers' matrices, the embedding and the head (the same matrix when tied)."""
+    """Weights of the layers' matrices, routed experts among them, the embedding and the head (one when tied)."""
     embeddings = (2 - arch.tie_word_embeddings) * arch.vocab_size * arch.hidden_size
-    return layer_weight_bytes(arch) / arch.weight_bytes + embeddings
+    expert = arch.hidden_size * (3 * arch.moe_intermediate_size + 1)  # and its row of the router
+    routed = arch.num_hidden_layers * arch.num_experts * expert
+    return layer_weight_bytes(arch) / arch.weight_bytes + routed + embeddings
 
 
 def kv_bytes_per_token(arch: Architecture) -> Scalar:

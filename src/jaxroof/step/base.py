@@ -10,14 +10,16 @@ from jaxroof.params import Architecture, Batch, Deployment, Requests, Tier0
 
 
 class Part(eqx.Module):
-    """One part of a step, on one GPU: its time [s], both sides of its roofline, its work.
+    """One part of a step, on one GPU: its time, what it is made of [s], and its work [B, FLOP].
 
-    ``seconds`` is its share of the step where parts add up; the side that binds is the larger.
+    ``seconds = floor + max(memory, compute)``; ``light_s`` is the same work at the data sheet's rates.
     """
 
     seconds: Scalar
+    floor_s: Scalar
     memory_s: Scalar
     compute_s: Scalar
+    light_s: Scalar
     bytes: Scalar
     flops: Scalar
 

@@ -13,6 +13,7 @@ from jaxroof.hardware import Hardware
 from jaxroof.leaves import Scalar
 from jaxroof.overhead import overhead_s
 from jaxroof.params import Architecture, Batch, Deployment, Requests, Tier0
+from jaxroof.step import cost
 from jaxroof.step.base import Part, StepTime, present
 
 LOGIT_BYTES = 4  # sampling works in float32
@@ -67,54 +68,36 @@ def _new_tokens(requests: Requests) -> Scalar:
     return jnp.sum(requests.count * requests.new_tokens)
 
 
-def _part(count: Scalar | float, floor_s: Scalar, memory_s: Scalar, compute_s: Scalar, work: tuple) -> Part:
-    """``count`` equal kernels; ``work`` is (bytes, FLOPs) of one."""
-    seconds = floor_s + jnp.maximum(memory_s, compute_s)
-    return Part(*(count * x for x in (seconds, memory_s, compute_s, *work)))
-
-
-def _gemm(
-    count: Scalar, m: Scalar, k: Scalar, n: Scalar, weight_bytes: Scalar, arch: Architecture, hardware: Hardware
-) -> Part:
-    """``count`` products (m, k) × (k, n): inputs as narrow as the weights, FP8 ones at the FP8 rate."""
-    kernel, narrow = hardware.kernels.gemm, jnp.minimum(weight_bytes, arch.activation_bytes)
-    moved = k * n * weight_bytes + m * k * narrow + m * n * arch.activation_bytes
-    flops = 2 * m * k * n
-    memory_s = moved / (hardware.hbm_bytes_per_s * kernel.hbm_efficiency)
-    compute_s = flops / (_rate(weight_bytes, hardware) * kernel.mfu)
-    # A model without this matrix does not launch the kernel.
-    return _part(count * jnp.where(k * n > 0, 1.0, 0.0), kernel.floor_s, memory_s, compute_s, (moved, flops))
-
-
-def _rate(weight_bytes: Scalar, hardware: Hardware) -> Scalar:
-    return jnp.where(weight_bytes > 1, hardware.peak_flops_per_s, hardware.fp8_flops_per_s)
+def _ratio(part: Scalar, whole: Scalar) -> Scalar:
+    """part / whole, 0 where there is nothing; finite gradients in both cases."""
+    some = whole > 0
+    return jnp.where(some, part, 0.0) / jnp.where(some, whole, 1.0)
 
 
 def _projections(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) -> dict[str, Part]:
     b = arch.weight_bytes
     return {
-        "qkv": _gemm(shard.layers, m, shard.hidden, shard.q + 2 * shard.kv, b, arch, hardware),
-        "attention output": _gemm(shard.layers, m, shard.q, shard.hidden, b, arch, hardware),
+        "qkv": cost.gemm(shard.layers, m, shard.hidden, shard.q + 2 * shard.kv, b, arch, hardware),
+        "attention_output": cost.gemm(shard.layers, m, shard.q, shard.hidden, b, arch, hardware),
     }
 
 
 def _attention(batch: Batch, shard: Shard, arch: Architecture, hardware: Hardware) -> dict[str, Part]:
     """Decode reads every request's KV cache; prefill does causal FLOPs, c·m + m²/2 pairs per head."""
     decode, prefill = hardware.kernels.decode_attention, hardware.kernels.prefill_attention
-    bytes_per_s = hardware.hbm_bytes_per_s * decode.hbm_efficiency
-    flops_per_s = hardware.peak_flops_per_s * prefill.mfu
+    rates = cost.Rates(hardware.hbm_bytes_per_s, decode.hbm_efficiency, hardware.peak_flops_per_s, prefill.mfu)
 
     def phase(requests: Requests, floor_s: Scalar, half_length: Scalar | float) -> Part:
         m, c = requests.new_tokens, requests.context_tokens
         moved = jnp.sum(requests.count * (c + m)) * 2 * shard.kv * arch.activation_bytes
         flops = 4 * shard.q * requests.count * m * (c + m / 2)
-        compute_s = jnp.sum(flops * (1 + half_length / jnp.where(m > 0, m, 1.0))) / flops_per_s
+        idle = 1 + half_length * _ratio(jnp.sum(flops / jnp.where(m > 0, m, 1.0)), jnp.sum(flops))
         count = shard.layers * present(requests)
-        return _part(count, floor_s, moved / bytes_per_s, compute_s, (moved, jnp.sum(flops)))
+        return cost.kernel(count, floor_s, moved, jnp.sum(flops), rates._replace(mfu=prefill.mfu / idle))
 
     return {
-        "decode attention": phase(batch.decode, decode.floor_s, 0.0),
-        "prefill attention": phase(batch.prefill, prefill.floor_s, prefill.half_length_tokens),
+        "decode_attention": phase(batch.decode, decode.floor_s, 0.0),
+        "prefill_attention": phase(batch.prefill, prefill.floor_s, prefill.half_length_tokens),
     }
 
 
@@ -122,15 +105,15 @@ def _ffn(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) -> dic
     """Dense FFN (or shared experts), and the routed experts as one block."""
     b = arch.weight_bytes
     return {
-        "gate and up": _gemm(shard.layers, m, shard.hidden, 2 * shard.dense, b, arch, hardware),
-        "down": _gemm(shard.layers, m, shard.dense, shard.hidden, b, arch, hardware),
+        "gate_up": cost.gemm(shard.layers, m, shard.hidden, 2 * shard.dense, b, arch, hardware),
+        "down": cost.gemm(shard.layers, m, shard.dense, shard.hidden, b, arch, hardware),
         "experts": _experts(m, shard, arch, hardware),
     }
 
 
 def _experts(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) -> Part:
     """Router, both grouped GEMMs, activation; m tokens touch ``E·(1 − (1 − k/E)^m)`` experts."""
-    kernel, experts = hardware.kernels.moe, arch.num_experts
+    constants, experts = hardware.kernels.moe, arch.num_experts
     routed = experts > 0
     chosen = jnp.where(routed, arch.num_experts_per_tok / jnp.where(routed, experts, 1.0), 0.5)
     # 1 − k/E is 0 where every expert is chosen: keep log 0 out of the gradient.
@@ -139,17 +122,8 @@ def _experts(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) ->
     router = experts * shard.hidden
     moved = experts * (1 - missed) * matrix * arch.weight_bytes + router * arch.activation_bytes
     flops = 2 * m * (arch.num_experts_per_tok * matrix + router)
-    memory_s = moved / (hardware.hbm_bytes_per_s * kernel.hbm_efficiency)
-    compute_s = flops / (_rate(arch.weight_bytes, hardware) * kernel.mfu)
     count = shard.layers * jnp.where(routed, 1.0, 0.0)
-    return _part(count, kernel.floor_s, memory_s, compute_s, (moved, flops))
-
-
-def _streaming(count: Scalar | float, moved: Scalar, hardware: Hardware) -> Part:
-    kernel = hardware.kernels.elementwise
-    memory_s = moved / (hardware.hbm_bytes_per_s * kernel.hbm_efficiency)
-    none = jnp.zeros_like(memory_s)
-    return _part(count, kernel.floor_s, memory_s, none, (moved, none))
+    return cost.kernel(count, constants.floor_s, moved, flops, cost.gemm_rates(constants, arch.weight_bytes, hardware))
 
 
 def _elementwise(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) -> dict[str, Part]:
@@ -157,11 +131,11 @@ def _elementwise(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware
     token = m * arch.activation_bytes
     dense = jnp.where(shard.dense > 0, 1.0, 0.0)
     return {
-        "norms and residuals": _streaming(2 * shard.layers + 1, 4 * shard.hidden * token, hardware),
-        "rotary": _streaming(shard.layers, 2 * (shard.q + shard.kv) * token, hardware),
-        "KV-cache write": _streaming(shard.layers, 4 * shard.kv * token, hardware),
-        "activation": _streaming(shard.layers * dense, 3 * shard.dense * token, hardware),
-        "embedding": _streaming(1.0, 2 * shard.hidden * token, hardware),
+        "norms": cost.streaming(2 * shard.layers + 1, 4 * shard.hidden * token, hardware),
+        "rotary": cost.streaming(shard.layers, 2 * (shard.q + shard.kv) * token, hardware),
+        "kv_cache_write": cost.streaming(shard.layers, 4 * shard.kv * token, hardware),
+        "activation": cost.streaming(shard.layers * dense, 3 * shard.dense * token, hardware),
+        "embedding": cost.streaming(1.0, 2 * shard.hidden * token, hardware),
     }
 
 
@@ -170,19 +144,22 @@ def _communication(
 ) -> dict[str, Part]:
     """Two all-reduces per layer and one of the embedding; the head's logits are gathered outside the graph."""
     link, several = hardware.link, jnp.where(tp > 1, 1.0, 0.0)
+    # The share of the link's data-sheet rate that the algorithm reaches is its efficiency.
+    reached = link.bytes_per_s(tp) / hardware.link_bytes_per_s
+    rates = cost.Rates(hardware.link_bytes_per_s, reached, hardware.peak_flops_per_s, 1.0)
 
-    def collective(count: Scalar, latency_s: Scalar, moved: Scalar) -> Part:
-        return _part(count * several, latency_s, moved / link.bytes_per_s(tp), jnp.zeros_like(moved), (moved, 0.0))
+    def collective(count: Scalar | float, latency_s: Scalar, moved: Scalar) -> Part:
+        return cost.kernel(count * several, latency_s, moved, 0.0, rates)
 
     latency_s = jnp.where(in_graph, link.latency_s(tp), link.eager_latency_s)
     return {
-        "all-reduce": collective(2 * shard.layers + 1, latency_s, m * shard.hidden * arch.activation_bytes),
-        "logits gather": collective(1.0, link.eager_latency_s, sampled * arch.vocab_size * arch.activation_bytes),
+        "all_reduce": collective(2 * shard.layers + 1, latency_s, m * shard.hidden * arch.activation_bytes),
+        "logits_gather": collective(1.0, link.eager_latency_s, sampled * arch.vocab_size * arch.activation_bytes),
     }
 
 
 def _head(sampled: Scalar, shard: Shard, arch: Architecture, tier0: Tier0) -> dict[str, Part]:
     """LM head on the tokens that need logits, then passes of sampling over V."""
     logits = 2 * sampled * arch.vocab_size * LOGIT_BYTES
-    head = _gemm(1.0, sampled, shard.hidden, shard.vocab, arch.activation_bytes, arch, tier0.hardware)
-    return {"LM head": head, "sampling": _streaming(tier0.host.sampling_passes, logits, tier0.hardware)}
+    head = cost.gemm(1.0, sampled, shard.hidden, shard.vocab, arch.activation_bytes, arch, tier0.hardware)
+    return {"lm_head": head, "sampling": cost.streaming(tier0.host.sampling_passes, logits, tier0.hardware)}

@@ -19,7 +19,8 @@ def memory(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tier
         share = total_bytes / deployment.tp
         seconds = share / tier0.hardware.effective_bytes_per_s
         none = jnp.zeros_like(seconds)
-        return Part(seconds, seconds, none, share, none)
+        light_s = share / tier0.hardware.hbm_bytes_per_s
+        return Part(seconds, none, seconds, none, light_s, share, none)
 
     parts = {
         "weights": part(work.layer_weight_bytes(arch)),

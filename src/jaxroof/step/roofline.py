@@ -50,7 +50,9 @@ def _part(compute: Compute, requests: Requests, arch: Architecture, deployment: 
     share = (weights + work.request_bytes(arch, requests, tier0.traffic)) / deployment.tp
     memory_s = share / tier0.hardware.effective_bytes_per_s
     compute_s = compute.seconds / deployment.tp
-    return Part(jnp.maximum(compute_s, memory_s), memory_s, compute_s, share, compute.flops / deployment.tp)
+    flops, none = compute.flops / deployment.tp, jnp.zeros_like(share)
+    light_s = jnp.maximum(share / tier0.hardware.hbm_bytes_per_s, flops / tier0.hardware.peak_flops_per_s)
+    return Part(jnp.maximum(compute_s, memory_s), none, memory_s, compute_s, light_s, share, flops)
 
 
 def _gemms(m: Scalar, arch: Architecture, hardware: Hardware) -> Compute:

@@ -1,0 +1,88 @@
+"""Results as the JSON objects of the CLI contract: times in ms, errors in percent."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxroof.ground_truth import Experiment
+from jaxroof.params import Latency
+from jaxroof.predict import Prediction
+from jaxroof.study import Result, aggregate
+from jaxroof.tables import breakdown, milliseconds_and_errors, search_curve, waterfall
+from jaxroof.units import MILLI
+
+
+def results(result: Result, experiments: Sequence[Experiment]) -> dict[str, Any]:
+    """The JSON object of a study."""
+    study = result.study
+    return {
+        "study": study.name,
+        "verdict": result.verdict,
+        "step_model": study.step_model,
+        "scoring": result.scoring,
+        "runs": result.runs,
+        **evaluation(result.predicted, result.errors, result.groups, experiments),
+        "criteria": [
+            {
+                "name": o.criterion.name,
+                "comparison": o.criterion.comparison,
+                "threshold": o.criterion.threshold,
+                "observed": o.observed,
+                "unit": o.criterion.unit,
+                "passed": o.passed,
+            }
+            for o in result.outcomes
+        ],
+        **({"search": _search(result)} if result.curve else {}),
+        **({"waterfall": _waterfall(result)} if result.waterfall else {}),
+    }
+
+
+def evaluation(
+    predicted: Mapping[str, Latency],
+    errors: Mapping[str, Mapping[str, np.ndarray]],
+    groups: Mapping[str, np.ndarray],
+    experiments: Sequence[Experiment],
+) -> dict[str, Any]:
+    """Configurations, experiments and aggregates: what ``study`` and ``evaluate`` share."""
+    splits = {name: aggregate(errors, groups[name]) for name in ("train", "test", "all") if name in groups}
+    return {
+        "configurations": list(predicted),
+        "experiments": [
+            {"name": e.name, "split": e.split, "family": e.model}
+            | {name: milliseconds_and_errors(latency, errors[name], i) for name, latency in predicted.items()}
+            for i, e in enumerate(experiments)
+        ],
+        "aggregate": {name: {split: table[name] for split, table in splits.items()} for name in predicted},
+    }
+
+
+def _search(result: Result) -> dict[str, Any]:
+    assert result.curve is not None
+    curve = search_curve(result).sort_values("value_us")
+    return {
+        "coarse_us": result.curve.coarse_optimum,
+        "optimum_us": result.curve.optimum,
+        "curve": curve[["value_us", "train_tpot_mape_pct"]].drop_duplicates("value_us").to_dict("records"),
+    }
+
+
+def _waterfall(result: Result) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in waterfall(result).to_dict("records")]
+
+
+def prediction(p: Prediction, output: int) -> dict[str, Any]:
+    """The JSON object of ``predict``; a single output token has no ITL."""
+    ms = {name: float(getattr(p.latency, f"{name}_s")) / MILLI for name in ("ttft", "tpot", "e2e")}
+    return {
+        "ttft_ms": ms["ttft"],
+        "itl_ms": ms["tpot"] if output > 1 else None,
+        "e2e_ms": ms["e2e"],
+        "tpot_e2e_per_token_ms": ms["e2e"] / output,
+        "breakdown": {
+            f"{metric}_{row['part']}_ms": row["ms"]
+            for metric, step in (("ttft", p.prefill), ("itl", p.decode))
+            for row in breakdown(step).to_dict("records")
+        },
+    }
