@@ -1,4 +1,4 @@
-"""How fast: the cold process and the compiled evaluations of ``study hg1``.
+"""How fast: the cold process and the compiled evaluations of ``study hg1``, and single steps.
 
     python scripts/benchmark.py [--json]
 
@@ -14,9 +14,15 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
+from jax import Array
 
 from jaxroof import study
+from jaxroof.configs import load_architecture, load_tier0
 from jaxroof.ground_truth import load_ground_truth
+from jaxroof.params import Batch, Deployment, Requests, Tier0
+from jaxroof.request import no_requests
+from jaxroof.step import STEP_MODELS
 from jaxroof.studies import load_study, study_tier0s
 
 
@@ -43,22 +49,45 @@ def help_process() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
+def steps_per_second(name: str, requests: int, settings: int = 100_000) -> float:
+    """Single decode steps per second in one compiled call, every constant its own value in each."""
+    generator = np.random.default_rng(0)
+    tier0, arch = load_tier0(overheads="none"), load_architecture("llama-2-7b")
+    varied = jax.tree.map(lambda leaf: leaf * generator.uniform(0.9, 1.1, (settings, *np.shape(leaf))), tier0)
+    contexts = generator.uniform(100, 4000, (settings, requests))
+    ones = np.ones(requests)
+
+    @jax.jit
+    @jax.vmap
+    def seconds(context: Array, constants: Tier0) -> Array:
+        batch = Batch(no_requests(), Requests(context, ones, ones))
+        return STEP_MODELS[name](batch, arch, Deployment(2.0), constants).total_s
+
+    return settings / median_seconds(lambda: seconds(contexts, varied).block_until_ready(), 5)
+
+
 def main() -> None:
     """Print the table, or JSON with ``--json``."""
     jax.config.update("jax_enable_x64", True)
     spec, truth = load_study("hg1"), load_ground_truth()
     tier0s, groups = study_tier0s(spec), truth.groups()
+    rates = {
+        f"{name}, batch {batch}, single steps [1/s]": steps_per_second(name, batch)
+        for name in STEP_MODELS
+        for batch in (1, 32)
+    }
     rows = {
         "jaxroof --help, process [s]": median_seconds(help_process, 5),
         "study hg1 --json, cold process [s]": median_seconds(cold_process, 5),
         "327 evaluations of hg1, compiled [s]": median_seconds(
             lambda: study.run(spec, "published", truth.runs, groups, tier0s), 20
         ),
+        **rates,
     }
     if "--json" in sys.argv:
         print(json.dumps(rows, indent=2))
     else:
-        print("\n".join(f"{name:<40} {seconds:8.3f}" for name, seconds in rows.items()))
+        print("\n".join(f"{name:<42} {value:14,.3f}" for name, value in rows.items()))
 
 
 if __name__ == "__main__":

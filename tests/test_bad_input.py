@@ -100,7 +100,7 @@ def test_a_folder_without_mfu_tables(tmp_path):
         (predict(formula="h2bb"), "overheads: h2bb: not in the catalogue; did you mean h2b?"),
         (
             predict(step_model="rofline"),
-            "--step-model: value: must be one of memory, roofline, got 'rofline'; did you mean",
+            "--step-model: value: must be one of kernels, memory, roofline, got 'rofline'; did you mean",
         ),
         (["study", "hg11"], "studies: hg11: not in the catalogue; did you mean hg1?"),
         (
@@ -187,7 +187,7 @@ def test_original_hardware_config_must_describe_one_gpu(tmp_path):
 def test_an_original_hardware_config_is_the_h100_and_h2b(tmp_path, nest):
     path = tmp_path / "hardware_config.json"
     path.write_text(json.dumps(nest(ORIGINAL | {"mfuPrefill": 0.65})))
-    assert works(predict(hardware=path)) == works(predict())
+    assert works(predict(hardware=path)) == works(predict(formula="h2b"))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ HARDWARE = [
     ("", "a = [", "malformed TOML: "),
     ("peak_tflops", "peak_tflop", "peak_tflop: unknown key; did you mean peak_tflops?"),
     ("hbm_gb = ", "# ", "hbm_gb: missing key"),
-    ("[mfu]", "[fmu]", "mfu: missing key"),
+    ("[mfu]", "[fmu]", "fmu: unknown key; did you mean mfu?"),
     ("gemm", "gem", "mfu.gem: unknown key; did you mean gemm?"),
     ("value = 989.5", "value = -1.0", "peak_tflops: must be > 0, got -1"),
     ("value = 989.5", "value = nan", "peak_tflops: must be finite, got nan"),
@@ -56,7 +56,14 @@ MODELS = [
     ('"torch_dtype"', '"torch_type"', "torch_dtype: missing key"),
     ('"float16"', '"float61"', "torch_dtype: must be one of "),
     ('"float16"', "[16]", "torch_dtype: must be one of "),
-    ('"hidden_size"', '"num_experts": 8, "hidden_size"', "num_experts: a mixture of experts"),
+    ('"hidden_size"', '"num_experts": 8, "hidden_size"', "num_experts_per_tok: missing key"),
+    (
+        '"hidden_size"',
+        '"num_experts": 8, "num_experts_per_tok": 9, "hidden_size"',
+        "num_experts_per_tok: must be ≤ num_experts",
+    ),
+    ('"hidden_size"', '"kv_lora_rank": 512, "hidden_size"', "kv_lora_rank: not modelled"),
+    ('"hidden_size"', '"quantization_config": {"quant_method": "awq"}, "hidden_size"', "quantization_config: only FP8"),
     ('"tie_word_embeddings": false', '"tie_word_embeddings": "false"', "tie_word_embeddings: must be true or false"),
 ]
 EXPERIMENTS = [
@@ -126,7 +133,7 @@ STUDIES = [
     (
         'step_model = "memory"',
         'step_model = "memroy"',
-        "step_model: must be one of memory, roofline, got 'memroy'; did you",
+        "step_model: must be one of kernels, memory, roofline, got 'memroy'; did you",
     ),
     ('scoring = "published"', 'scoring = "publishd"', "scoring: must be one of "),
     ('also_scoring = ["itl"]', "also_scoring = 3", "also_scoring: must be a list"),

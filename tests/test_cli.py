@@ -19,6 +19,7 @@ CONFIGURATIONS = {
     "h2": ["none", "fixed5ms"],
     "h2b": ["none", "fixed5ms", "scaled100us"],
     "hg1": ["none", "h2b", "optimum"],
+    "kernels": ["memory_h2b", "roofline_h2b", "kernels"],
 }
 
 
@@ -107,11 +108,11 @@ def test_predict_json(jaxroof):
     assert all(key.endswith("_ms") for key in data["breakdown"])
 
 
-@pytest.mark.parametrize("step_model", ["memory", "roofline"])
+@pytest.mark.parametrize("step_model", ["kernels", "memory", "roofline"])
 def test_predict_options(jaxroof, step_model):
     one, many, cached, faster = (
         json.loads(jaxroof(f"{PREDICT} --step-model {step_model} --json {options}"))
-        for options in ("", "--batch 16", "--cached 4096", "--set hardware.hbm_efficiency=1")
+        for options in ("", "--batch 16", "--cached 4096", "--set hardware.hbm_tb_per_s=4")
     )
     assert many["itl_ms"] > one["itl_ms"]
     assert many["ttft_ms"] >= one["ttft_ms"]
@@ -134,9 +135,7 @@ def test_list(jaxroof, kind):
 
 @pytest.mark.parametrize("hardware", ["h100-sxm", "h200-sxm", "a100-sxm", "l40s", "b200", "gb200", "mi300x"])
 def test_every_gpu_predicts(jaxroof, hardware):
-    for step_model in ("memory", "roofline"):
-        line = f"{PREDICT.replace('h100-sxm', hardware)} --step-model {step_model} --json"
-        assert json.loads(jaxroof(line))["itl_ms"] > 0
+    assert json.loads(jaxroof(f"{PREDICT.replace('h100-sxm', hardware)} --json"))["itl_ms"] > 0
 
 
 def test_help_does_not_import_jax():

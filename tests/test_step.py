@@ -118,7 +118,7 @@ def test_gradient_of_every_leaf_against_central_differences(name, phase):
         return 1e3 * total(STEP_MODELS[name], BATCHES[phase], tree)
 
     factors = {key: jnp.asarray(1.0) for key in keys}
-    check_grads(scaled, (factors,), order=1, modes=("fwd", "rev"), atol=1e-6, rtol=1e-6)
+    check_grads(scaled, (factors,), order=1, modes=("rev",), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", STEP_MODELS)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxroof import study, tables
+from jaxroof import records, study
 from jaxroof.configs import load_tier0, with_settings
 from jaxroof.search import Grid, grid_search
 from jaxroof.studies import load_study, study_tier0s
@@ -68,7 +68,7 @@ def test_two_runs_are_identical_byte_for_byte(truth):
     from jaxroof.report import dump, findings
 
     first, second = (run("hg1", truth) for _ in range(2))
-    assert dump(tables.results(first, truth.experiments)) == dump(tables.results(second, truth.experiments))
+    assert dump(records.results(first, truth.experiments)) == dump(records.results(second, truth.experiments))
     assert findings([first], truth) == findings([second], truth)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxroof import files, plots, records, report, tables, work
+from jaxroof import files, records, report, tables, work
 from jaxroof import predict as core_predict
 from jaxroof import study as core_study
 from jaxroof.configs import catalogue, find, load_architecture, load_tier0, with_settings
@@ -115,7 +115,7 @@ def predict(constants: Constants, request: Request, plot: Path | None, json: boo
     title = f"{request.model} on {request.tp} × {constants.hardware}, {constants.step_model} step time"
     parts = {"TTFT": tables.breakdown(prediction.prefill), "ITL": tables.breakdown(prediction.decode)}
     if plot is not None:
-        report.write_figure(plot, title, plots.plot_breakdown, parts)
+        report.write_breakdown(plot, title, parts)
     if json:
         sys.stdout.write(report.dump(data))
         return

@@ -84,21 +84,23 @@ def _write_result(folder: Path, result: Result, truth: GroundTruth) -> None:
         waterfall.to_csv(folder / f"waterfall_{result.scoring}.csv", index=False)
         figures["waterfall"] = (plots.plot_waterfall, (waterfall,))
     for name, (plot, data) in figures.items():
-        save_figure(folder / f"{name}_{result.scoring}.png", _heading(result), plot, *data)
+        _save_figure(folder / f"{name}_{result.scoring}.png", _heading(result), plot, *data)
 
 
-def write_figure(path: Path, heading: str, plot: Callable[..., Any], *data: Any) -> None:
-    """One figure as a PNG that appears under its name when it is complete. Raises InputError."""
+def write_breakdown(path: Path, heading: str, parts: dict[str, pd.DataFrame]) -> None:
+    """The stacked bars of a prediction, a PNG that appears when it is complete. Raises InputError."""
+    from jaxroof import plots
+
     check_writable(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        save_figure(Path(folder) / "figure.png", heading, plot, *data)
+        _save_figure(Path(folder) / "figure.png", heading, plots.plot_breakdown, parts)
         try:
             os.replace(Path(folder) / "figure.png", path)
         except OSError as error:
             raise InputError(path, f"cannot be written: {error.strerror}") from None
 
 
-def save_figure(path: Path, heading: str, plot: Callable[..., Any], *data: Any) -> None:
+def _save_figure(path: Path, heading: str, plot: Callable[..., Any], *data: Any) -> None:
     """One figure as a PNG."""
     from matplotlib.figure import Figure
 

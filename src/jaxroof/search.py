@@ -26,10 +26,14 @@ class Grid:
         """The values of the first pass."""
         return self.start + self.step * np.arange(round((self.stop - self.start) / self.step) + 1)
 
+    @property
+    def reach(self) -> int:
+        """Fine steps on each side of the coarse best."""
+        return round(self.half_width / self.fine_step)
+
     def fine(self, centre: float) -> Vector:
         """The values of the second pass, clipped at 0."""
-        reach = round(self.half_width / self.fine_step)
-        values = centre + self.fine_step * np.arange(-reach, reach + 1)
+        values = centre + self.fine_step * np.arange(-self.reach, self.reach + 1)
         return values[values >= 0]
 
 
@@ -56,13 +60,17 @@ class Curve:
 def grid_search(tier0: Tier0, runs: Runs, keys: Sequence[str], grid: Grid, *, scoring: str, step_model: str) -> Curve:
     """Minimise the TPOT MAPE of ``runs`` over one value that all ``keys`` take (unit of their files)."""
 
+    coarse = grid.coarse()
+    size = max(len(coarse), 2 * grid.reach + 1)
+
     def loss(values: Vector) -> Vector:
-        settings = replace(tier0, dict.fromkeys(keys, values))
+        """Both passes are filled up to one size, so that they share one compiled program."""
+        filled = np.pad(values, (0, size - len(values)), mode="edge")
+        settings = replace(tier0, dict.fromkeys(keys, filled))
         predicted = latencies(settings, runs, scoring=scoring, step_model=step_model)
         errors = metrics.ape(np.asarray(predicted.tpot_s), runs.measured[scoring].tpot_s[:, None])
-        return np.mean(errors, axis=0)
+        return np.mean(errors, axis=0)[: len(values)]
 
-    coarse = grid.coarse()
     coarse_loss = loss(coarse)
     fine = grid.fine(float(coarse[np.argmin(coarse_loss)]))
     return Curve(coarse, coarse_loss, fine, loss(fine))

@@ -156,8 +156,9 @@ def breakdown(step: StepTime) -> pd.DataFrame:
     for name, seconds in (("overhead", step.overhead_s), ("admission", step.admission_s)):
         if seconds > 0:
             rows.append({"part": name, "ms": float(seconds) / MILLI, "bound": "host"})
-    table = pd.DataFrame(rows)
-    table.insert(2, "share_pct", table["ms"] / float(step.total_s + step.admission_s) * MILLI / PERCENT)
+    columns = ["part", "ms", "share_pct", "bytes", "flops", "bound", "light_pct"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["share_pct"] = table["ms"] / float(step.total_s + step.admission_s) * MILLI / PERCENT
     return table.sort_values("ms", ascending=False, ignore_index=True)
 
 

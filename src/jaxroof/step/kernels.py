@@ -118,10 +118,11 @@ def _experts(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) ->
     chosen = jnp.where(routed, arch.num_experts_per_tok / jnp.where(routed, experts, 1.0), 0.5)
     # 1 − k/E is 0 where every expert is chosen: keep log 0 out of the gradient.
     missed = jnp.where(chosen < 1, jnp.where(chosen < 1, 1 - chosen, 0.5) ** m, 0.0)
-    matrix = 3 * shard.hidden * shard.expert
-    router = experts * shard.hidden
-    moved = experts * (1 - missed) * matrix * arch.weight_bytes + router * arch.activation_bytes
-    flops = 2 * m * (arch.num_experts_per_tok * matrix + router)
+    matrix, router = 3 * shard.hidden * shard.expert, experts * shard.hidden
+    pairs = m * arch.num_experts_per_tok
+    activations = 2 * pairs * (shard.hidden + 1.5 * shard.expert) + router
+    moved = experts * (1 - missed) * matrix * arch.weight_bytes + activations * arch.activation_bytes
+    flops = 2 * (pairs * matrix + m * router)
     count = shard.layers * jnp.where(routed, 1.0, 0.0)
     return cost.kernel(count, constants.floor_s, moved, flops, cost.gemm_rates(constants, arch.weight_bytes, hardware))
 
