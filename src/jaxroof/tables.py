@@ -11,7 +11,7 @@ from jaxroof.ground_truth import GroundTruth, Published
 from jaxroof.params import Latency
 from jaxroof.step import Part, StepTime
 from jaxroof.study import Result, aggregate
-from jaxroof.units import MILLI, PERCENT
+from jaxroof.units import GIGA, MEGA, MILLI, PERCENT
 
 
 def milliseconds_and_errors(latency: Latency, errors: Mapping[str, np.ndarray], i: int) -> dict[str, float]:
@@ -145,8 +145,8 @@ def breakdown(step: StepTime) -> pd.DataFrame:
         {
             "part": name,
             "ms": float(part.seconds) / MILLI,
-            "bytes": float(part.bytes),
-            "flops": float(part.flops),
+            "megabytes": float(part.bytes) / MEGA,
+            "gigaflop": float(part.flops) / GIGA,
             "bound": _bound(part),
             "light_pct": float(part.light_s / part.seconds) / PERCENT,
         }
@@ -156,7 +156,7 @@ def breakdown(step: StepTime) -> pd.DataFrame:
     for name, seconds in (("overhead", step.overhead_s), ("admission", step.admission_s)):
         if seconds > 0:
             rows.append({"part": name, "ms": float(seconds) / MILLI, "bound": "host"})
-    columns = ["part", "ms", "share_pct", "bytes", "flops", "bound", "light_pct"]
+    columns = ["part", "ms", "share_pct", "megabytes", "gigaflop", "bound", "light_pct"]
     table = pd.DataFrame(rows, columns=columns)
     table["share_pct"] = table["ms"] / float(step.total_s + step.admission_s) * MILLI / PERCENT
     return table.sort_values("ms", ascending=False, ignore_index=True)
