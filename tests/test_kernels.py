@@ -132,9 +132,7 @@ def test_gradient_of_every_leaf_against_central_differences(phase, model):
         tree = replace(TIER0, {key: value * factors[key] for key, value in values.items()})
         return 1e3 * kernels(BATCHES[phase], MODELS[model], Deployment(4.0), tree).total_s
 
-    check_grads(
-        scaled, ({key: jnp.asarray(1.0) for key in values},), order=1, modes=("rev",), atol=1e-6, rtol=1e-6
-    )
+    check_grads(scaled, ({key: jnp.asarray(1.0) for key in values},), order=1, modes=("rev",), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("model", MODELS)
