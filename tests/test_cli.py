@@ -139,7 +139,10 @@ def test_every_gpu_predicts(jaxroof, hardware):
 
 
 def test_help_does_not_import_jax():
-    code = "import sys\nfrom jaxroof.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nassert 'jax' not in sys.modules"
+    code = (
+        "import sys\nfrom jaxroof.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\nassert 'jax' not in sys.modules"
+    )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "study" in shown
 

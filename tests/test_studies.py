@@ -1,10 +1,16 @@
 """The published studies, and the thresholds that the reproduction must keep."""
 
+import subprocess
+import sys
+
+import jax
 import numpy as np
 import pytest
 
+import jaxroof
 from jaxroof import records, study
-from jaxroof.configs import load_tier0, with_settings
+from jaxroof.configs import load_architecture, load_tier0, with_settings
+from jaxroof.leaves import replace
 from jaxroof.search import Grid, grid_search
 from jaxroof.studies import load_study, study_tier0s
 from jaxroof.sweep import latencies, select, tpot_mape
@@ -92,7 +98,6 @@ def test_fine_grid_is_clipped_at_zero_and_ties_go_to_the_smaller_value():
 
 def test_one_trace_per_sweep(truth):
     """A second sweep of the same shape compiles nothing new."""
-    from jaxroof.leaves import replace
     from jaxroof.sweep import _latencies
 
     def sweep(low):
@@ -103,3 +108,27 @@ def test_one_trace_per_sweep(truth):
     before = _latencies._cache_size()
     assert sweep(5).shape == first.shape == (13, 17)
     assert _latencies._cache_size() == before
+
+
+def test_mape_of_settings_is_the_mape_of_each(truth):
+    for count in (1, 5, 13):
+        values = np.linspace(0, 200, count)
+        settings = replace(load_tier0(), {PER_LAYER[1]: values})
+        alone = [float(tpot_mape(replace(load_tier0(), {PER_LAYER[1]: value}), truth.runs)) for value in values]
+        np.testing.assert_allclose(tpot_mape(settings, truth.runs), alone, rtol=1e-12)
+
+
+def test_every_public_name_works_twice_in_a_fresh_process():
+    code = "import jaxroof\nfor name in jaxroof.__all__ * 2: assert callable(getattr(jaxroof, name)), name"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_prediction_is_differentiable():
+    arch = load_architecture("llama-3.1-8b")
+
+    def itl(tier0):
+        predicted = jaxroof.predict(arch, jaxroof.Deployment(2.0), tier0, prompt=3000, output=200, step_model="kernels")
+        return predicted.latency.tpot_s
+
+    gradient = jax.grad(itl)(load_tier0(overheads="none"))
+    assert float(gradient.hardware.kernels.gemm.floor_s) == pytest.approx(4 * 32 + 1)

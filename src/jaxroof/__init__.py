@@ -16,7 +16,7 @@ _HOMES = {
     "load_ground_truth": "ground_truth",
     "replace": "leaves",
     "Deployment": "params",
-    "predict": "predict",
+    "predict": "prediction",
     "latencies": "sweep",
     "tpot_mape": "sweep",
 }

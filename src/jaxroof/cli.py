@@ -1,5 +1,6 @@
 """The command line: load, one core call, write. JAX loads inside a command, so ``--help`` is quick."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,14 +118,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point: wrong input is one line on stderr and exit code 2, never a traceback."""
     from jaxroof.errors import InputError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without "µ" still gets its table
     try:
         code = app(arguments or sys.argv[1:] or ["--help"], standalone_mode=False)
     except InputError as error:
         _fail(str(error))
     except typer.Abort:
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
     except OSError as error:
         _fail(str(error))
     except Exception as error:

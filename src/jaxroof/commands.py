@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 
 from jaxroof import files, records, report, tables, work
-from jaxroof import predict as core_predict
+from jaxroof import prediction as core_prediction
 from jaxroof import study as core_study
-from jaxroof.configs import catalogue, find, load_architecture, load_tier0, with_settings
+from jaxroof.configs import catalogue, find, load_architecture, load_deployment, load_tier0, with_settings
 from jaxroof.errors import InputError
-from jaxroof.ground_truth import CACHED_TOKENS, TOKENS, check_tp, load_ground_truth
+from jaxroof.ground_truth import load_ground_truth
 from jaxroof.leaves import COUNT, Range
 from jaxroof.metrics import SCORINGS
 from jaxroof.params import Architecture, Tier0
 from jaxroof.step import STEP_MODELS
 from jaxroof.studies import check_groups, check_terms, load_study, study_tier0s
+from jaxroof.workloads import CACHED_TOKENS, TOKENS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +61,8 @@ class Request:
 def study(name: str, out: Path | None, json: bool) -> None:
     """Run a study under its scoring, then under the others it names."""
     spec = load_study(name)
-    tier0s, truth = study_tier0s(spec), load_ground_truth()
+    tier0s = study_tier0s(spec)
+    truth = load_ground_truth(tier0s=list(tier0s.values()))
     groups = truth.groups()
     check_groups(name, spec, groups)
     for step_model in spec.step_models().values():
@@ -91,7 +93,7 @@ def evaluate(
     files.one_of("--scoring", "value", scoring, SCORINGS)
     if seed is not None:
         files.number("--sampled", "seed", seed, Range(whole=True))
-    truth = load_ground_truth(ground_truth, tier0, seed)
+    truth = load_ground_truth(ground_truth, [tier0], seed)
     refuse_mixture(ground_truth or "ground truth", step_model, truth.runs.architecture)
     predicted = core_study.evaluate({"run": tier0}, truth.runs, scoring, {"run": step_model})
     errors = {"run": core_study.errors(predicted["run"], truth.runs.measured[scoring])}
@@ -105,9 +107,9 @@ def predict(constants: Constants, request: Request, plot: Path | None, json: boo
     for option, legal in {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}.items():
         files.number("predict", f"--{option}", getattr(request, option), legal)
     tier0, arch = constants.tier0(), load_architecture(request.model)
-    deployment = check_tp("predict", arch, request.tp)
+    deployment = load_deployment("predict", arch, request.tp)
     refuse_mixture(request.model, constants.step_model, arch)
-    prediction = core_predict.predict(
+    prediction = core_prediction.predict(
         arch, deployment, tier0, prompt=request.prompt, output=request.output,
         cached=request.cached, batch=request.batch, step_model=constants.step_model,
     )  # fmt: skip

@@ -10,9 +10,9 @@ from jaxroof import files
 from jaxroof.errors import InputError
 from jaxroof.hardware import Hardware
 from jaxroof.huggingface import architecture_from_config
-from jaxroof.leaves import FRACTION, NON_NEGATIVE, POSITIVE, replace, walk
+from jaxroof.leaves import COUNT, FRACTION, NON_NEGATIVE, POSITIVE, replace, walk
 from jaxroof.mfu_tables import load_mfu_tables
-from jaxroof.params import Architecture, Host, Overheads, Tier0, Traffic
+from jaxroof.params import Architecture, Deployment, Host, Overheads, Tier0, Traffic
 from jaxroof.trees import load_tree
 
 KINDS = {"models": ".json", "hardware": ".toml", "overheads": ".toml", "studies": ".toml"}
@@ -41,6 +41,14 @@ def load_architecture(name: str) -> Architecture:
     return architecture_from_config(path, files.read_json(path))
 
 
+def load_deployment(file: object, arch: Architecture, tp: float) -> Deployment:
+    """A deployment whose heads can be divided by ``tp``; ``file`` is what named it. Raises InputError."""
+    files.number(file, "tp", tp, COUNT)
+    if float(arch.num_attention_heads) % tp:
+        raise InputError(file, "tp", f"{float(arch.num_attention_heads):g} attention heads cannot be divided by {tp:g}")
+    return Deployment(tp)
+
+
 def load_hardware(name: str = DEFAULT_HARDWARE, mfu_tables: Path | None = None) -> Hardware:
     """A catalogue GPU, a TOML file, or the original simulator's ``hardware_config.json``.
 
@@ -50,7 +58,11 @@ def load_hardware(name: str = DEFAULT_HARDWARE, mfu_tables: Path | None = None) 
     hardware = replace(load_hardware(), _original(path)[0]) if path.suffix == ".json" else load_tree(path, Hardware)
     if mfu_tables is None:
         return hardware
-    return eqx.tree_at(lambda h: h.mfu, hardware, load_mfu_tables(mfu_tables, path.stem))
+    return eqx.tree_at(
+        lambda h: h.mfu,
+        hardware,
+        load_mfu_tables(mfu_tables, DEFAULT_HARDWARE if path.suffix == ".json" else path.stem),
+    )
 
 
 def load_overheads(name: str) -> Overheads:
@@ -93,7 +105,8 @@ def _key_and_text(where: str, setting: str) -> tuple[str, str]:
 def _original(path: Path) -> tuple[dict[str, float], dict[str, float]]:
     """Hardware and overhead settings of the original simulator's ``hardware_config.json``.
 
-    One GPU, flat or under its name; what it does not name (MFU ceilings, capacity, link) stays the H100's.
+    One GPU, flat or under its name; as there, no bwEfficiencyFactor (or 0) is raw bandwidth and no
+    perLayerOverhead is none. What it does not name (MFU, capacity, kernels, link) stays the H100's.
     """
     data = files.read_json(path)
     if "TFlopsPeak" not in data:

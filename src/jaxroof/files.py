@@ -22,7 +22,7 @@ def data_dir() -> Path:
 def read_text(path: Path) -> str:
     """The file's text."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(path, "is not UTF-8 text") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path

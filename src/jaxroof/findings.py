@@ -7,6 +7,7 @@ import pandas as pd
 from jaxroof import tables
 from jaxroof.ground_truth import GroundTruth
 from jaxroof.study import Result
+from jaxroof.units import PERCENT
 
 SPLITS = ("train", "test", "all")
 
@@ -36,9 +37,11 @@ def findings(results: Sequence[Result], truth: GroundTruth) -> str:
         ),
     ]
     if study.search:
+        start = study.search.configuration
         keys = ", ".join(f"`{key}`" for key in study.search.keys)
         lines.append(
-            f"- `{study.search.configuration.name}`: the best common value of {keys} on the {study.search.split} split"
+            f"- `{start.name}`: `{start.step_model}`, overheads `{start.overheads}`, {_settings(start.settings)}, "
+            f"then the best common value of {keys} on the {study.search.split} split"
         )
     for result in results:
         lines += [
@@ -47,6 +50,8 @@ def findings(results: Sequence[Result], truth: GroundTruth) -> str:
             "",
             f"Verdict under this scoring: **{result.verdict}**.",
         ]
+        if result.curve:
+            lines += ["", optimum(result)]
         for title, table in study_tables(result, truth).items():
             lines += ["", f"### {title}", "", markdown(table)]
         lines += ["", _worst(result, truth)]
@@ -65,6 +70,16 @@ def markdown(table: pd.DataFrame) -> str:
     text = formatted(table)
     rows = [list(text.columns), ["---"] * len(text.columns), *text.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(str(cell).replace('|', '∣') for cell in row)} |" for row in rows)
+
+
+def optimum(result: Result) -> str:
+    """Where the search ended, and its loss there."""
+    assert result.curve is not None
+    curve = result.curve
+    return (
+        f"Coarse optimum {curve.coarse_optimum:g} µs ({curve.coarse_loss.min() / PERCENT:.1f} % where searched), "
+        f"fine optimum {curve.optimum:g} µs ({curve.fine_loss.min() / PERCENT:.1f} %)."
+    )
 
 
 def study_tables(result: Result, truth: GroundTruth) -> dict[str, pd.DataFrame]:

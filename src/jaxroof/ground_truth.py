@@ -1,6 +1,7 @@
 """Measured experiments and published figures → stacked pytrees, with their labels beside them."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,19 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxroof import files, metrics, schedule
-from jaxroof.configs import load_architecture, load_tier0
+from jaxroof.configs import load_architecture, load_deployment, load_tier0
 from jaxroof.errors import InputError
 from jaxroof.knots import knots
 from jaxroof.leaves import COUNT, NON_NEGATIVE, POSITIVE, Range, scalar
 from jaxroof.params import Architecture, Deployment, Latency, Runs, Schedule, Tier0
-from jaxroof.schedule import MAX_NUM_BATCHED_TOKENS, Lengths, Share, Workload
+from jaxroof.schedule import MAX_NUM_BATCHED_TOKENS, Share, Workload
 from jaxroof.units import MILLI
+from jaxroof.workloads import TOKENS, load_workloads
 
 COLUMNS = ("name", "model", "tp", "workload", "split", "ttft_ms", "tpot_ms", "e2e_ms", "source")
-
-# Arrays are as long as the longest context: far above any model's, below what memory holds.
-TOKENS = Range(low=1, high=1e7, whole=True)
-CACHED_TOKENS = dataclasses.replace(TOKENS, low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +67,12 @@ class GroundTruth:
         return groups | {f"tp{tp}": tps == tp for tp in sorted(set(tps))}
 
 
-def load_ground_truth(path: Path | None = None, tier0: Tier0 | None = None, seed: int | None = None) -> GroundTruth:
+def load_ground_truth(path: Path | None = None, tier0s: Sequence[Tier0] = (), seed: int | None = None) -> GroundTruth:
     """A folder with ``experiments.csv`` and ``workloads.toml``, or such a CSV file. Raises InputError.
 
-    ``tier0`` says where its step time kinks; ``seed`` draws 50 requests per run in place of the
-    exact length distributions.
+    The steps of a request are nodes of a quadrature that splits where step time jumps: ``tier0s`` are
+    the constants that it is for (default: any with the default chunk and analytic MFU; they share their
+    MFU). ``seed`` draws 50 requests per run in place of the exact length distributions.
     """
     folder = path or files.data_dir() / "ground_truth"
     csv_path = folder if folder.suffix == ".csv" else folder / "experiments.csv"
@@ -82,23 +81,28 @@ def load_ground_truth(path: Path | None = None, tier0: Tier0 | None = None, seed
     names = [e.name for e in experiments]
     if duplicate := next((n for n in names if names.count(n) > 1), None):
         raise InputError(csv_path, duplicate, "stands twice")
-    workloads = _workloads(csv_path.with_name("workloads.toml"))
-    tier0 = tier0 or load_tier0()
-    stacked = [_run(csv_path, experiment, workloads, tier0, seed) for experiment in experiments]
+    workloads = load_workloads(csv_path.with_name("workloads.toml"))
+    tier0s = tier0s or [load_tier0()]
+    stacked = [_run(csv_path, experiment, workloads, tier0s, seed) for experiment in experiments]
+    _check_labels(csv_path, experiments)
     return GroundTruth(experiments, workloads, _stack(stacked), _published(csv_path.with_name("published.csv")))
 
 
-def load_experiments(path: Path | None = None) -> Runs:
-    """The measured runs, stacked: every leaf has a leading axis ``experiment``. Raises InputError."""
-    return load_ground_truth(path).runs
+def load_experiments(path: Path | None = None, tier0: Tier0 | None = None) -> Runs:
+    """The measured runs, stacked: every leaf has a leading axis ``experiment``. Raises InputError.
+
+    With measured MFU tables or a chunk of its own, pass the ``tier0`` that they will be evaluated with.
+    """
+    return load_ground_truth(path, [tier0] if tier0 else []).runs
 
 
-def check_tp(file: object, arch: Architecture, tp: float) -> Deployment:
-    """A deployment whose heads can be divided by ``tp``."""
-    files.number(file, "tp", tp, COUNT)
-    if float(arch.num_attention_heads) % tp:
-        raise InputError(file, "tp", f"{float(arch.num_attention_heads):g} attention heads cannot be divided by {tp:g}")
-    return Deployment(tp)
+def _check_labels(path: Path, experiments: Sequence[Experiment]) -> None:
+    """A group is named by one label: a workload may not be called as a split or a model is."""
+    kinds = [{"all"}, {"train", "test"}, *({getattr(e, kind) for e in experiments} for kind in ("workload", "model"))]
+    kinds.append({f"tp{e.tp}" for e in experiments})
+    labels = sorted(label for kind in kinds for label in kind)
+    if twice := next((label for label, other in itertools.pairwise(labels) if label == other), None):
+        raise InputError(path, twice, "names two groups of experiments")
 
 
 def _experiment(path: Path, row: dict[str, str]) -> Experiment:
@@ -115,44 +119,13 @@ def _experiment(path: Path, row: dict[str, str]) -> Experiment:
     return Experiment(where, row["model"], tp, row["workload"], row["split"], **measured)
 
 
-def _workloads(path: Path) -> dict[str, Workload]:
-    """Named length distributions."""
-    workloads = {}
-    for name, table in files.read_toml(path).items():
-        if not isinstance(table, dict):
-            raise InputError(path, name, "must be a table")
-        files.unknown_key(path, table, ["source", "prefix_tokens", "prompt", "output"], f"{name}.")
-        prefix_tokens = files.required(path, table, "prefix_tokens", f"{name}.")
-        prefix = files.number(path, f"{name}.prefix_tokens", prefix_tokens, CACHED_TOKENS)
-        prompt, output = (
-            _lengths(path, files.required(path, table, key, f"{name}."), f"{name}.{key}")
-            for key in ("prompt", "output")
-        )
-        workloads[name] = Workload(int(prefix), prompt, output)
-    return workloads
-
-
-def _lengths(path: Path, table: object, where: str) -> Lengths:
-    if not isinstance(table, dict):
-        raise InputError(path, where, "must be a table")
-    ranges = {"mean": POSITIVE, "stdev": NON_NEGATIVE, "min": TOKENS, "max": TOKENS}
-    files.unknown_key(path, table, ranges, f"{where}.")
-    values = {
-        key: files.number(path, f"{where}.{key}", files.required(path, table, key, f"{where}."), legal)
-        for key, legal in ranges.items()
-    }
-    if values["min"] > values["max"]:
-        raise InputError(path, f"{where}.min", f"must be ≤ max, got {values['min']:g} > {values['max']:g}")
-    return Lengths(values["mean"], values["stdev"], int(values["min"]), int(values["max"]))
-
-
-def _run(path: Path, e: Experiment, workloads: dict[str, Workload], tier0: Tier0, seed: int | None) -> Runs:
+def _run(path: Path, e: Experiment, workloads: dict[str, Workload], tier0s: Sequence[Tier0], seed: int | None) -> Runs:
     """One experiment, unstacked."""
     try:
         arch = load_architecture(e.model)
     except InputError as error:
         raise InputError(path, f"{e.name}.model", str(error)) from None
-    deployment = check_tp(f"{path}: {e.name}", arch, e.tp)
+    deployment = load_deployment(f"{path}: {e.name}", arch, e.tp)
     if e.workload not in workloads:
         raise InputError(
             path, f"{e.name}.workload", f"no workload {e.workload}{files.suggestion(e.workload, workloads)}"
@@ -166,16 +139,18 @@ def _run(path: Path, e: Experiment, workloads: dict[str, Workload], tier0: Tier0
     recorded = Latency(*(scalar(ms * MILLI) for ms in (e.ttft_ms, e.tpot_ms, e.e2e_ms)))
     measured = metrics.by_scoring(recorded)
     tokens = float(metrics.realised_output_tokens(recorded))
-    return Runs(arch, deployment, _schedules(shares, tokens, tier0, arch, deployment), measured)
+    return Runs(arch, deployment, _schedules(shares, tokens, tier0s, arch, deployment), measured)
 
 
 def _schedules(
-    shares: Sequence[Share], output_tokens: float, tier0: Tier0, arch: Architecture, deployment: Deployment
+    shares: Sequence[Share], output_tokens: float, tier0s: Sequence[Tier0], arch: Architecture, deployment: Deployment
 ) -> dict[str, Schedule]:
     """The request's steps under every scoring."""
     longest = max(s.cached_tokens + len(s.prompt) + max(len(s.output), int(output_tokens) + 1) for s in shares)
     starts = {s.cached_tokens + done for s in shares for done in range(0, len(s.prompt), MAX_NUM_BATCHED_TOKENS)}
-    splits = knots(tier0, arch, deployment, sorted(starts), longest)
+    steps = [t.overheads.prefill.chunk_tokens for t in tier0s] + [t.host.graph_tokens for t in tier0s]
+    chunks = [float(tokens) for tokens in steps if tokens >= 1]
+    splits = knots(tier0s[0].hardware.mfu, arch, deployment, sorted(starts), longest, chunks)
     itl, per_token = schedule.realised(shares, output_tokens, splits)
     return dict(zip(metrics.SCORINGS, (schedule.published(shares, splits), itl, per_token), strict=True))
 

@@ -8,30 +8,36 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxroof import work
-from jaxroof.efficiency import AnalyticMfu
-from jaxroof.params import Architecture, Deployment, Tier0
+from jaxroof.efficiency import AnalyticMfu, Efficiency
+from jaxroof.params import Architecture, Deployment
 from jaxroof.quadrature import Vector
 from jaxroof.schedule import MAX_NUM_BATCHED_TOKENS, Knots
 from jaxroof.step.roofline import BUCKET_TOKENS, heads
 
 
-def knots(tier0: Tier0, arch: Architecture, deployment: Deployment, cached: Sequence[int], longest: int) -> Knots:
+def knots(
+    mfu: Efficiency,
+    arch: Architecture,
+    deployment: Deployment,
+    cached: Sequence[int],
+    longest: int,
+    chunk_tokens: Sequence[float] = (),
+) -> Knots:
     """Knots of requests that start prefill steps at the ``cached`` contexts and reach ``longest`` tokens.
 
-    Analytic MFU has none of its own. Measured tables kink at their grid, and jump where a row replaces
-    a vanishing MFU and between prefill buckets; both show in the MFU itself, token by token.
+    Measured tables kink at their grid, and jump where a row replaces a vanishing MFU and between
+    prefill buckets; both show in the MFU itself, token by token. Not split: where a kernel turns
+    from memory-bound to compute-bound, which moves with the constants; the nodes' distance bounds that error.
     """
-    chunk = float(tier0.overheads.prefill.chunk_tokens)
-    mfu = tier0.hardware.mfu
     if isinstance(mfu, AnalyticMfu):
-        return Knots(chunk)
+        return Knots(chunk_tokens)
     tokens = _tokens(longest)
     decode = jax.vmap(lambda c: mfu.decode_attention(heads(arch), deployment.tp, jnp.ones_like(c), c))(tokens)
     per_shape = jax.vmap(mfu.gemm, in_axes=(None, 0, 0))
     gemm = jax.vmap(lambda m: per_shape(m, *work.gemm_shapes(arch)))(_tokens(MAX_NUM_BATCHED_TOKENS))
     kinks = _kinks(gemm)
     buckets = {c: [*kinks, *(edge - c for edge in BUCKET_TOKENS)] for c in cached}
-    return Knots(chunk, buckets, list(_kinks(decode[:, None])), nodes=4)
+    return Knots(chunk_tokens, buckets, list(_kinks(decode[:, None])), nodes=4)
 
 
 def _tokens(count: int) -> Float[Array, " token"]:
@@ -42,4 +48,5 @@ def _kinks(values: Float[Array, "token curve"]) -> Vector:
     """Token counts at which a piecewise linear curve bends, and both sides of each jump."""
     y = np.asarray(values)
     bend = np.abs(np.diff(y, n=2, axis=0))
-    return np.flatnonzero((bend > 1e-9 * np.abs(y).max(axis=0)).any(axis=1)) + 1.0
+    rounding = 32 * np.finfo(y.dtype).eps * np.abs(y).max(axis=0)
+    return np.flatnonzero((bend > rounding).any(axis=1)) + 1.0

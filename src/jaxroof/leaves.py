@@ -47,6 +47,7 @@ class Range:
 NON_NEGATIVE = Range()
 POSITIVE = Range(low_is_legal=False)
 FRACTION = Range(high=1.0, low_is_legal=False)
+AT_LEAST_ONE = Range(low=1)
 COUNT = Range(low=1, whole=True)
 
 

@@ -9,15 +9,15 @@ from jaxroof.params import Latency
 
 SCORINGS = ("published", "itl", "e2e_per_token")
 
-Errors = Float[Any, "..."]
+Values = Float[Any, "..."]
 
 
-def realised_output_tokens(measured: Latency) -> Errors:
+def realised_output_tokens(measured: Latency) -> Values:
     """n = E2E / TPOT of a record whose TPOT is E2E per token, the only count that means reveal."""
     return measured.e2e_s / measured.tpot_s
 
 
-def itl_s(measured: Latency) -> Errors:
+def itl_s(measured: Latency) -> Values:
     """(E2E − TTFT) / (n − 1) at the realised n [s]."""
     return (measured.e2e_s - measured.ttft_s) / (realised_output_tokens(measured) - 1)
 
@@ -28,18 +28,18 @@ def by_scoring(measured: Latency) -> dict[str, Latency]:
     return {scoring: itl if scoring == "itl" else measured for scoring in SCORINGS}
 
 
-def signed_error(predicted: Errors, measured: Errors) -> Errors:
+def signed_error(predicted: Values, measured: Values) -> Values:
     """predicted / measured − 1; positive: predicted too slow."""
     return predicted / measured - 1
 
 
-def ape(predicted: Errors, measured: Errors) -> Errors:
+def ape(predicted: Values, measured: Values) -> Values:
     """|predicted mean / measured mean − 1| of one experiment."""
     return abs(signed_error(predicted, measured))
 
 
-def mean(errors: Float[Any, " experiment"], group: Float[Any, " experiment"] | None = None) -> Errors:
-    """Mean over experiments, or over those whose ``group`` weight is not 0: MAPE, from APE."""
+def mean(errors: Float[Any, "experiment ..."], group: Float[Any, " experiment"] | None = None) -> Values:
+    """Mean over experiments, or over those whose ``group`` weight is not 0: MAPE, from APE ``[...]``."""
     if group is None:
-        return jnp.mean(errors)
-    return jnp.sum(errors * group) / jnp.sum(group)
+        return jnp.mean(errors, axis=0)
+    return jnp.tensordot(group, errors, axes=1) / jnp.sum(group)

@@ -6,7 +6,7 @@ import equinox as eqx
 from jaxtyping import Float
 
 from jaxroof.hardware import Hardware
-from jaxroof.leaves import COUNT, NON_NEGATIVE, POSITIVE, Scalar, leaf
+from jaxroof.leaves import AT_LEAST_ONE, COUNT, NON_NEGATIVE, POSITIVE, Scalar, leaf
 from jaxroof.units import MICRO, MILLI
 
 
@@ -54,7 +54,7 @@ class OverheadTerms(eqx.Module):
     per_kv_group_s: Scalar = leaf("per_kv_group_us", MICRO, default=0.0)
     per_request_s: Scalar = leaf("per_request_us", MICRO, default=0.0)
     per_chunk_s: Scalar = leaf("per_chunk_us", MICRO, default=0.0)
-    chunk_tokens: Scalar = leaf("chunk_tokens", range=POSITIVE, default=512.0)
+    chunk_tokens: Scalar = leaf("chunk_tokens", range=AT_LEAST_ONE, default=512.0)
 
 
 class Overheads(eqx.Module):

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxroof.ground_truth import Experiment
 from jaxroof.params import Latency
-from jaxroof.predict import Prediction
+from jaxroof.prediction import Prediction
 from jaxroof.study import Result, aggregate
 from jaxroof.tables import breakdown, milliseconds_and_errors, search_curve, waterfall
 from jaxroof.units import MILLI

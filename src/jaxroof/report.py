@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jaxroof import tables
 from jaxroof.errors import InputError
-from jaxroof.findings import findings, formatted, study_tables
+from jaxroof.findings import findings, formatted, optimum, study_tables
 from jaxroof.ground_truth import GroundTruth
 from jaxroof.study import Result
 
@@ -25,22 +26,32 @@ def print_table(table: pd.DataFrame, title: str, digits: int = 1) -> None:
     if not sys.stdout.isatty():
         sys.stdout.write(f"{title}\n{text.to_string(index=False)}\n\n")
         return
-    rich = Table(*text.columns, title=title, title_justify="left")
+    rich = Table(title=title, title_justify="left")
+    for column in text.columns:
+        rich.add_column(escape(column), no_wrap=True)
     for row in text.itertuples(index=False):
-        rich.add_row(*row)
-    Console().print(rich)
+        rich.add_row(*map(escape, row))
+    console = Console()
+    # Too narrow for the table: let the terminal wrap its lines rather than cut its cells.
+    console.width = max(console.width, console.measure(rich).maximum)
+    console.print(rich, soft_wrap=True)
 
 
 def print_study(result: Result, truth: GroundTruth) -> None:
     """Every table of a study, and its verdict."""
     for title, table in study_tables(result, truth).items():
         print_table(table, f"{title} ({result.study.name}, {result.scoring} scoring)")
+    if result.curve:
+        sys.stdout.write(f"{optimum(result)}\n")
     sys.stdout.write(f"{result.study.name}, {result.scoring} scoring: {result.verdict}\n\n")
 
 
 def dump(data: Any) -> str:
-    """JSON text, the same bytes for the same data; NaN is not JSON and raises."""
-    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """JSON text, the same bytes for the same data. Raises InputError where a result is no number."""
+    try:
+        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError:
+        raise InputError("result", "a latency is not finite; a constant is too extreme") from None
 
 
 def check_writable(folder: Path) -> None:
@@ -55,14 +66,16 @@ def check_writable(folder: Path) -> None:
 
 def write_study(folder: Path, results: Sequence[Result], data: dict[str, Any], truth: GroundTruth) -> None:
     """FINDINGS.md, results.json, CSVs and PNGs into ``folder``, each in one move once all are complete."""
-    check_writable(folder)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         draft = Path(name)
         for result in results:
             _write_result(draft, result, truth)
         (draft / "results.json").write_text(dump(data), encoding="utf-8")
         (draft / "FINDINGS.md").write_text(findings(results, truth), encoding="utf-8")
-        for path in sorted(draft.iterdir()):
+        made = sorted(draft.iterdir())
+        if taken := next((path.name for path in made if (folder / path.name).is_dir()), None):
+            raise InputError(folder / taken, "is a folder, so no file of that name can be written")
+        for path in made:
             os.replace(path, folder / path.name)
 
 

@@ -24,7 +24,11 @@ def latency(
     Without ``batch`` the server has one request at a time, as the measured runs. With it, ``batch``
     requests are in flight: they decode together, and the other batch − 1 ride along in a prefill step.
     """
-    prefill, decode = step_times(step_model, schedule, arch, deployment, tier0, batch)
+    return total(schedule, *step_times(step_model, schedule, arch, deployment, tier0, batch))
+
+
+def total(schedule: Schedule, prefill: StepTime, decode: StepTime) -> Latency:
+    """Latencies from the step times of a request's nodes ``[prefill]`` and ``[decode]`` [s]."""
     ttft = prefill.admission_s[0] + _dot(schedule.prefill_weight, prefill.total_s)
     tpot = schedule.tpot_ttft_weight * ttft + _dot(schedule.tpot_weight, decode.total_s)
     return Latency(ttft, tpot, ttft + _dot(schedule.e2e_weight, decode.total_s))

@@ -62,11 +62,12 @@ class Share:
 class Knots:
     """Where step time is not smooth: quadrature splits there.
 
-    In the new tokens of a prefill step (multiples of the overhead formula's chunk, and further
-    ones per cached context), and in the context of a decode step. ``nodes`` per interval.
+    In the new tokens of a prefill step (multiples of ``chunk_tokens``: the overhead formulas' chunk
+    and the largest CUDA graph; further ones per cached context), and in the context of a decode
+    step. ``nodes`` per interval.
     """
 
-    chunk_tokens: float = 512.0
+    chunk_tokens: Sequence[float] = (512.0,)
     prefill: Mapping[int, Sequence[float]] = dataclasses.field(default_factory=dict)
     decode: Sequence[float] = ()
     nodes: int = 2
@@ -142,8 +143,10 @@ def _decode_rule(
     measures = np.zeros((2, max(ends)))
     for share, *offsets in zip(shares, tpot, e2e, strict=True):
         for measure, weights in zip(measures, offsets, strict=True):
-            spread = np.convolve(share.prompt, weights)
-            measure[share.cached_tokens : share.cached_tokens + len(spread)] += spread
+            shortest = np.flatnonzero(share.prompt)[0]
+            spread = np.convolve(share.prompt[shortest:], weights)
+            start = share.cached_tokens + shortest
+            measure[start : start + len(spread)] += spread
     points = np.arange(measures.shape[1], dtype=float)
     return rule(points, list(np.maximum(measures, 0.0)), knots.decode, knots.nodes)
 
@@ -159,7 +162,7 @@ def _prefill_rule(shares: Sequence[Share], knots: Knots, budget: int) -> tuple[V
             measure[1 : len(rest) + 1] += rest
             measure[budget] += prompt[done + budget + 1 :].sum()
     contexts, new, weights = [], [], []
-    chunks = np.arange(knots.chunk_tokens, budget, knots.chunk_tokens)
+    chunks = [multiple for chunk in set(knots.chunk_tokens) for multiple in np.arange(chunk, budget, chunk)]
     for context, measure in sorted(measures.items()):
         splits = [*chunks, *knots.prefill.get(context, ())]
         nodes, (weight,) = rule(np.arange(budget + 1.0), [measure], splits, knots.nodes)

@@ -12,7 +12,17 @@ from jaxroof.metrics import SCORINGS
 from jaxroof.params import Runs, Tier0
 from jaxroof.search import Grid
 from jaxroof.step import STEP_MODELS
-from jaxroof.study import COMPARISONS, ERROR_COLUMNS, STATISTICS, Configuration, Criterion, Search, Study, Waterfall
+from jaxroof.study import (
+    COMPARISONS,
+    ERROR_COLUMNS,
+    LABELS,
+    STATISTICS,
+    Configuration,
+    Criterion,
+    Search,
+    Study,
+    Waterfall,
+)
 from jaxroof.waterfall import Model, part_names
 
 GRID_RANGES = {
@@ -46,6 +56,8 @@ def load_study(name: str) -> Study:
     names = [c.name for c in configurations] + ([search.configuration.name] if search else [])
     if duplicate := next((name for name in names if names.count(name) > 1), None):
         raise InputError(path, "configurations.name", f"{duplicate} stands twice")
+    if taken := next((name for name in names if name in LABELS), None):
+        raise InputError(path, "configurations.name", f"{taken} is a label of an experiment")
     files.one_of(path, "baseline", text["baseline"], names)
     criteria = [_criterion(path, entry, names) for entry in _tables(path, table, "criteria")]
     waterfall = _waterfall(path, _table(path, table, "waterfall"), names) if "waterfall" in table else None
@@ -130,6 +142,8 @@ def _grid(path: Path, table: Mapping[str, Any]) -> Grid:
         raise InputError(path, "search.stop_us", f"must be ≥ start_us, got {grid.stop:g} < {grid.start:g}")
     spans = {"step_us": (grid.stop - grid.start, grid.step), "fine_step_us": (grid.half_width, grid.fine_step)}
     for key, (span, step) in spans.items():
+        if abs(span / step - round(span / step)) > 1e-9:
+            raise InputError(path, f"search.{key}", f"must divide its range of {span:g}, got {step:g}")
         if span > step * MAX_GRID_STEPS:
             raise InputError(path, f"search.{key}", f"makes more than {MAX_GRID_STEPS} steps, got {step:g}")
     return grid

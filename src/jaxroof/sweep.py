@@ -31,13 +31,15 @@ def tpot_mape(
     scoring: str = "published",
     step_model: str = "memory",
     group: Float[Array, " experiment"] | None = None,
-) -> Float[Array, ""]:
+) -> Float[Array, "..."]:
     """Mean over runs of |predicted TPOT / measured TPOT − 1|, TPOT in the convention of ``scoring``.
 
-    ``group`` weighs the runs (1 or 0: a subset). A share, not percent.
+    ``group`` weighs the runs (1 or 0: a subset). A share, not percent; ``[setting]`` if there are settings.
     """
-    predicted = latencies(tier0, runs, scoring=scoring, step_model=step_model)
-    return metrics.mean(metrics.ape(predicted.tpot_s, runs.measured[scoring].tpot_s), group)
+    predicted = latencies(tier0, runs, scoring=scoring, step_model=step_model).tpot_s
+    measured = jnp.asarray(runs.measured[scoring].tpot_s)
+    measured = measured.reshape(measured.shape + (1,) * (predicted.ndim - 1))
+    return metrics.mean(metrics.ape(predicted, measured), group)
 
 
 def stack(*settings: Tier0) -> Tier0:

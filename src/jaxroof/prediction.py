@@ -9,7 +9,7 @@ from jaxroof import schedule
 from jaxroof.knots import knots
 from jaxroof.leaves import Scalar, scalar
 from jaxroof.params import Architecture, Deployment, Latency, Schedule, Tier0
-from jaxroof.request import breakdown, latency, step_times
+from jaxroof.request import breakdown, step_times, total
 from jaxroof.schedule import MAX_NUM_BATCHED_TOKENS, Share
 from jaxroof.step import STEP_MODELS, StepTime
 
@@ -39,7 +39,7 @@ def predict(
     With ``output`` 1 there is no second token and the ITL is 0. Times in s.
     """
     starts = range(cached, cached + prompt, MAX_NUM_BATCHED_TOKENS)
-    splits = knots(tier0, arch, deployment, starts, cached + prompt + output)
+    splits = knots(tier0.hardware.mfu, arch, deployment, starts, cached + prompt + output)
     share = Share(1.0, cached, schedule.point(prompt), schedule.point(output))
     nodes, _ = schedule.realised([share], output, splits)
     return _predict(nodes, arch, deployment, tier0, scalar(batch), step_model=step_model)
@@ -49,6 +49,5 @@ def predict(
 def _predict(
     nodes: Schedule, arch: Architecture, deployment: Deployment, tier0: Tier0, batch: Scalar, *, step_model: str
 ) -> Prediction:
-    model = STEP_MODELS[step_model]
-    steps = step_times(model, nodes, arch, deployment, tier0, batch)
-    return Prediction(latency(model, nodes, arch, deployment, tier0, batch), *breakdown(nodes, *steps))
+    steps = step_times(STEP_MODELS[step_model], nodes, arch, deployment, tier0, batch)
+    return Prediction(total(nodes, *steps), *breakdown(nodes, *steps))
