@@ -137,7 +137,7 @@ STUDIES = [
     ),
     ('scoring = "published"', 'scoring = "publishd"', "scoring: must be one of "),
     ('also_scoring = ["itl"]', "also_scoring = 3", "also_scoring: must be a list"),
-    ('also_scoring = ["itl"]', "also_scoring = [3]", "scoring: must be one of "),
+    ('also_scoring = ["itl"]', "also_scoring = [3]", "also_scoring: must be a list of texts"),
     (
         'hardware = "h100-sxm"',
         'hardware = "h100-smx"',
@@ -164,7 +164,7 @@ STUDIES = [
     ("start_us = 0", "start_us = 900", "search.stop_us: must be ≥ start_us, got 500 < 900"),
     ("start_us = 0", 'start_us = "0"', "search.start_us: must be a number, got '0'"),
     ("half_width_us = 25", "", "search.half_width_us: missing key"),
-    ("keys = [", "keys = 3 # [", "search.keys: must be a list of keys in µs"),
+    ("keys = [", "keys = 3 # [", "search.keys: must be a list of texts"),
     (
         'keys = ["overheads.prefill.per_layer_us",',
         'keys = ["traffic.decode_kv",',

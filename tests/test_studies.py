@@ -74,8 +74,8 @@ def test_two_runs_are_identical_byte_for_byte(truth):
     from jaxroof.report import dump, findings
 
     first, second = (run("hg1", truth) for _ in range(2))
-    assert dump(records.results(first, truth.experiments)) == dump(records.results(second, truth.experiments))
-    assert findings([first], truth) == findings([second], truth)
+    assert dump(records.study([first], truth.experiments)) == dump(records.study([second], truth.experiments))
+    assert findings("hg1", [first], truth) == findings("hg1", [second], truth)
 
 
 def test_the_search_evaluates_what_a_single_prediction_gives(truth):

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jaxroof.leaves import replace
 from jaxroof.params import Runs, Tier0
 from jaxroof.quadrature import Vector
-from jaxroof.sweep import latencies
+from jaxroof.sweep import latencies, stack
 
 # The constants' size [unit of their files] in the evaluations: a step's own, so that differences keep their digits.
 UNIT = 1e4
+# Up to three free constants and the zero point.
+SETTINGS = 4
 
 
 class Affine(NamedTuple):
@@ -23,18 +26,31 @@ class Affine(NamedTuple):
     base_s: Vector
     slopes_s: Vector
 
+    def select(self, mask: NDArray[np.bool_]) -> "Affine":
+        """The experiments where ``mask`` is true."""
+        return Affine(self.base_s[mask], self.slopes_s[mask])
+
     def tpot_s(self, constants: Vector) -> Vector:
         """TPOT ``[experiment ...]`` at ``constants[constant ...]``, each in the unit of its file [s]."""
         return self.base_s[(..., *(None,) * (constants.ndim - 1))] + np.tensordot(self.slopes_s, constants, axes=1)
 
 
-def affine_tpot(tier0: Tier0, runs: Runs, free: Sequence[Sequence[str]], *, scoring: str, step_model: str) -> Affine:
-    """The affine TPOT of ``tier0`` in overhead constants; each of ``free`` is the keys that share one value.
+def affine_tpot(
+    tier0: Tier0, runs: Runs, free: Sequence[Sequence[str]], *, scoring: str, step_model: str, metric: str = "tpot"
+) -> Affine:
+    """The affine TPOT (or other ``metric``) of ``tier0`` in overhead constants.
+
+    Each of ``free`` is the keys that share one value, in the unit of their files.
 
     Exact for ``memory`` and ``kernels``; for ``roofline`` as long as no step is shorter than its tick.
-    From len(free) + 1 evaluations: all constants at 0, and each alone at its unit.
+    From one evaluation with all constants at 0 and one with each alone; all in one call of one shape,
+    so that every formula shares its compiled program.
     """
-    unit = np.eye(len(free) + 1)[1:]
-    settings = replace(tier0, {key: unit[i] * UNIT for i, keys in enumerate(free) for key in keys})
-    tpot = np.asarray(latencies(settings, runs, scoring=scoring, step_model=step_model).tpot_s)
-    return Affine(tpot[:, 0], (tpot[:, 1:] - tpot[:, :1]) / UNIT)
+    alone = [
+        replace(tier0, {key: UNIT * (i == j) for j, keys in enumerate(free) for key in keys}) for i in range(len(free))
+    ]
+    zero = replace(tier0, {key: 0.0 for keys in free for key in keys})
+    settings = stack(*alone, *[zero] * max(1, SETTINGS - len(free)))
+    predicted = latencies(settings, runs, scoring=scoring, step_model=step_model)
+    seconds = np.asarray(getattr(predicted, f"{metric}_s"))
+    return Affine(seconds[:, -1], (seconds[:, : len(free)] - seconds[:, -1:]) / UNIT)

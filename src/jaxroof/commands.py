@@ -12,12 +12,15 @@ import pandas as pd
 from jaxroof import files, records, report, tables, work
 from jaxroof import prediction as core_prediction
 from jaxroof import study as core_study
+from jaxroof.collection import load_collection
 from jaxroof.configs import catalogue, find, load_architecture, load_deployment, load_tier0, with_settings
 from jaxroof.errors import InputError
-from jaxroof.ground_truth import load_ground_truth
+from jaxroof.ground_truth import GroundTruth, load_ground_truth
 from jaxroof.leaves import COUNT, Range
 from jaxroof.metrics import SCORINGS
 from jaxroof.params import Architecture, Tier0
+from jaxroof.progress import progress
+from jaxroof.spec import Study
 from jaxroof.step import STEP_MODELS
 from jaxroof.studies import check_groups, check_terms, load_study, study_tier0s
 from jaxroof.workloads import CACHED_TOKENS, TOKENS
@@ -59,29 +62,32 @@ class Request:
 
 
 def study(name: str, out: Path | None, json: bool) -> None:
-    """Run a study under its scoring, then under the others it names."""
+    """Run a study, or every member of a collection, under all its scorings and step models."""
+    collection = load_collection(name)
+    prepared = {member: _prepare(member) for member in (collection.members if collection else [name])}
+    if out is not None:
+        report.check_writable(out)
+    runs = {
+        member: (core_study.run_all(spec, truth.runs, truth.groups(), tier0s), truth)
+        for member, (spec, truth, tier0s) in progress(prepared.items(), "studies", len(prepared))
+    }
+    if collection:
+        report.show_collection(out, collection, runs, records.collection(collection, runs), json)
+    else:
+        ((results, truth),) = runs.values()
+        report.show_study(out, name, results, records.study(results, truth.experiments), truth, json)
+
+
+def _prepare(name: str) -> tuple[Study, GroundTruth, dict[str, Tier0]]:
+    """A study, its measurements and constants, checked against each other. Raises InputError."""
     spec = load_study(name)
     tier0s = study_tier0s(spec)
     truth = load_ground_truth(tier0s=list(tier0s.values()))
-    groups = truth.groups()
-    check_groups(name, spec, groups)
-    for step_model in spec.step_models().values():
+    check_groups(name, spec, truth.groups())
+    for step_model in {*spec.step_models().values(), *spec.also_step_model}:
         refuse_mixture(name, step_model, truth.runs.architecture)
     check_terms(name, spec, tier0s, truth.runs)
-    if out is not None:
-        report.check_writable(out)
-    scorings = [spec.scoring, *spec.also_scoring]
-    results = [core_study.run(spec, scoring, truth.runs, groups, tier0s) for scoring in scorings]
-    data = records.results(results[0], truth.experiments)
-    if others := results[1:]:
-        data["also"] = {result.scoring: records.results(result, truth.experiments) for result in others}
-    if out is not None:
-        report.write_study(out, results, data, truth)
-    if json:
-        sys.stdout.write(report.dump(data))
-    else:
-        for result in results:
-            report.print_study(result, truth)
+    return spec, truth, tier0s
 
 
 def evaluate(

@@ -119,3 +119,35 @@ def parsed_number(path: object, key: str, text: str, legal: Range) -> float:
     except ValueError:
         raise InputError(path, key, f"must be a number, got {text!r}") from None
     return number(path, key, value, legal)
+
+
+def text_at(path: object, content: Mapping[str, Any], key: str, where: str = "") -> str:
+    """``content[key]`` as text."""
+    value = required(path, content, key, where)
+    if not isinstance(value, str):
+        raise InputError(path, f"{where}{key}", f"must be text, got {value!r}")
+    return value.strip()
+
+
+def list_at(path: object, content: Mapping[str, Any], key: str, where: str = "") -> list[str]:
+    """``content[key]`` as a list of texts, empty where it is missing."""
+    value = content.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise InputError(path, f"{where}{key}", "must be a list of texts")
+    return value
+
+
+def table_at(path: object, content: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
+    """``content[key]`` as a table, empty where it is missing."""
+    value = content.get(key, {})
+    if not isinstance(value, dict):
+        raise InputError(path, f"{where}{key}", "must be a table")
+    return value
+
+
+def tables_at(path: object, content: Mapping[str, Any], key: str, where: str = "") -> list[Mapping[str, Any]]:
+    """``content[key]`` as one or more tables."""
+    entries = required(path, content, key, where)
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(path, f"{where}{key}", "must be one or more [[tables]]")
+    return entries

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from jaxroof import tables
+from jaxroof.collection import Collection, Runs, evidence, ranking
 from jaxroof.ground_truth import GroundTruth
 from jaxroof.study import Result
 from jaxroof.units import PERCENT
@@ -12,7 +13,7 @@ from jaxroof.units import PERCENT
 SPLITS = ("train", "test", "all")
 
 
-def findings(results: Sequence[Result], truth: GroundTruth) -> str:
+def findings(name: str, results: Sequence[Result], truth: GroundTruth) -> str:
     """FINDINGS.md: status, hypothesis, criteria, results, where ours and the published differ and why."""
     study, first = results[0].study, results[0]
     passed = sum(outcome.passed for outcome in first.outcomes)
@@ -43,25 +44,52 @@ def findings(results: Sequence[Result], truth: GroundTruth) -> str:
             f"- `{start.name}`: `{start.step_model}`, overheads `{start.overheads}`, {_settings(start.settings)}, "
             f"then the best common value of {keys} on the {study.search.split} split"
         )
+    if study.grid:
+        start, axes = study.grid.configuration, study.grid.free
+        ranges = "; ".join(f"{free.name} {free.start:g} to {free.stop:g} µs in {free.step:g}" for free in axes)
+        lines.append(
+            f"- `{start.name}`: `{start.step_model}`, overheads `{start.overheads}`, then the least "
+            f"{study.grid.metric.upper()} MAPE on the {study.grid.split} split over the product of {ranges}"
+        )
     for result in results:
-        lines += [
-            "",
-            f"## Results, `{result.scoring}` scoring",
-            "",
-            f"Verdict under this scoring: **{result.verdict}**.",
-        ]
-        if result.curve:
-            lines += ["", optimum(result)]
-        for title, table in study_tables(result, truth).items():
-            lines += ["", f"### {title}", "", markdown(table)]
-        lines += ["", _worst(result, truth)]
-        lines += ["", f"![TPOT errors](tpot_errors_{result.scoring}.png)"]
-        if result.curve:
-            lines += ["", f"![Grid search](search_{result.scoring}.png)"]
-        if result.waterfall:
-            lines += ["", f"![Waterfall](waterfall_{result.scoring}.png)"]
+        lines += _result_lines(result, truth)
     lines += ["", "## Where ours and the published differ, and why", "", " ".join(study.differences.split()), ""]
-    lines += ["## Reproducing", "", "```bash", f"jaxroof study {study.name} --out out/{study.name}", "```", ""]
+    lines += ["## Reproducing", "", "```bash", f"jaxroof study {name} --out out/{study.name}", "```", ""]
+    return "\n".join(lines)
+
+
+def _result_lines(result: Result, truth: GroundTruth) -> list[str]:
+    heading = f"`{result.study.step_model}` step time, `{result.scoring}` scoring"
+    lines = ["", f"## Results: {heading}", "", f"Verdict: **{result.verdict}**. {optimum(result)}"]
+    for title, table in study_tables(result, truth).items():
+        lines += ["", f"### {title}", "", markdown(table)]
+    lines += ["", _worst(result, truth), "", f"![TPOT errors](tpot_errors_{result.label}.png)"]
+    shown = {"search": result.curve, "grid": result.surface, "waterfall": result.waterfall}
+    for name in (name for name, content in shown.items() if content):
+        lines += ["", f"![{name.capitalize()}]({name}_{result.label}.png)"]
+    return lines
+
+
+def collection_tables(runs: Runs) -> dict[str, pd.DataFrame]:
+    """The evidence and the full ranking of a collection."""
+    return {
+        "Re-ranked by evidence: TPOT MAPE on test at the train optimum, ITL against ITL [%]": evidence(runs),
+        "All formulas, best on test first within a step model and scoring [%]": ranking(runs),
+    }
+
+
+def collection_findings(spec: Collection, runs: Runs) -> str:
+    """FINDINGS.md of a collection: what was expected, what the evidence says, and where each member's findings are."""
+    lines = [f"# {spec.title}", "", f"**Source of the hypotheses:** {spec.source}", "", "## Verdicts", ""]
+    for name, (results, _) in runs.items():
+        verdicts = ", ".join(f"{r.study.step_model}/{r.scoring}: {r.verdict}" for r in results)
+        hypothesis = " ".join(results[0].study.hypothesis.split())
+        lines += [f"- [`{name}`]({name}/FINDINGS.md): **{results[0].verdict}**. {hypothesis} ({verdicts})"]
+    for title, table in collection_tables(runs).items():
+        lines += ["", f"## {title}", "", markdown(table)]
+    pairs = [(r.study.step_model, r.scoring) for r in next(iter(runs.values()))[0]]
+    lines += ["", *(f"![Ranking](ranking_{step_model}_{scoring}.png)" for step_model, scoring in pairs)]
+    lines += ["", "## Reproducing", "", "```bash", f"jaxroof study {spec.name} --out out/{spec.name}", "```", ""]
     return "\n".join(lines)
 
 
@@ -73,13 +101,17 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def optimum(result: Result) -> str:
-    """Where the search ended, and its loss there."""
-    assert result.curve is not None
-    curve = result.curve
-    return (
-        f"Coarse optimum {curve.coarse_optimum:g} µs ({curve.coarse_loss.min() / PERCENT:.1f} % where searched), "
-        f"fine optimum {curve.optimum:g} µs ({curve.fine_loss.min() / PERCENT:.1f} %)."
-    )
+    """Where a search ended, and its loss there; empty without one."""
+    if result.curve:
+        curve = result.curve
+        return (
+            f"Coarse optimum {curve.coarse_optimum:g} µs ({curve.coarse_loss.min() / PERCENT:.1f} % where searched), "
+            f"fine optimum {curve.optimum:g} µs ({curve.fine_loss.min() / PERCENT:.1f} %)."
+        )
+    if result.surface:
+        surface = result.surface
+        return f"Optimum of {surface.points} points: {surface.text()} ({surface.loss / PERCENT:.1f} % where searched)."
+    return ""
 
 
 def study_tables(result: Result, truth: GroundTruth) -> dict[str, pd.DataFrame]:

@@ -58,13 +58,23 @@ class GroundTruth:
     published: list[Published]
 
     def groups(self) -> dict[str, NDArray[np.bool_]]:
-        """Masks over the experiments: all, each split, workload, model and tensor-parallel degree."""
+        """Masks over the experiments.
+
+        All, each split, workload, model, tensor-parallel degree (``tp4``), model and degree
+        (``llama-2-70b-tp4``), and vocabulary (``vocab32k``).
+        """
         groups = {"all": np.ones(len(self.experiments), dtype=bool)}
         for field in ("split", "workload", "model"):
             labels = [getattr(e, field) for e in self.experiments]
             groups |= {label: np.array(labels) == label for label in dict.fromkeys(labels)}
-        tps = np.array([e.tp for e in self.experiments])
-        return groups | {f"tp{tp}": tps == tp for tp in sorted(set(tps))}
+        vocab = np.rint(np.asarray(self.runs.architecture.vocab_size) / 1000)
+        for labels in (
+            [f"tp{e.tp}" for e in self.experiments],
+            [f"{e.model}-tp{e.tp}" for e in self.experiments],
+            [f"vocab{size:.0f}k" for size in vocab],
+        ):
+            groups |= {label: np.array(labels) == label for label in sorted(set(labels))}
+        return groups
 
 
 def load_ground_truth(path: Path | None = None, tier0s: Sequence[Tier0] = (), seed: int | None = None) -> GroundTruth:

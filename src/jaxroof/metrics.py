@@ -8,6 +8,7 @@ from jaxtyping import Float
 from jaxroof.params import Latency
 
 SCORINGS = ("published", "itl", "e2e_per_token")
+METRICS = ("ttft", "tpot", "e2e")
 
 Values = Float[Any, "..."]
 

@@ -22,6 +22,31 @@ def plot_search(curve: pd.DataFrame, optimum_us: float, *, ax: Axes) -> Axes:
     return ax
 
 
+def plot_marginals(marginals: pd.DataFrame, *, ax: Axes) -> Axes:
+    """Least train loss at each value of each free constant, the value as a share of its range."""
+    for name, rows in marginals.groupby("constant", sort=False):
+        top = rows["value_us"].max()
+        ax.plot(rows["value_us"] / top, rows["train_mape_pct"], label=f"{name}, 0 to {top:g} µs")
+    ax.set(xlabel="value, share of its range", ylabel="train MAPE, others at their best [%]")
+    ax.set_title("Product grid on the train split")
+    ax.set_ylim(bottom=0)
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_ranking(ranking: pd.DataFrame, *, ax: Axes) -> Axes:
+    """Train and test MAPE of every searched formula and of the baselines, for one step model and scoring."""
+    rows = np.arange(len(ranking))
+    labels = ranking["idea"].where(ranking["idea"] != "–", ranking["configuration"])
+    ax.barh(rows - 0.2, ranking["train"], 0.38, label="train")
+    ax.barh(rows + 0.2, ranking["test"], 0.38, label="test")
+    ax.set_yticks(rows, labels)
+    ax.invert_yaxis()
+    ax.set(xlabel="TPOT MAPE [%]", title="Formulas at their train optimum, best on test first")
+    ax.legend(frameon=False)
+    return ax
+
+
 def plot_signed_errors(predictions: pd.DataFrame, *, ax: Axes) -> Axes:
     """Signed TPOT error of every experiment, one bar per configuration."""
     wide = predictions.pivot(index="experiment", columns="configuration", values="tpot_signed_pct")

@@ -4,17 +4,37 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from jaxroof.collection import Collection, Runs, evidence, ranking
 from jaxroof.ground_truth import Experiment
 from jaxroof.params import Latency
 from jaxroof.prediction import Prediction
 from jaxroof.study import Result, aggregate
-from jaxroof.tables import breakdown, milliseconds_and_errors, search_curve, waterfall
-from jaxroof.units import MILLI
+from jaxroof.tables import breakdown, marginals, milliseconds_and_errors, search_curve, waterfall
+from jaxroof.units import MILLI, PERCENT
 
 
-def results(result: Result, experiments: Sequence[Experiment]) -> dict[str, Any]:
-    """The JSON object of a study."""
+def study(results: Sequence[Result], experiments: Sequence[Experiment]) -> dict[str, Any]:
+    """The JSON object of a study: its first result, and the others by label under ``also``."""
+    data = result_record(results[0], experiments)
+    if others := results[1:]:
+        data["also"] = {result.label: result_record(result, experiments) for result in others}
+    return data
+
+
+def collection(spec: Collection, runs: Runs) -> dict[str, Any]:
+    """The JSON object of a collection: its ranking, and every member's object."""
+    return {
+        "study": spec.name,
+        "ranking": _records(ranking(runs)),
+        "evidence": _records(evidence(runs)),
+        "members": {name: study(results, truth.experiments) for name, (results, truth) in runs.items()},
+    }
+
+
+def result_record(result: Result, experiments: Sequence[Experiment]) -> dict[str, Any]:
+    """The JSON object of a study on one step model under one scoring."""
     study = result.study
     return {
         "study": study.name,
@@ -35,7 +55,8 @@ def results(result: Result, experiments: Sequence[Experiment]) -> dict[str, Any]
             for o in result.outcomes
         ],
         **({"search": _search(result)} if result.curve else {}),
-        **({"waterfall": _waterfall(result)} if result.waterfall else {}),
+        **({"grid": _grid(result)} if result.surface else {}),
+        **({"waterfall": _records(waterfall(result))} if result.waterfall else {}),
     }
 
 
@@ -68,8 +89,19 @@ def _search(result: Result) -> dict[str, Any]:
     }
 
 
-def _waterfall(result: Result) -> list[dict[str, Any]]:
-    return [{str(key): value for key, value in row.items()} for row in waterfall(result).to_dict("records")]
+def _grid(result: Result) -> dict[str, Any]:
+    assert result.surface is not None
+    surface = result.surface
+    return {
+        "points": surface.points,
+        "optimum_us": {free.name: float(value) for free, value in zip(surface.free, surface.optimum, strict=True)},
+        "train_mape_pct": surface.loss / PERCENT,
+        "marginals": _records(marginals(result)),
+    }
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
 def prediction(p: Prediction, output: int) -> dict[str, Any]:

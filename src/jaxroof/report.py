@@ -1,5 +1,6 @@
 """Where results leave the program: terminal tables, FINDINGS.md, CSV, JSON and PNG files."""
 
+import functools
 import json
 import os
 import sys
@@ -14,8 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from jaxroof import tables
+from jaxroof.collection import Collection, Runs, ranking
 from jaxroof.errors import InputError
-from jaxroof.findings import findings, formatted, optimum, study_tables
+from jaxroof.findings import collection_findings, collection_tables, findings, formatted, optimum, study_tables
 from jaxroof.ground_truth import GroundTruth
 from jaxroof.study import Result
 
@@ -37,13 +39,39 @@ def print_table(table: pd.DataFrame, title: str, digits: int = 1) -> None:
     console.print(rich, soft_wrap=True)
 
 
-def print_study(result: Result, truth: GroundTruth) -> None:
-    """Every table of a study, and its verdict."""
-    for title, table in study_tables(result, truth).items():
-        print_table(table, f"{title} ({result.study.name}, {result.scoring} scoring)")
-    if result.curve:
-        sys.stdout.write(f"{optimum(result)}\n")
-    sys.stdout.write(f"{result.study.name}, {result.scoring} scoring: {result.verdict}\n\n")
+def show_study(
+    out: Path | None, name: str, results: Sequence[Result], data: dict[str, Any], truth: GroundTruth, as_json: bool
+) -> None:
+    """A study's files into ``out``, then its tables, or its JSON, on stdout."""
+    if out is not None:
+        write_folder(out, lambda draft: fill_study(draft, name, results, data, truth))
+    if as_json:
+        sys.stdout.write(dump(data))
+        return
+    for result in results:
+        heading = f"{result.study.name}, {_conditions(result)}"
+        for title, table in study_tables(result, truth).items():
+            print_table(table, f"{title} ({heading})")
+        if text := optimum(result):
+            sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{heading}: {result.verdict}\n\n")
+
+
+def show_collection(out: Path | None, spec: Collection, runs: Runs, data: dict[str, Any], as_json: bool) -> None:
+    """A collection's files into ``out`` (each member in a folder of its own), then its tables or JSON on stdout."""
+    if out is not None:
+        for name, (results, truth) in runs.items():
+            check_writable(out / name)
+            member = data["members"][name]
+            write_folder(
+                out / name, functools.partial(fill_study, name=name, results=results, data=member, truth=truth)
+            )
+        write_folder(out, lambda draft: _fill_collection(draft, spec, runs, data))
+    if as_json:
+        sys.stdout.write(dump(data))
+        return
+    for title, table in collection_tables(runs).items():
+        print_table(table, title)
 
 
 def dump(data: Any) -> str:
@@ -64,14 +92,11 @@ def check_writable(folder: Path) -> None:
         raise InputError(folder, "--out", f"cannot be written: {error.strerror}") from None
 
 
-def write_study(folder: Path, results: Sequence[Result], data: dict[str, Any], truth: GroundTruth) -> None:
-    """FINDINGS.md, results.json, CSVs and PNGs into ``folder``, each in one move once all are complete."""
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """What ``fill`` puts into a draft folder, moved into ``folder`` file by file once all is complete."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         draft = Path(name)
-        for result in results:
-            _write_result(draft, result, truth)
-        (draft / "results.json").write_text(dump(data), encoding="utf-8")
-        (draft / "FINDINGS.md").write_text(findings(results, truth), encoding="utf-8")
+        fill(draft)
         made = sorted(draft.iterdir())
         if taken := next((path.name for path in made if (folder / path.name).is_dir()), None):
             raise InputError(folder / taken, "is a folder, so no file of that name can be written")
@@ -79,25 +104,49 @@ def write_study(folder: Path, results: Sequence[Result], data: dict[str, Any], t
             os.replace(path, folder / path.name)
 
 
-def _write_result(folder: Path, result: Result, truth: GroundTruth) -> None:
+def fill_study(folder: Path, name: str, results: Sequence[Result], data: dict[str, Any], truth: GroundTruth) -> None:
+    """FINDINGS.md, results.json, CSVs and PNGs of a study; ``name`` is what to call to run it again."""
+    for result in results:
+        _fill_result(folder, result, truth)
+    (folder / "results.json").write_text(dump(data), encoding="utf-8")
+    (folder / "FINDINGS.md").write_text(findings(name, results, truth), encoding="utf-8")
+
+
+def _fill_result(folder: Path, result: Result, truth: GroundTruth) -> None:
     from jaxroof import plots
 
-    predictions = tables.predictions(result, truth)
-    predictions.to_csv(folder / f"predictions_{result.scoring}.csv", index=False)
-    tables.by_group(result, truth, list(result.groups)).to_csv(folder / f"groups_{result.scoring}.csv", index=False)
+    frames = {
+        "predictions": tables.predictions(result, truth),
+        "groups": tables.by_group(result, truth, list(result.groups)),
+    }
     figures: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
-        "tpot_errors": (plots.plot_signed_errors, (predictions,))
+        "tpot_errors": (plots.plot_signed_errors, (frames["predictions"],))
     }
     if result.curve:
-        curve = tables.search_curve(result, truth.published)
-        curve.to_csv(folder / f"search_{result.scoring}.csv", index=False)
-        figures["search"] = (plots.plot_search, (curve, result.curve.optimum))
+        frames["search"] = tables.search_curve(result, truth.published)
+        figures["search"] = (plots.plot_search, (frames["search"], result.curve.optimum))
+    if result.surface:
+        frames["grid"] = tables.marginals(result)
+        figures["grid"] = (plots.plot_marginals, (frames["grid"],))
     if result.waterfall:
-        waterfall = tables.waterfall(result)
-        waterfall.to_csv(folder / f"waterfall_{result.scoring}.csv", index=False)
-        figures["waterfall"] = (plots.plot_waterfall, (waterfall,))
+        frames["waterfall"] = tables.waterfall(result)
+        figures["waterfall"] = (plots.plot_waterfall, (frames["waterfall"],))
+    for name, frame in frames.items():
+        frame.to_csv(folder / f"{name}_{result.label}.csv", index=False)
     for name, (plot, data) in figures.items():
-        _save_figure(folder / f"{name}_{result.scoring}.png", _heading(result), plot, *data)
+        save_figure(folder / f"{name}_{result.label}.png", f"{result.study.title} ({_conditions(result)})", plot, *data)
+
+
+def _fill_collection(folder: Path, spec: Collection, runs: Runs, data: dict[str, Any]) -> None:
+    from jaxroof import plots
+
+    table = ranking(runs)
+    table.to_csv(folder / "ranking.csv", index=False)
+    (folder / "results.json").write_text(dump(data), encoding="utf-8")
+    (folder / "FINDINGS.md").write_text(collection_findings(spec, runs), encoding="utf-8")
+    for (step_model, scoring), rows in table.groupby(["step_model", "scoring"]):
+        heading = f"{spec.title} ({step_model} step time, {scoring} scoring)"
+        save_figure(folder / f"ranking_{step_model}_{scoring}.png", heading, plots.plot_ranking, rows)
 
 
 def write_breakdown(path: Path, heading: str, parts: dict[str, pd.DataFrame]) -> None:
@@ -106,14 +155,14 @@ def write_breakdown(path: Path, heading: str, parts: dict[str, pd.DataFrame]) ->
 
     check_writable(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        _save_figure(Path(folder) / "figure.png", heading, plots.plot_breakdown, parts)
+        save_figure(Path(folder) / "figure.png", heading, plots.plot_breakdown, parts)
         try:
             os.replace(Path(folder) / "figure.png", path)
         except OSError as error:
             raise InputError(path, f"cannot be written: {error.strerror}") from None
 
 
-def _save_figure(path: Path, heading: str, plot: Callable[..., Any], *data: Any) -> None:
+def save_figure(path: Path, heading: str, plot: Callable[..., Any], *data: Any) -> None:
     """One figure as a PNG."""
     from matplotlib.figure import Figure
 
@@ -123,5 +172,5 @@ def _save_figure(path: Path, heading: str, plot: Callable[..., Any], *data: Any)
     figure.savefig(path, dpi=120)
 
 
-def _heading(result: Result) -> str:
-    return f"{result.study.title} ({result.study.step_model} step time, {result.scoring} scoring)"
+def _conditions(result: Result) -> str:
+    return f"{result.study.step_model} step time, {result.scoring} scoring"

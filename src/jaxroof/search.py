@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxroof import metrics
+from jaxroof.affine import Affine
 from jaxroof.leaves import replace
 from jaxroof.params import Runs, Tier0
 from jaxroof.quadrature import Vector
@@ -55,6 +56,60 @@ class Curve:
     def optimum(self) -> float:
         """Best value of the fine pass, which contains the coarse best."""
         return float(self.fine_values[np.argmin(self.fine_loss)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Free:
+    """A free constant of a product grid: the keys that share it, start … stop by step."""
+
+    name: str
+    keys: Sequence[str]
+    start: float
+    stop: float
+    step: float
+
+    def values(self) -> Vector:
+        """The grid on this axis."""
+        return self.start + self.step * np.arange(round((self.stop - self.start) / self.step) + 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Surface:
+    """Best loss per value of each free constant, and the best point; ties go to the smaller values."""
+
+    free: Sequence[Free]
+    marginals: Sequence[Vector]
+    optimum: Vector
+    loss: float
+    points: int
+
+    def text(self) -> str:
+        """The best point in words."""
+        return ", ".join(f"{c.name} {value:g} µs" for c, value in zip(self.free, self.optimum, strict=True))
+
+    def settings(self) -> dict[str, float]:
+        """The best point as values by key."""
+        best = zip(self.free, self.optimum, strict=True)
+        return {key: float(value) for constant, value in best for key in constant.keys}
+
+
+def product_search(affine: Affine, measured_s: Vector, free: Sequence[Free]) -> Surface:
+    """Minimise the TPOT MAPE over the product of up to three axes; ``affine`` is of the same experiments."""
+    axes = [constant.values() for constant in free]
+    rest = (
+        np.stack(np.meshgrid(*axes[1:], indexing="ij")).reshape(len(free) - 1, -1)
+        if len(free) > 1
+        else np.zeros((0, 1))
+    )
+    losses = []
+    for value in axes[0]:  # one slice of the grid at a time bounds the memory
+        points = np.concatenate([np.full((1, rest.shape[1]), value), rest])
+        losses.append(np.mean(metrics.ape(affine.tpot_s(points), measured_s[:, None]), axis=0))
+    loss = np.stack(losses).reshape([len(axis) for axis in axes])
+    best = np.unravel_index(np.argmin(loss), loss.shape)
+    others = [tuple(j for j in range(len(free)) if j != i) for i in range(len(free))]
+    optimum = np.array([axis[i] for axis, i in zip(axes, best, strict=True)])
+    return Surface(free, [loss.min(axis=other) for other in others], optimum, float(loss.min()), loss.size)
 
 
 def grid_search(tier0: Tier0, runs: Runs, keys: Sequence[str], grid: Grid, *, scoring: str, step_model: str) -> Curve:

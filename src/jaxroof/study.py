@@ -1,4 +1,4 @@
-"""A pre-registered study: configurations, an optional search, accept criteria → result and verdict."""
+"""A pre-registered study, run: searches, predictions, errors, accept criteria, verdict."""
 
 import dataclasses
 import operator
@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxroof import metrics
+from jaxroof.affine import affine_tpot
 from jaxroof.leaves import replace
 from jaxroof.params import Latency, Runs, Tier0
-from jaxroof.search import Curve, Grid, grid_search
+from jaxroof.search import Curve, Surface, grid_search, product_search
+from jaxroof.spec import Criterion, Mask, ProductGrid, Search, Study
 from jaxroof.sweep import latencies, select, stack
 from jaxroof.units import PERCENT
 from jaxroof.waterfall import Model, Stage, stages
@@ -20,79 +22,6 @@ COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": oper
 STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max}
 LABELS = ("name", "split", "family")
 ERROR_COLUMNS = ("ttft_ape_pct", "tpot_ape_pct", "tpot_signed_pct", "e2e_ape_pct")
-
-Mask = NDArray[np.bool_]
-
-
-@dataclasses.dataclass(frozen=True)
-class Configuration:
-    """One model under comparison: a step time, an overhead formula, and settings by dotted key."""
-
-    name: str
-    step_model: str
-    overheads: str
-    settings: Mapping[str, float]
-
-
-@dataclasses.dataclass(frozen=True)
-class Search:
-    """A grid search of one value that all ``keys`` take, on ``split``; adds ``configuration``."""
-
-    configuration: Configuration
-    keys: Sequence[str]
-    split: str
-    grid: Grid
-
-
-@dataclasses.dataclass(frozen=True)
-class Criterion:
-    """Observed = statistic over a group of an error, less that of another configuration or group."""
-
-    name: str
-    metric: str
-    statistic: str
-    configuration: str
-    minus_configuration: str | None
-    group: str
-    minus_group: str | None
-    absolute: bool
-    comparison: str
-    threshold: float
-    unit: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Waterfall:
-    """From configuration ``start`` to ``end``, terms of its decode step one at a time, each the parts it names."""
-
-    start: str
-    end: str
-    terms: Mapping[str, Sequence[str]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Study:
-    """What is compared and what would count as success, fixed before it runs."""
-
-    name: str
-    title: str
-    source: str
-    hypothesis: str
-    differences: str
-    step_model: str
-    scoring: str
-    also_scoring: Sequence[str]
-    hardware: str
-    baseline: str
-    configurations: Sequence[Configuration]
-    search: Search | None
-    criteria: Sequence[Criterion]
-    waterfall: Waterfall | None
-
-    def step_models(self) -> dict[str, str]:
-        """Step model of every configuration, in order, the search's last."""
-        searched = [self.search.configuration] if self.search else []
-        return {c.name: c.step_model for c in [*self.configurations, *searched]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +49,14 @@ class Result:
     errors: Mapping[str, Mapping[str, NDArray[np.float64]]]
     groups: Mapping[str, Mask]
     curve: Curve | None
+    surface: Surface | None
     outcomes: Sequence[Outcome]
     waterfall: Sequence[Stage]
+
+    @property
+    def label(self) -> str:
+        """What tells this result from the study's others."""
+        return f"{self.study.step_model}_{self.scoring}" if self.study.also_step_model else self.scoring
 
     @property
     def verdict(self) -> str:
@@ -130,30 +65,55 @@ class Result:
         return "confirmed" if all(passed) else "partial" if any(passed) else "refuted"
 
 
+def run_all(study: Study, runs: Runs, groups: Mapping[str, Mask], tier0s: Mapping[str, Tier0]) -> list[Result]:
+    """The study on each of its step models, under each of its scorings; its own come first."""
+    return [
+        run(study.on(step_model), scoring, runs, groups, tier0s)
+        for step_model in (study.step_model, *study.also_step_model)
+        for scoring in (study.scoring, *study.also_scoring)
+    ]
+
+
 def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], tier0s: Mapping[str, Tier0]) -> Result:
     """Search if the study has one, evaluate every configuration, judge the criteria.
 
     ``tier0s`` has the constants of each configuration by name, the search's start among them.
     """
-    tier0s, curve, evaluations, step_models = dict(tier0s), None, 0, study.step_models()
+    tier0s, groups, step_models = dict(tier0s), study.unions(groups), study.step_models()
+    evaluations, curve, surface = len(tier0s) * len(groups["all"]), None, None
     if study.search:
-        train = groups[study.search.split]
-        name, keys = study.search.configuration.name, study.search.keys
-        curve = grid_search(
-            tier0s[name], select(runs, train), keys, study.search.grid, scoring=scoring, step_model=step_models[name]
-        )
-        tier0s[name] = replace(tier0s[name], dict.fromkeys(keys, curve.optimum))
-        evaluations = (len(curve.coarse_values) + len(curve.fine_values)) * int(train.sum())
-    predicted = evaluate(tier0s, runs, scoring, step_models)
-    all_errors = {name: errors(latency, runs.measured[scoring]) for name, latency in predicted.items()}
+        name, train = study.search.configuration.name, groups[study.search.split]
+        curve = _grid_search(study.search, tier0s[name], select(runs, train), scoring, step_models[name])
+        tier0s[name] = replace(tier0s[name], dict.fromkeys(study.search.keys, curve.optimum))
+        evaluations += (len(curve.coarse_values) + len(curve.fine_values)) * int(train.sum())
+    if study.grid:
+        name, train = study.grid.configuration.name, groups[study.grid.split]
+        surface = _product_search(study.grid, tier0s[name], runs, train, scoring, step_models[name])
+        tier0s[name] = replace(tier0s[name], surface.settings())
+        evaluations += surface.points * int(train.sum())
+    predicted, measured = evaluate(tier0s, runs, scoring, step_models), runs.measured[scoring]
+    all_errors = {name: errors(latency, measured) for name, latency in predicted.items()}
     outcomes = [Outcome(c, _observe(c, all_errors, groups)) for c in study.criteria]
-    evaluations += len(tier0s) * len(groups["all"])
-    steps: list[Stage] = []
-    if study.waterfall and scoring == "itl":
-        start, end = (Model(step_models[name], tier0s[name]) for name in (study.waterfall.start, study.waterfall.end))
-        steps = stages(start, end, runs, study.waterfall.terms)
-    measured = runs.measured[scoring]
-    return Result(study, scoring, evaluations, measured, predicted, all_errors, groups, curve, outcomes, steps)
+    steps = _waterfall(study, tier0s, runs, step_models) if study.waterfall and scoring == "itl" else []
+    return Result(study, scoring, evaluations, measured, predicted, all_errors, groups, curve, surface, outcomes, steps)
+
+
+def _grid_search(search: Search, tier0: Tier0, train: Runs, scoring: str, step_model: str) -> Curve:
+    return grid_search(tier0, train, search.keys, search.grid, scoring=scoring, step_model=step_model)
+
+
+def _product_search(grid: ProductGrid, tier0: Tier0, runs: Runs, train: Mask, scoring: str, step_model: str) -> Surface:
+    """On all runs, then their train rows: every study and formula shares one compiled program."""
+    keys = [free.keys for free in grid.free]
+    affine = affine_tpot(tier0, runs, keys, scoring=scoring, step_model=step_model, metric=grid.metric)
+    measured = np.asarray(getattr(runs.measured[scoring], f"{grid.metric}_s"))
+    return product_search(affine.select(train), measured[train], grid.free)
+
+
+def _waterfall(study: Study, tier0s: Mapping[str, Tier0], runs: Runs, step_models: Mapping[str, str]) -> list[Stage]:
+    assert study.waterfall is not None
+    start, end = (Model(step_models[name], tier0s[name]) for name in (study.waterfall.start, study.waterfall.end))
+    return stages(start, end, runs, study.waterfall.terms)
 
 
 def evaluate(
@@ -188,11 +148,15 @@ def aggregate(all_errors: Mapping[str, Mapping[str, NDArray]], mask: Mask) -> di
 
 
 def _observe(c: Criterion, all_errors: Mapping[str, Mapping[str, NDArray]], groups: Mapping[str, Mask]) -> float:
-    table = all_errors[c.configuration][c.metric]
-    if c.minus_configuration:
-        table = table - all_errors[c.minus_configuration][c.metric]
-    statistic = STATISTICS[c.statistic]
-    observed = float(statistic(table[groups[c.group]]))
-    if c.minus_group:
-        observed -= float(statistic(table[groups[c.minus_group]]))
-    return abs(observed) if c.absolute else observed
+    def observed(table: NDArray) -> float:
+        statistic = STATISTICS[c.statistic]
+        value = float(statistic(table[groups[c.group]]))
+        if c.minus_group:
+            value -= float(statistic(table[groups[c.minus_group]]))
+        return abs(value) if c.absolute else value
+
+    mine = all_errors[c.configuration][c.metric]
+    if c.minus_configuration is None:
+        return observed(mine)
+    other = all_errors[c.minus_configuration][c.metric]
+    return observed(mine) - observed(other) if c.minus_group else observed(mine - other)

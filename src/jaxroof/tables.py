@@ -37,6 +37,16 @@ def search_curve(result: Result, published: Sequence[Published] = ()) -> pd.Data
     return curve.assign(published_pct=theirs).dropna(axis="columns", how="all")
 
 
+def marginals(result: Result) -> pd.DataFrame:
+    """Least train loss at each value of each free constant, the others at their best."""
+    assert result.surface is not None
+    frames = [
+        pd.DataFrame({"constant": free.name, "value_us": free.values(), "train_mape_pct": loss / PERCENT})
+        for free, loss in zip(result.surface.free, result.surface.marginals, strict=True)
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
 def predictions(result: Result, truth: GroundTruth) -> pd.DataFrame:
     """One row per (experiment, configuration): measured, predicted, errors, and the published APE."""
     measured, published = truth.runs.measured[result.scoring], _published(result, truth.published)
