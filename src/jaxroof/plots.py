@@ -35,14 +35,16 @@ def plot_marginals(marginals: pd.DataFrame, *, ax: Axes) -> Axes:
 
 
 def plot_ranking(ranking: pd.DataFrame, *, ax: Axes) -> Axes:
-    """Train and test MAPE of every searched formula and of the baselines, for one step model and scoring."""
+    """Train and test MAPE of every formula, searched or with the seed's constants, and of the baselines."""
     rows = np.arange(len(ranking))
-    labels = ranking["idea"].where(ranking["idea"] != "–", ranking["configuration"])
+    suffix = {"optimum": "", "seed": " (seed's constants)"}
+    names = zip(ranking["idea"], ranking["configuration"], strict=True)
+    labels = [c if idea == "–" else f"{idea}{suffix[c]}" for idea, c in names]
     ax.barh(rows - 0.2, ranking["train"], 0.38, label="train")
     ax.barh(rows + 0.2, ranking["test"], 0.38, label="test")
     ax.set_yticks(rows, labels)
     ax.invert_yaxis()
-    ax.set(xlabel="TPOT MAPE [%]", title="Formulas at their train optimum, best on test first")
+    ax.set(xlabel="TPOT MAPE [%]", title="Formulas, constants searched on train, best on test first")
     ax.legend(frameon=False)
     return ax
 
