@@ -63,7 +63,7 @@ MODELS = [
         "num_experts_per_tok: must be ≤ num_experts",
     ),
     ('"hidden_size"', '"kv_lora_rank": 512, "hidden_size"', "kv_lora_rank: not modelled"),
-    ('"hidden_size"', '"quantization_config": {"quant_method": "awq"}, "hidden_size"', "quantization_config: only FP8"),
+    ('"hidden_size"', '"quantization_config": {"quant_method": "awq"}, "hidden_size"', "quantization_config: only fp8"),
     ('"tie_word_embeddings": false', '"tie_word_embeddings": "false"', "tie_word_embeddings: must be true or false"),
 ]
 EXPERIMENTS = [

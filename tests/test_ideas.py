@@ -67,7 +67,7 @@ def test_verdicts(members):
     assert verdicts == {
         "idea_c": "refuted",
         "idea_ac": "partial",
-        "idea_e": verdicts["idea_e"],
+        "idea_e": "confirmed",
         "idea_a": "confirmed",
         "idea_b": "confirmed",
         "idea_d": "confirmed",

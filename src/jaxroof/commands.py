@@ -18,11 +18,12 @@ from jaxroof.errors import InputError
 from jaxroof.ground_truth import GroundTruth, load_ground_truth
 from jaxroof.leaves import COUNT, Range
 from jaxroof.metrics import SCORINGS
-from jaxroof.params import Architecture, Tier0
+from jaxroof.params import Architecture, Deployment, Tier0
 from jaxroof.progress import progress
 from jaxroof.spec import Study
 from jaxroof.step import STEP_MODELS
 from jaxroof.studies import check_groups, check_terms, load_study, study_tier0s
+from jaxroof.units import GIGA
 from jaxroof.workloads import CACHED_TOKENS, TOKENS
 
 
@@ -45,6 +46,8 @@ class Constants:
     def tier0(self) -> Tier0:
         """The constants, checked. Raises InputError."""
         files.one_of("--step-model", "value", self.step_model, STEP_MODELS)
+        if self.mfu_tables is not None and self.step_model != "roofline":
+            raise InputError("--mfu-tables", self.step_model, "uses no MFU tables; only roofline does")
         formula = self.formula or ("none" if self.step_model == "kernels" else None)
         return with_settings(load_tier0(self.hardware, formula, self.mfu_tables), self.settings)
 
@@ -120,12 +123,15 @@ def predict(constants: Constants, request: Request, plot: Path | None, json: boo
         cached=request.cached, batch=request.batch, step_model=constants.step_model,
     )  # fmt: skip
     data = records.prediction(prediction, request.output)
+    text = report.dump(data)
+    if note := capacity_note(arch, deployment, tier0):
+        sys.stderr.write(f"jaxroof: note: {note}\n")
     title = f"{request.model} on {request.tp} × {constants.hardware}, {constants.step_model} step time"
     parts = {"TTFT": tables.breakdown(prediction.prefill), "ITL": tables.breakdown(prediction.decode)}
     if plot is not None:
         report.write_breakdown(plot, title, parts)
     if json:
-        sys.stdout.write(report.dump(data))
+        sys.stdout.write(text)
         return
     latencies = {name: float("nan") if ms is None else ms for name, ms in data.items() if name != "breakdown"}
     report.print_table(pd.DataFrame([latencies]), title, digits=3)
@@ -143,6 +149,15 @@ def list_(kind: str, json: bool) -> None:
         else listings[kind](kind)
     )
     _show({kind: rows}, pd.DataFrame(rows), kind, json)
+
+
+def capacity_note(arch: Architecture, deployment: Deployment, tier0: Tier0) -> str | None:
+    """A line where the weights alone do not fit the GPUs."""
+    weights_gb, gpu_gb = (
+        float(work.total_weight_bytes(arch) / deployment.tp) / GIGA,
+        float(tier0.hardware.hbm_bytes) / GIGA,
+    )
+    return None if weights_gb <= gpu_gb else f"{weights_gb:.0f} GB of weights per GPU do not fit its {gpu_gb:.0f} GB"
 
 
 def refuse_mixture(where: object, step_model: str, arch: Architecture) -> None:

@@ -46,6 +46,9 @@ def load_deployment(file: object, arch: Architecture, tp: float) -> Deployment:
     files.number(file, "tp", tp, COUNT)
     if float(arch.num_attention_heads) % tp:
         raise InputError(file, "tp", f"{float(arch.num_attention_heads):g} attention heads cannot be divided by {tp:g}")
+    kv_heads = float(arch.num_key_value_heads)
+    if kv_heads % tp and tp % kv_heads:
+        raise InputError(file, "tp", f"{kv_heads:g} KV heads can be neither divided nor replicated over {tp:g}")
     return Deployment(tp)
 
 

@@ -24,7 +24,7 @@ class StreamingKernel(eqx.Module):
 
 
 class PrefillAttention(eqx.Module):
-    """``floor + FLOPs / (P·μ) · (1 + half_length / m)`` [s]: MFU grows with the query length m."""
+    """``floor + FLOPs / (P·μ) · (1 + half_length / m)`` [s] for m tokens without cached context."""
 
     floor_s: Scalar = leaf("floor_us", MICRO)
     mfu: Scalar = leaf("mfu", range=FRACTION)

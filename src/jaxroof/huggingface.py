@@ -13,6 +13,7 @@ DTYPE_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "float8_e4m3fn":
 EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
 # Layers of several kinds and compressed KV caches have no home in Architecture.
 UNSUPPORTED_KEYS = ("kv_lora_rank", "first_k_dense_replace", "mlp_only_layers")
+SPARSE_STEP = "decoder_sparse_step"
 
 
 def architecture_from_config(path: Path, config: Mapping[str, Any]) -> Architecture:
@@ -55,10 +56,12 @@ def _count(path: Path, table: Mapping[str, Any], key: str, default: float | None
 def _ffn(path: Path, text: Mapping[str, Any]) -> dict[str, float]:
     """Dense FFN, or routed experts and the dense FFN that a mixture's shared experts amount to."""
     intermediate = _count(path, text, "intermediate_size")
-    key = next((key for key in EXPERT_KEYS if text.get(key) is not None), None)
+    key = next((key for key in EXPERT_KEYS if text.get(key)), None)
     experts = _count(path, text, key) if key else 1.0
     if experts == 1:
         return {"intermediate_size": intermediate}
+    if (text.get(SPARSE_STEP) or 1) != 1:
+        raise InputError(path, SPARSE_STEP, "layers of two kinds are not modelled")
     chosen, expert = (
         _count(path, text, "num_experts_per_tok"),
         _count(path, text, "moe_intermediate_size", intermediate),
@@ -93,10 +96,12 @@ def _weight_bytes(path: Path, config: Mapping[str, Any], unquantised: float) -> 
     if quantisation.get("quant_method") == "fp8":
         return 1.0
     groups = quantisation.get("config_groups")
-    weights = [group.get("weights") for group in groups.values()] if isinstance(groups, Mapping) else []
+    each = list(groups.values()) if isinstance(groups, Mapping) else []
+    weights = [group.get("weights") if isinstance(group, Mapping) else None for group in each]
     if weights and all(isinstance(w, Mapping) and (w.get("num_bits"), w.get("type")) == (8, "float") for w in weights):
         return 1.0
-    raise InputError(path, "quantization_config", "only FP8 weights are modelled")
+    method = quantisation.get("quant_method")
+    raise InputError(path, "quantization_config", f"only fp8 and 8-bit-float compressed-tensors, got {method!r}")
 
 
 def _tied(path: Path, config: Mapping[str, Any]) -> float:

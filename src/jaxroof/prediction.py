@@ -31,7 +31,7 @@ def predict(
     output: int,
     cached: int = 0,
     batch: int = 1,
-    step_model: str = "memory",
+    step_model: str,
 ) -> Prediction:
     """Predict a request of ``prompt`` new tokens on ``cached`` ones and ``output`` tokens out.
 

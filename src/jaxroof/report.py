@@ -82,14 +82,14 @@ def dump(data: Any) -> str:
         raise InputError("result", "a latency is not finite; a constant is too extreme") from None
 
 
-def check_writable(folder: Path) -> None:
-    """Make ``folder`` if need be; raise InputError where files cannot be put there."""
+def check_writable(folder: Path, option: str = "--out") -> None:
+    """Make ``folder`` if need be; raise InputError where files cannot be put there, as ``option`` asks."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder):
             pass
     except OSError as error:
-        raise InputError(folder, "--out", f"cannot be written: {error.strerror}") from None
+        raise InputError(folder, option, f"cannot be written: {error.strerror}") from None
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -153,7 +153,9 @@ def write_breakdown(path: Path, heading: str, parts: dict[str, pd.DataFrame]) ->
     """The stacked bars of a prediction, a PNG that appears when it is complete. Raises InputError."""
     from jaxroof import plots
 
-    check_writable(path.parent)
+    if path.suffix != ".png":
+        raise InputError(path, "--plot", "must end in .png")
+    check_writable(path.parent, "--plot")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         save_figure(Path(folder) / "figure.png", heading, plots.plot_breakdown, parts)
         try:

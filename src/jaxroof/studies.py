@@ -46,6 +46,8 @@ def load_study(name: str) -> Study:
         **text, **also, configurations=configurations, search=search, grid=grid,
         groups=groups, criteria=criteria, waterfall=waterfall,
     )  # fmt: skip
+    if waterfall and "itl" not in [study.scoring, *study.also_scoring]:
+        raise InputError(path, "waterfall", "is of the ITL, so the study must be scored by itl too")
     _check_constants(path, study)
     return study
 

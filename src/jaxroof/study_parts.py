@@ -12,6 +12,7 @@ from jaxroof.search import Free, Grid
 from jaxroof.spec import Configuration, Criterion, ProductGrid, Search, Waterfall
 from jaxroof.step import STEP_MODELS
 from jaxroof.study import COMPARISONS, ERROR_COLUMNS, STATISTICS
+from jaxroof.waterfall import FLOORS, HOST, WORK
 
 AXIS_RANGES = {"start_us": NON_NEGATIVE, "stop_us": NON_NEGATIVE, "step_us": POSITIVE}
 GRID_RANGES = {**AXIS_RANGES, "half_width_us": NON_NEGATIVE, "fine_step_us": POSITIVE}
@@ -57,8 +58,14 @@ def waterfall(path: Path, table: Mapping[str, Any], configurations: list[str]) -
     ends = {key: files.text_at(path, table, key, "waterfall.") for key in ("start", "end")}
     for key, name in ends.items():
         files.one_of(path, f"waterfall.{key}", name, configurations)
-    terms = files.table_at(path, table, "terms", "waterfall.")
-    return Waterfall(**ends, terms={term: files.list_at(path, terms, term, "waterfall.terms.") for term in terms})
+    table_of_terms = files.table_at(path, table, "terms", "waterfall.")
+    terms = {term: files.list_at(path, table_of_terms, term, "waterfall.terms.") for term in table_of_terms}
+    if taken := next((term for term in terms if term in (WORK, FLOORS, HOST)), None):
+        raise InputError(path, f"waterfall.terms.{taken}", "is a term of every waterfall")
+    named = [part for parts in terms.values() for part in parts]
+    if twice := next((part for part in named if named.count(part) > 1), None):
+        raise InputError(path, "waterfall.terms", f"{twice} stands twice")
+    return Waterfall(**ends, terms=terms)
 
 
 def criterion(path: Path, table: Mapping[str, Any], configurations: list[str]) -> Criterion:

@@ -13,6 +13,9 @@ from jaxroof.schedule import Schedule
 from jaxroof.step import STEP_MODELS, StepTime
 from jaxroof.sweep import latencies
 
+# Terms that every step has; a study names the others.
+WORK, FLOORS, HOST = "own bytes and FLOPs", "launch floors", "host"
+
 
 class Model(NamedTuple):
     """A step model by name and its constants."""
@@ -66,7 +69,7 @@ def _decode_terms(model: Model, runs: Runs, terms: Mapping[str, Sequence[str]]) 
     work = total([part.seconds - part.floor_s for part in layers.values()])
     floors = total([part.floor_s for part in layers.values()])
     own = {term: total([step.parts[name].seconds for name in parts]) for term, parts in terms.items()}
-    return {"own bytes and FLOPs": work, "launch floors": floors, **own, "host": np.asarray(step.overhead_s)}
+    return {WORK: work, FLOORS: floors, **own, HOST: np.asarray(step.overhead_s)}
 
 
 def _mean_decode_step(model: Model, runs: Runs) -> StepTime:

@@ -28,6 +28,13 @@ def parameter_count(arch: Architecture) -> Scalar:
     return layer_weight_bytes(arch) / arch.weight_bytes + routed + embeddings
 
 
+def total_weight_bytes(arch: Architecture) -> Scalar:
+    """All weights: layers at ``weight_bytes``, embedding and head at ``activation_bytes`` [B]."""
+    embeddings = (2 - arch.tie_word_embeddings) * arch.vocab_size * arch.hidden_size
+    layers = parameter_count(arch) - embeddings
+    return layers * arch.weight_bytes + embeddings * arch.activation_bytes
+
+
 def kv_bytes_per_token(arch: Architecture) -> Scalar:
     """K = 2·L·g·d·b [B]."""
     return 2 * arch.num_hidden_layers * arch.num_key_value_heads * arch.head_dim * arch.activation_bytes

@@ -68,12 +68,6 @@ def _new_tokens(requests: Requests) -> Scalar:
     return jnp.sum(requests.count * requests.new_tokens)
 
 
-def _ratio(part: Scalar, whole: Scalar) -> Scalar:
-    """part / whole, 0 where there is nothing; finite gradients in both cases."""
-    some = whole > 0
-    return jnp.where(some, part, 0.0) / jnp.where(some, whole, 1.0)
-
-
 def _projections(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) -> dict[str, Part]:
     b = arch.weight_bytes
     return {
@@ -83,21 +77,26 @@ def _projections(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware
 
 
 def _attention(batch: Batch, shard: Shard, arch: Architecture, hardware: Hardware) -> dict[str, Part]:
-    """Decode reads every request's KV cache; prefill does causal FLOPs, c·m + m²/2 pairs per head."""
+    """Decode reads every request's KV cache; prefill does causal FLOPs, c·m + m²/2 pairs per head.
+
+    Prefill MFU grows with length: a new token costs ``half_length / 2`` pairs more than it attends to,
+    which is 1 + half_length / m without cached context.
+    """
     decode, prefill = hardware.kernels.decode_attention, hardware.kernels.prefill_attention
     rates = cost.Rates(hardware.hbm_bytes_per_s, decode.hbm_efficiency, hardware.peak_flops_per_s, prefill.mfu)
 
-    def phase(requests: Requests, floor_s: Scalar, half_length: Scalar | float) -> Part:
-        m, c = requests.new_tokens, requests.context_tokens
+    def phase(requests: Requests, floor_s: Scalar, idle_tokens: Scalar | float) -> Part:
+        m, c, per_pair = requests.new_tokens, requests.context_tokens, 4 * shard.q * requests.count
         moved = jnp.sum(requests.count * (c + m)) * 2 * shard.kv * arch.activation_bytes
-        flops = 4 * shard.q * requests.count * m * (c + m / 2)
-        idle = 1 + half_length * _ratio(jnp.sum(flops / jnp.where(m > 0, m, 1.0)), jnp.sum(flops))
+        flops, idle = jnp.sum(per_pair * m * (c + m / 2)), jnp.sum(per_pair * m * idle_tokens)
+        # Work over time at the ceiling: the share of it that an absent phase reaches does not matter.
+        busy = jnp.where(flops > 0, flops, 1.0) / jnp.where(flops > 0, flops + idle, 1.0)
         count = shard.layers * present(requests)
-        return cost.kernel(count, floor_s, moved, jnp.sum(flops), rates._replace(mfu=prefill.mfu / idle))
+        return cost.kernel(count, floor_s, moved, flops, rates._replace(mfu=prefill.mfu * busy))
 
     return {
         "decode_attention": phase(batch.decode, decode.floor_s, 0.0),
-        "prefill_attention": phase(batch.prefill, prefill.floor_s, prefill.half_length_tokens),
+        "prefill_attention": phase(batch.prefill, prefill.floor_s, prefill.half_length_tokens / 2),
     }
 
 
