@@ -26,6 +26,7 @@ IDEAL = replace(
     | {key: 1.0 for key in LEAVES if key.endswith(("efficiency", ".mfu")) or key.startswith("traffic.")},
 )
 STEP = jax.jit(kernels)
+GRADIENT = jax.jit(jax.grad(lambda arch, tp, batch: kernels(batch, arch, tp, TIER0).total_s, argnums=(0, 1, 2)))
 STEP_MEMORY = jax.jit(memory)
 
 
@@ -138,10 +139,7 @@ def test_gradient_of_every_leaf_against_central_differences(phase, model):
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("phase", BATCHES)
 def test_gradients_of_shape_tp_and_batch_are_finite(phase, model):
-    def total(arch, deployment, batch):
-        return kernels(batch, arch, deployment, TIER0).total_s
-
-    gradient = jax.grad(total, argnums=(0, 1, 2))(MODELS[model], Deployment(2.0), BATCHES[phase])
+    gradient = GRADIENT(MODELS[model], Deployment(2.0), BATCHES[phase])
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 

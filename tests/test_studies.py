@@ -74,7 +74,7 @@ def test_two_runs_are_identical_byte_for_byte(truth):
     from jaxroof.report import dump, findings
 
     first, second = (run("hg1", truth) for _ in range(2))
-    assert dump(records.study([first], truth.experiments)) == dump(records.study([second], truth.experiments))
+    assert dump(records.study([first], truth)) == dump(records.study([second], truth))
     assert findings("hg1", [first], truth) == findings("hg1", [second], truth)
 
 
@@ -132,3 +132,11 @@ def test_a_prediction_is_differentiable():
 
     gradient = jax.grad(itl)(load_tier0(overheads="none"))
     assert float(gradient.hardware.kernels.gemm.floor_s) == pytest.approx(4 * 32 + 1)
+
+
+def test_every_mape_lies_in_the_interval_that_rounding_leaves(truth):
+    data = records.study([run("h2b", truth)], truth)
+    for configuration, splits in data["rounding"].items():
+        for split, ends in splits.items():
+            for metric, (low, high) in ends.items():
+                assert low <= data["aggregate"][configuration][split][metric] <= high

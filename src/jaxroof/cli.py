@@ -33,7 +33,7 @@ MfuTables = Annotated[
 
 @app.command()
 def study(
-    name: Annotated[str, typer.Argument(help="h1, h2, h2b, hg1, or a TOML file.")],
+    name: Annotated[str, typer.Argument(help="A name of `list studies`, or a TOML file.")],
     out: Annotated[Path | None, typer.Option(help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")] = None,
     json: Json = False,
 ) -> None:
@@ -94,6 +94,19 @@ def predict(
         commands.Request(model, tp, prompt, output, cached, batch),
         plot=plot if breakdown else None, json=json,
     )  # fmt: skip
+
+
+@app.command()
+def splits(
+    step_model: Annotated[str, typer.Option(help="kernels, memory or roofline.")] = "memory",
+    out: Annotated[Path | None, typer.Option(help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")] = None,
+    json: Json = False,
+) -> None:
+    """Search HG1's overhead on every train/test split, group and sampled workload."""
+    _use_float64()
+    from jaxroof import splits_report
+
+    splits_report.run_splits(step_model, out, json)
 
 
 @app.command("list")

@@ -78,7 +78,7 @@ def study(name: str, out: Path | None, json: bool) -> None:
         report.show_collection(out, collection, runs, records.collection(collection, runs), json)
     else:
         ((results, truth),) = runs.values()
-        report.show_study(out, name, results, records.study(results, truth.experiments), truth, json)
+        report.show_study(out, name, results, records.study(results, truth), truth, json)
 
 
 def _prepare(name: str) -> tuple[Study, GroundTruth, dict[str, Tier0]]:

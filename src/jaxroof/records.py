@@ -7,20 +7,37 @@ import numpy as np
 import pandas as pd
 
 from jaxroof.collection import Collection, Runs, evidence, ranking
-from jaxroof.ground_truth import Experiment
+from jaxroof.ground_truth import Experiment, GroundTruth
 from jaxroof.params import Latency
 from jaxroof.prediction import Prediction
+from jaxroof.rounding import Interval
 from jaxroof.study import Result, aggregate
-from jaxroof.tables import breakdown, marginals, milliseconds_and_errors, search_curve, waterfall
+from jaxroof.tables import ape_intervals, breakdown, marginals, milliseconds_and_errors, search_curve, waterfall
 from jaxroof.units import MILLI, PERCENT
 
 
-def study(results: Sequence[Result], experiments: Sequence[Experiment]) -> dict[str, Any]:
+def study(results: Sequence[Result], truth: GroundTruth) -> dict[str, Any]:
     """The JSON object of a study: its first result, and the others by label under ``also``."""
-    data = result_record(results[0], experiments)
+    data = result_record(results[0], truth)
     if others := results[1:]:
-        data["also"] = {result.label: result_record(result, experiments) for result in others}
+        data["also"] = {result.label: result_record(result, truth) for result in others}
     return data
+
+
+def rounding(result: Result, truth: GroundTruth) -> dict[str, Any]:
+    """The ends of every aggregate MAPE that records in 0.1 ms leave open, by configuration and split."""
+    splits = {name: result.groups[name] for name in ("train", "test", "all") if name in result.groups}
+
+    def ends(interval: Interval) -> list[float]:
+        return [float(interval.low) / PERCENT, float(interval.high) / PERCENT]
+
+    return {
+        name: {
+            split: {f"{metric}_mape_pct": ends(apes.mean(mask)) for metric, apes in intervals.items()}
+            for split, mask in splits.items()
+        }
+        for name, intervals in ape_intervals(result, truth).items()
+    }
 
 
 def collection(spec: Collection, runs: Runs) -> dict[str, Any]:
@@ -29,11 +46,11 @@ def collection(spec: Collection, runs: Runs) -> dict[str, Any]:
         "study": spec.name,
         "ranking": _records(ranking(runs)),
         "evidence": _records(evidence(runs)),
-        "members": {name: study(results, truth.experiments) for name, (results, truth) in runs.items()},
+        "members": {name: study(results, truth) for name, (results, truth) in runs.items()},
     }
 
 
-def result_record(result: Result, experiments: Sequence[Experiment]) -> dict[str, Any]:
+def result_record(result: Result, truth: GroundTruth) -> dict[str, Any]:
     """The JSON object of a study on one step model under one scoring."""
     study = result.study
     return {
@@ -42,7 +59,8 @@ def result_record(result: Result, experiments: Sequence[Experiment]) -> dict[str
         "step_model": study.step_model,
         "scoring": result.scoring,
         "runs": result.runs,
-        **evaluation(result.predicted, result.errors, result.groups, experiments),
+        **evaluation(result.predicted, result.errors, result.groups, truth.experiments),
+        "rounding": rounding(result, truth),
         "criteria": [
             {
                 "name": o.criterion.name,

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxroof import metrics
+from jaxroof import metrics, rounding
 from jaxroof.ground_truth import GroundTruth, Published
+from jaxroof.metrics import METRICS
 from jaxroof.params import Latency
+from jaxroof.rounding import Interval
 from jaxroof.step import Part, StepTime
 from jaxroof.study import Result, aggregate
 from jaxroof.units import GIGA, MEGA, MILLI, PERCENT
@@ -80,17 +82,28 @@ def by_experiment(result: Result, truth: GroundTruth) -> pd.DataFrame:
 
 
 def by_group(result: Result, truth: GroundTruth, names: Sequence[str]) -> pd.DataFrame:
-    """MAPE per group and configuration, the published beside ours where there is one."""
-    published = _published(result, truth.published)
+    """MAPE per group and configuration, the ends that rounded measurements leave open, the published beside ours."""
+    published, intervals = _published(result, truth.published), ape_intervals(result, truth)
     rows: list[dict[str, Any]] = []
     for group in names:
         for name, mape in aggregate(result.errors, result.groups[group]).items():
             row: dict[str, Any] = {"group": group, "N": int(result.groups[group].sum()), "configuration": name}
             for metric in ("tpot", "e2e", "ttft"):
                 row[metric.upper()] = mape[f"{metric}_mape_pct"]
+                ends = intervals[name][metric].mean(result.groups[group])
+                row |= {f"{metric.upper()} low": ends.low / PERCENT, f"{metric.upper()} high": ends.high / PERCENT}
                 row[f"{metric.upper()} published"] = published.get((name, group, f"{metric}_mape_pct"), np.nan)
             rows.append(row)
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
+
+
+def ape_intervals(result: Result, truth: GroundTruth) -> dict[str, dict[str, Interval]]:
+    """Per configuration and metric the APEs ``[experiment]``, as shares, that records in 0.1 ms leave open."""
+    ends = rounding.scored(rounding.recorded(truth.runs.measured["published"]), result.scoring)
+    return {
+        name: {metric: rounding.ape(getattr(latency, f"{metric}_s")[:, None], ends[metric])[:, 0] for metric in METRICS}
+        for name, latency in result.predicted.items()
+    }
 
 
 def signed(result: Result, truth: GroundTruth) -> pd.DataFrame:
