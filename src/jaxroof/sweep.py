@@ -43,12 +43,8 @@ def tpot_mape(
 
 
 def stack(*settings: Tier0) -> Tier0:
-    """One ``Tier0`` with a setting axis from several that share their MFU tables."""
-    first = settings[0]
-    for _, path, _ in walk(first):
-        leaves = np.stack([get(tier0, path) for tier0 in settings])
-        first = eqx.tree_at(functools.partial(get, path=path), first, leaves)
-    return first
+    """One ``Tier0`` with a setting axis from several that share their MFU tables, the leaves that are no scalars."""
+    return jax.tree.map(lambda first, *rest: first if np.ndim(first) else np.stack([first, *rest]), *settings)
 
 
 def select(runs: Runs, index: ArrayLike) -> Runs:
