@@ -95,6 +95,7 @@ def _rows(outcomes: Outcomes) -> list[Record]:
 
 
 def split_rows(a: Analysis, truth: GroundTruth) -> list[Record]:
+    """One record per split: the names of its train experiments, its optimum and MAPEs."""
     names = np.array([e.name for e in truth.experiments])
     return [{"train": names[mask].tolist(), **row} for mask, row in zip(a.train, _rows(a.every), strict=True)]
 
