@@ -114,8 +114,19 @@ def test_study_of_an_idea_has_its_grid_in_the_json(capsys):
         ("stop_us = 1500", "stop_us = 0", "grid.free.step_us: must divide"),
         ("start_us = 0", "start_us = 1600", "stop_us: must be ≥ start_us"),
         ('split = "train"', 'split = "trian"', "group: must be one of"),
-        ('tension = ["llama-2-7b-tp1"', 'tension = ["llama-2-7b-tp9"', "group: must be one of"),
+        ('tension = ["llama-2-7b-tp1"', 'tension = ["llama-2-7b-tp9"', "groups.tension: must be one of"),
         ("[grid]", '[grid]\nmetric = "itl"', "grid.metric: must be one of ttft, tpot, e2e"),
+        (
+            '"overheads.prefill.per_sqrt_layer_us"',
+            '"overheads.decode.per_sqrt_layer_us"',
+            "keys: overheads.decode.per_sqrt",
+        ),
+        ('"overheads.prefill.per_sqrt_layer_us"', '"host.per_step_us"', "is no overhead"),
+        ("tension = [", "train = [", "groups.train: must be a new name"),
+        ('["llama-2-7b-tp1", "llama-2-70b-tp4"]', "[]", "groups.tension: must be a new name"),
+        ('["llama-2-7b-tp1", "llama-2-70b-tp4"]', '["tension"]', "groups.tension: must be one of"),
+        ('group = "tension"', 'group = ["tension"]', "criteria.group: must be text"),
+        ('also_scoring = ["itl"]', 'also_scoring = ["published"]', "also_scoring: published stands twice"),
     ],
 )
 def test_bad_grids_are_refused_in_one_line(capsys, tmp_path, old, new, why):
@@ -123,6 +134,26 @@ def test_bad_grids_are_refused_in_one_line(capsys, tmp_path, old, new, why):
     assert old in text
     path = tmp_path / "mine.toml"
     path.write_text(text.replace(old, new).replace("start_us = 0\nstop_us = 0", "start_us = 0\nstop_us = 10"))
+    code, out, err = run_cli(capsys, "study", path, "--out", tmp_path / "out")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert why in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("members", "why"),
+    [
+        ("[]", "members: names no study"),
+        ('["idea_c", "idea_c"]', "members: idea_c stands twice"),
+        ('["h1"]', "members: h1 is no study with the configurations"),
+        ('["ideas"]', "members: ideas is no study with the configurations"),
+        ('["idea_z"]', "members: must be one of"),
+        ("3", "members: must be a list of texts"),
+    ],
+)
+def test_bad_collections_are_refused_in_one_line(capsys, tmp_path, members, why):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'name = "mine"\ntitle = "t"\nsource = "s"\nmembers = {members}\n')
     code, out, err = run_cli(capsys, "study", path, "--out", tmp_path / "out")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert why in err

@@ -4,7 +4,7 @@ import csv
 import difflib
 import json
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,12 @@ def unknown_key(path: object, keys: Iterable[str], known: Iterable[str], where: 
     for key in keys:
         if key not in known:
             raise InputError(path, f"{where}{key}", f"unknown key{suggestion(key, known)}")
+
+
+def no_repeats(path: object, key: str, names: Sequence[str]) -> None:
+    """Raise if a name stands twice."""
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(path, key, f"{twice} stands twice")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -60,8 +60,9 @@ def show_study(
 def show_collection(out: Path | None, spec: Collection, runs: Runs, data: dict[str, Any], as_json: bool) -> None:
     """A collection's files into ``out`` (each member in a folder of its own), then its tables or JSON on stdout."""
     if out is not None:
-        for name, (results, truth) in runs.items():
+        for name in runs:
             check_writable(out / name)
+        for name, (results, truth) in runs.items():
             member = data["members"][name]
             write_folder(
                 out / name, functools.partial(fill_study, name=name, results=results, data=member, truth=truth)

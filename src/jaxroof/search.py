@@ -94,7 +94,7 @@ class Surface:
 
 
 def product_search(affine: Affine, measured_s: Vector, free: Sequence[Free]) -> Surface:
-    """Minimise the TPOT MAPE over the product of up to three axes; ``affine`` is of the same experiments."""
+    """Minimise the MAPE of ``affine`` over up to three axes; ``measured_s[experiment]`` of the same runs."""
     axes = [constant.values() for constant in free]
     rest = (
         np.stack(np.meshgrid(*axes[1:], indexing="ij")).reshape(len(free) - 1, -1)

@@ -27,8 +27,10 @@ def load_study(name: str) -> Study:
     text: dict[str, Any] = {key: files.text_at(path, table, key) for key in REQUIRED}
     also: dict[str, Any] = {key: files.list_at(path, table, key) for key in ("also_scoring", "also_step_model")}
     for key, known in (("scoring", SCORINGS), ("step_model", STEP_MODELS)):
-        for value in [text[key], *also[f"also_{key}"]]:
+        values = [text[key], *also[f"also_{key}"]]
+        for value in values:
             files.one_of(path, key, value, known)
+        files.no_repeats(path, f"also_{key}", values)
     default = text["step_model"]
     configurations = [
         parts.configuration(path, entry, "configurations.", "name", default)
@@ -53,8 +55,7 @@ def load_study(name: str) -> Study:
 
 
 def _check_names(path: Path, names: list[str], baseline: str) -> None:
-    if duplicate := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(path, "configurations.name", f"{duplicate} stands twice")
+    files.no_repeats(path, "configurations.name", names)
     if taken := next((name for name in names if name in LABELS), None):
         raise InputError(path, "configurations.name", f"{taken} is a label of an experiment")
     files.one_of(path, "baseline", baseline, names)
@@ -70,11 +71,14 @@ def study_tier0s(study: Study) -> dict[str, Tier0]:
 
 def check_groups(file: object, study: Study, groups: Mapping[str, Any]) -> None:
     """Every group that the study names must have experiments. Raises InputError."""
+    for union, members in study.groups.items():
+        if union in groups or not members:
+            raise InputError(file, f"groups.{union}", "must be a new name for one or more groups")
+        for part in members:
+            files.one_of(file, f"groups.{union}", part, groups)
     wanted = [group for c in study.criteria for group in (c.group, c.minus_group) if group is not None]
-    wanted += [search.split for search in (study.search, study.grid) if search]
-    for group in [*wanted, *(part for union in study.groups.values() for part in union)]:
-        if group not in study.groups:
-            files.one_of(file, "group", group, groups)
+    for group in [*wanted, *(search.split for search in (study.search, study.grid) if search)]:
+        files.one_of(file, "group", group, [*groups, *study.groups])
 
 
 def check_terms(file: object, study: Study, tier0s: Mapping[str, Tier0], runs: Runs) -> None:

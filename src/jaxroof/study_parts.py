@@ -47,6 +47,10 @@ def product_grid(path: Path, table: Mapping[str, Any], default: str) -> ProductG
     axes = [_free(path, axis) for axis in files.tables_at(path, table, "free", "grid.")]
     if len(axes) > MAX_FREE:
         raise InputError(path, "grid.free", f"at most {MAX_FREE} free constants, got {len(axes)}")
+    files.no_repeats(path, "grid.free.name", [axis.name for axis in axes])
+    files.no_repeats(path, "grid.free.keys", [key for axis in axes for key in axis.keys])
+    if other := next((key for axis in axes for key in axis.keys if not key.startswith("overheads.")), None):
+        raise InputError(path, "grid.free.keys", f"{other} is no overhead; only in those are latencies affine")
     metric = table.get("metric", "tpot")
     files.one_of(path, "grid.metric", metric, METRICS)
     return ProductGrid(start, axes, files.text_at(path, table, "split", "grid."), metric)
@@ -62,9 +66,7 @@ def waterfall(path: Path, table: Mapping[str, Any], configurations: list[str]) -
     terms = {term: files.list_at(path, table_of_terms, term, "waterfall.terms.") for term in table_of_terms}
     if taken := next((term for term in terms if term in (WORK, FLOORS, HOST)), None):
         raise InputError(path, f"waterfall.terms.{taken}", "is a term of every waterfall")
-    named = [part for parts in terms.values() for part in parts]
-    if twice := next((part for part in named if named.count(part) > 1), None):
-        raise InputError(path, "waterfall.terms", f"{twice} stands twice")
+    files.no_repeats(path, "waterfall.terms", [part for parts in terms.values() for part in parts])
     return Waterfall(**ends, terms=terms)
 
 
@@ -82,6 +84,9 @@ def criterion(path: Path, table: Mapping[str, Any], configurations: list[str]) -
     values = {key: files.required(path, table, key, "criteria.") for key in needed}
     values |= {key: files.text_at(path, table, key, "criteria.") for key in ("name", "unit")}
     values |= {key: table.get(key, default) for key, default in optional.items()}
+    for key in ("group", "minus_group"):
+        if not isinstance(values[key], (str, type(None))):
+            raise InputError(path, f"criteria.{key}", f"must be text, got {values[key]!r}")
     files.one_of(path, "criteria.metric", values["metric"], ERROR_COLUMNS)
     files.one_of(path, "criteria.statistic", values["statistic"], STATISTICS)
     files.one_of(path, "criteria.comparison", values["comparison"], COMPARISONS)
