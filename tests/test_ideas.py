@@ -11,9 +11,10 @@ from jaxroof.affine import affine_tpot
 from jaxroof.cli import main
 from jaxroof.collection import evidence, load_collection, ranking
 from jaxroof.configs import find, load_tier0
+from jaxroof.errors import InputError
 from jaxroof.leaves import replace
 from jaxroof.search import Free, product_search
-from jaxroof.studies import load_study, study_tier0s
+from jaxroof.studies import check_groups, load_study, study_tier0s
 from jaxroof.sweep import latencies
 
 LAYER = ("overheads.prefill.per_layer_us", "overheads.decode.per_layer_us")
@@ -158,3 +159,10 @@ def test_bad_collections_are_refused_in_one_line(capsys, tmp_path, members, why)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert why in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_search_needs_both_splits(truth, split):
+    groups = {name: mask for name, mask in truth.groups().items() if name != split}
+    with pytest.raises(InputError, match=f"no experiment is in {split}"):
+        check_groups("mine.toml", load_study("idea_c"), groups)

@@ -76,8 +76,12 @@ def check_groups(file: object, study: Study, groups: Mapping[str, Any]) -> None:
             raise InputError(file, f"groups.{union}", "must be a new name for one or more groups")
         for part in members:
             files.one_of(file, f"groups.{union}", part, groups)
+    searches = [search for search in (study.search, study.grid) if search]
+    for split in ("train", "test") if searches else ():
+        if split not in groups:
+            raise InputError(file, "split", f"no experiment is in {split}, so a search cannot be judged")
     wanted = [group for c in study.criteria for group in (c.group, c.minus_group) if group is not None]
-    for group in [*wanted, *(search.split for search in (study.search, study.grid) if search)]:
+    for group in [*wanted, *(search.split for search in searches)]:
         files.one_of(file, "group", group, [*groups, *study.groups])
 
 
