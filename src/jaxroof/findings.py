@@ -7,10 +7,8 @@ import pandas as pd
 from jaxroof import tables
 from jaxroof.collection import Collection, Runs, evidence, ranking
 from jaxroof.ground_truth import GroundTruth
-from jaxroof.study import Result
+from jaxroof.study import SPLITS, Result
 from jaxroof.units import PERCENT
-
-SPLITS = ("train", "test", "all")
 
 
 def findings(name: str, results: Sequence[Result], truth: GroundTruth) -> str:

@@ -11,7 +11,7 @@ from jaxroof.ground_truth import Experiment, GroundTruth
 from jaxroof.params import Latency
 from jaxroof.prediction import Prediction
 from jaxroof.rounding import Interval
-from jaxroof.study import Result, aggregate
+from jaxroof.study import SPLITS, Result, aggregate
 from jaxroof.tables import ape_intervals, breakdown, marginals, milliseconds_and_errors, search_curve, waterfall
 from jaxroof.units import MILLI, PERCENT
 
@@ -26,7 +26,7 @@ def study(results: Sequence[Result], truth: GroundTruth) -> dict[str, Any]:
 
 def rounding(result: Result, truth: GroundTruth) -> dict[str, Any]:
     """The ends of every aggregate MAPE that records in 0.1 ms leave open, by configuration and split."""
-    splits = {name: result.groups[name] for name in ("train", "test", "all") if name in result.groups}
+    splits = {name: result.groups[name] for name in SPLITS if name in result.groups}
 
     def ends(interval: Interval) -> list[float]:
         return [float(interval.low) / PERCENT, float(interval.high) / PERCENT]
@@ -85,7 +85,7 @@ def evaluation(
     experiments: Sequence[Experiment],
 ) -> dict[str, Any]:
     """Configurations, experiments and aggregates: what ``study`` and ``evaluate`` share."""
-    splits = {name: aggregate(errors, groups[name]) for name in ("train", "test", "all") if name in groups}
+    splits = {name: aggregate(errors, groups[name]) for name in SPLITS if name in groups}
     return {
         "configurations": list(predicted),
         "experiments": [

@@ -157,12 +157,7 @@ def write_breakdown(path: Path, heading: str, parts: dict[str, pd.DataFrame]) ->
     if path.suffix != ".png":
         raise InputError(path, "--plot", "must end in .png")
     check_writable(path.parent, "--plot")
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        save_figure(Path(folder) / "figure.png", heading, plots.plot_breakdown, parts)
-        try:
-            os.replace(Path(folder) / "figure.png", path)
-        except OSError as error:
-            raise InputError(path, f"cannot be written: {error.strerror}") from None
+    write_folder(path.parent, lambda draft: save_figure(draft / path.name, heading, plots.plot_breakdown, parts))
 
 
 def save_figure(path: Path, heading: str, plot: Callable[..., Any], *data: Any) -> None:

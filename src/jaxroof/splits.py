@@ -7,7 +7,6 @@ small array, and the train loss of every split is a matrix product with it.
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,15 +167,6 @@ def passes(criterion: Criterion, outcomes: Outcomes) -> NDArray[np.bool_]:
 def percentile(values: Vector, value: float) -> float:
     """Share of ``values`` that are at most ``value``; equal up to rounding counts."""
     return float(np.mean(values <= value + 1e-12))
-
-
-def groups_by(labels: Mapping[str, Sequence[object]]) -> dict[tuple[str, str], NDArray[np.bool_]]:
-    """(kind, label) → mask over the experiments, from each kind's label of every experiment."""
-    return {
-        (kind, str(label)): np.array([x == label for x in column])
-        for kind, column in labels.items()
-        for label in dict.fromkeys(column)
-    }
 
 
 def _mape(weights: Vector, ape: Vector) -> Vector:

@@ -1,23 +1,23 @@
 """The JSON object of ``jaxroof splits``: splits, groups, sampled workloads and rounding, in µs, percent and pp."""
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 
 from jaxroof import files, metrics, rounding, sampling, splits
 from jaxroof.errors import InputError
 from jaxroof.ground_truth import GroundTruth
 from jaxroof.leaves import POSITIVE, replace
 from jaxroof.params import Tier0
+from jaxroof.progress import progress
 from jaxroof.rounding import Interval
 from jaxroof.splits import Analysis, Outcomes
 from jaxroof.studies import load_study
+from jaxroof.study import SPLITS
 from jaxroof.sweep import latencies
 from jaxroof.units import MILLI, PERCENT
 
@@ -36,7 +36,8 @@ def results(tier0: Tier0, truth: GroundTruth, step_model: str) -> tuple[Record, 
     analyses: dict[str, Analysis] = {}
     scorings: Record = {}
     drawn: list[tuple[Record, Outcomes]] = []
-    for step in tracked([*SCORINGS, "sampling"], "Searches"):
+    steps = [*SCORINGS, "sampling"]
+    for step in progress(steps, "searches", len(steps)):
         if step in SCORINGS:
             a = analyses[step] = _analyse(tier0, truth, step, step_model)
             table = _rounding(tier0, truth, a, step, step_model, digits)
@@ -72,9 +73,10 @@ def tpot_digits(path: Path, truth: GroundTruth) -> Interval | None:
 
 def _labels(truth: GroundTruth) -> dict[tuple[str, str], np.ndarray]:
     """(kind, label) → mask, for every family, tensor-parallel degree and workload."""
-    columns = ([e.model for e in truth.experiments], [f"tp{e.tp}" for e in truth.experiments])
-    workloads = [e.workload for e in truth.experiments]
-    return splits.groups_by(dict(zip(KINDS, (*columns, workloads), strict=True)))
+    labels = ([e.model, f"tp{e.tp}", e.workload] for e in truth.experiments)
+    columns = dict(zip(KINDS, zip(*labels, strict=True), strict=True))
+    groups = truth.groups()
+    return {(kind, label): groups[label] for kind, column in columns.items() for label in dict.fromkeys(column)}
 
 
 def _analyse(tier0: Tier0, truth: GroundTruth, scoring: str, step_model: str) -> Analysis:
@@ -185,7 +187,7 @@ def _rounding(
         seconds = np.asarray(getattr(predicted, f"{metric}_s"))
         ape = np.asarray(metrics.ape(seconds, np.asarray(getattr(measured, f"{metric}_s"))[:, None])) / PERCENT
         wide, narrow = (rounding.ape(seconds, end[metric]) for end in ends)
-        for group in ("train", "test", "all"):
+        for group in SPLITS:
             mask = groups[group]
             columns = [ape[mask].mean(axis=0)]
             columns += [x / PERCENT for i in (wide.mean(mask), narrow.mean(mask)) for x in (i.low, i.high)]
@@ -217,11 +219,3 @@ def _sampling(tier0: Tier0, truth: GroundTruth, a: Analysis, step_model: str) ->
     record = {"seeds": sampling.SEEDS, "requests": sampling.REQUESTS, "overhead_us": value, "experiments": rows}
     counts = {f"{us:g}": int(n) for us, n in zip(*np.unique(searched.optimum_us, return_counts=True), strict=True)}
     return record | {"quantiles": _quantiles(searched), "optimum_counts": counts}, searched
-
-
-def tracked(steps: Sequence[Any], what: str) -> Iterable[Any]:
-    """``steps`` with a progress bar on stderr, if that is a terminal."""
-    from rich.progress import track
-
-    hidden = not sys.stderr.isatty()
-    return track(steps, what, console=Console(stderr=True), transient=True, disable=hidden)

@@ -12,8 +12,9 @@ from jaxroof.commands import refuse_mixture
 from jaxroof.configs import load_tier0
 from jaxroof.findings import markdown
 from jaxroof.ground_truth import GroundTruth, load_ground_truth
+from jaxroof.progress import progress
 from jaxroof.splits import Analysis, Outcomes
-from jaxroof.splits_record import KINDS, QUANTILES, QUANTITIES, Record, results, split_rows, tracked
+from jaxroof.splits_record import KINDS, QUANTILES, QUANTITIES, Record, results, split_rows
 from jaxroof.step import STEP_MODELS
 from jaxroof.studies import load_study
 from jaxroof.units import PERCENT
@@ -176,7 +177,7 @@ def _fill(folder: Path, data: Record, csvs: Mapping[str, pd.DataFrame], figures:
     """FINDINGS.md, results.json, CSVs and PNGs."""
     for csv, table in csvs.items():
         table.to_csv(folder / f"{csv}.csv", index=False)
-    for png, heading, plot, arguments in tracked(figures, "Figures"):
+    for png, heading, plot, arguments in progress(figures, "figures", len(figures)):
         report.save_figure(folder / f"{png}.png", heading, plot, *arguments)
     (folder / "results.json").write_text(report.dump(data), encoding="utf-8")
     (folder / "FINDINGS.md").write_text(findings(data, [png for png, *_ in figures]), encoding="utf-8")

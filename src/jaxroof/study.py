@@ -20,6 +20,7 @@ from jaxroof.waterfall import Model, Stage, stages
 
 COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max}
+SPLITS = ("train", "test", "all")
 LABELS = ("name", "split", "family")
 ERROR_COLUMNS = ("ttft_ape_pct", "tpot_ape_pct", "tpot_signed_pct", "e2e_ape_pct")
 
