@@ -18,12 +18,12 @@ import numpy as np
 from jax import Array
 
 from jaxroof import metrics, splits, study
-from jaxroof.configs import load_architecture, load_tier0
-from jaxroof.ground_truth import GroundTruth, load_ground_truth
+from jaxroof.inputs.configs import load_architecture, load_tier0
+from jaxroof.inputs.ground_truth import GroundTruth, load_ground_truth
+from jaxroof.inputs.studies import load_study, study_tier0s
 from jaxroof.params import Batch, Deployment, Requests, Tier0
 from jaxroof.request import no_requests
 from jaxroof.step import STEP_MODELS
-from jaxroof.studies import load_study, study_tier0s
 
 
 def median_seconds(call: Callable[[], Any], repeats: int) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxroof.affine import affine_tpot
-from jaxroof.configs import load_tier0
+from jaxroof.inputs.configs import load_tier0
 from jaxroof.leaves import replace
 from jaxroof.metrics import SCORINGS
 from jaxroof.sweep import latencies

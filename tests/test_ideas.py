@@ -9,12 +9,13 @@ import pytest
 from jaxroof import study
 from jaxroof.affine import affine_tpot
 from jaxroof.cli import main
-from jaxroof.collection import evidence, load_collection, ranking
-from jaxroof.configs import find, load_tier0
-from jaxroof.errors import InputError
+from jaxroof.inputs.collections import load_collection
+from jaxroof.inputs.configs import find, load_tier0
+from jaxroof.inputs.errors import InputError
+from jaxroof.inputs.studies import check_groups, load_study, study_tier0s
 from jaxroof.leaves import replace
+from jaxroof.outputs.ranking import evidence, ranking
 from jaxroof.search import Free, product_search
-from jaxroof.studies import check_groups, load_study, study_tier0s
 from jaxroof.sweep import latencies
 
 LAYER = ("overheads.prefill.per_layer_us", "overheads.decode.per_layer_us")

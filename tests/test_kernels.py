@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from jaxroof import metrics, study
-from jaxroof.configs import catalogue, load_architecture, load_tier0, with_settings
+from jaxroof.inputs.configs import catalogue, load_architecture, load_tier0, with_settings
+from jaxroof.inputs.studies import load_study, study_tier0s
 from jaxroof.leaves import get, replace, walk
 from jaxroof.params import Batch, Deployment, Requests
 from jaxroof.step import kernels, memory
-from jaxroof.studies import load_study, study_tier0s
 from jaxroof.sweep import latencies
 
 MODELS = {name: load_architecture(name) for name in ("llama-2-7b", "llama-2-70b", "mixtral-8x7b", "qwen3-30b-a3b")}

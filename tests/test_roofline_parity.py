@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxroof.configs import load_architecture, load_tier0
+from jaxroof.inputs.configs import load_architecture, load_tier0
 from jaxroof.leaves import replace
 from jaxroof.params import Batch, Deployment, Requests
 from jaxroof.step import roofline

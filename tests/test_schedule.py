@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from jaxroof import schedule
-from jaxroof.configs import load_architecture, load_tier0
-from jaxroof.ground_truth import load_ground_truth
+from jaxroof.inputs.configs import load_architecture, load_tier0
+from jaxroof.inputs.ground_truth import load_ground_truth
 from jaxroof.params import Deployment, Schedule
 from jaxroof.request import latency, step_times
 from jaxroof.schedule import Knots, Lengths, Share, Workload

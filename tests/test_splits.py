@@ -8,15 +8,16 @@ import jax
 import numpy as np
 import pytest
 
-from jaxroof import metrics, rounding, sampling, schedule, splits, splits_record, splits_report
+from jaxroof import metrics, rounding, sampling, schedule, splits
 from jaxroof.cli import main
-from jaxroof.configs import load_tier0
-from jaxroof.errors import InputError
-from jaxroof.ground_truth import load_ground_truth
+from jaxroof.inputs.configs import load_tier0
+from jaxroof.inputs.errors import InputError
+from jaxroof.inputs.ground_truth import load_ground_truth
+from jaxroof.inputs.studies import load_study
 from jaxroof.leaves import replace
+from jaxroof.outputs import splits_record, splits_report
 from jaxroof.params import Latency
 from jaxroof.search import grid_search
-from jaxroof.studies import load_study
 from jaxroof.study import aggregate, errors, evaluate
 from jaxroof.sweep import latencies, select
 

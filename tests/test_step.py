@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jaxroof.configs import load_architecture, load_tier0, with_settings
+from jaxroof.inputs.configs import load_architecture, load_tier0, with_settings
 from jaxroof.leaves import get, replace, walk
 from jaxroof.overhead import overhead_s
 from jaxroof.params import Batch, Deployment, Requests

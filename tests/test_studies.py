@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import jaxroof
-from jaxroof import records, study
-from jaxroof.configs import load_architecture, load_tier0, with_settings
+from jaxroof import study
+from jaxroof.inputs.configs import load_architecture, load_tier0, with_settings
+from jaxroof.inputs.studies import load_study, study_tier0s
 from jaxroof.leaves import replace
+from jaxroof.outputs import records
 from jaxroof.search import Grid, grid_search
-from jaxroof.studies import load_study, study_tier0s
 from jaxroof.sweep import latencies, select, tpot_mape
 
 PER_LAYER = ("overheads.prefill.per_layer_us", "overheads.decode.per_layer_us")
@@ -71,7 +72,7 @@ def test_hg1_train_and_test_at_80_us(truth):
 
 
 def test_two_runs_are_identical_byte_for_byte(truth):
-    from jaxroof.report import dump, findings
+    from jaxroof.outputs.report import dump, findings
 
     first, second = (run("hg1", truth) for _ in range(2))
     assert dump(records.study([first], truth)) == dump(records.study([second], truth))

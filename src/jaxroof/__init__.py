@@ -7,13 +7,13 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "load_architecture": "configs",
-    "load_hardware": "configs",
-    "load_overheads": "configs",
-    "load_tier0": "configs",
-    "with_settings": "configs",
-    "load_experiments": "ground_truth",
-    "load_ground_truth": "ground_truth",
+    "load_architecture": "inputs.configs",
+    "load_hardware": "inputs.configs",
+    "load_overheads": "inputs.configs",
+    "load_tier0": "inputs.configs",
+    "with_settings": "inputs.configs",
+    "load_experiments": "inputs.ground_truth",
+    "load_ground_truth": "inputs.ground_truth",
     "replace": "leaves",
     "Deployment": "params",
     "predict": "prediction",

@@ -104,7 +104,7 @@ def splits(
 ) -> None:
     """Search HG1's overhead on every train/test split, group and sampled workload."""
     _use_float64()
-    from jaxroof import splits_report
+    from jaxroof.outputs import splits_report
 
     splits_report.run_splits(step_model, out, json)
 
@@ -129,7 +129,7 @@ def _use_float64() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: wrong input is one line on stderr and exit code 2, never a traceback."""
-    from jaxroof.errors import InputError
+    from jaxroof.inputs.errors import InputError
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

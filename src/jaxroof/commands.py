@@ -9,22 +9,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxroof import files, records, report, tables, work
 from jaxroof import prediction as core_prediction
 from jaxroof import study as core_study
-from jaxroof.collection import load_collection
-from jaxroof.configs import catalogue, find, load_architecture, load_deployment, load_tier0, with_settings
-from jaxroof.errors import InputError
-from jaxroof.ground_truth import GroundTruth, load_ground_truth
+from jaxroof import work
+from jaxroof.inputs import files
+from jaxroof.inputs.collections import load_collection
+from jaxroof.inputs.configs import catalogue, find, load_architecture, load_deployment, load_tier0, with_settings
+from jaxroof.inputs.errors import InputError
+from jaxroof.inputs.ground_truth import GroundTruth, load_ground_truth
+from jaxroof.inputs.studies import check_groups, check_terms, load_study, study_tier0s
+from jaxroof.inputs.workloads import CACHED_TOKENS, TOKENS
 from jaxroof.leaves import COUNT, Range
 from jaxroof.metrics import SCORINGS
+from jaxroof.outputs import records, report, tables
+from jaxroof.outputs.progress import progress
 from jaxroof.params import Architecture, Deployment, Tier0
-from jaxroof.progress import progress
 from jaxroof.spec import Study
 from jaxroof.step import STEP_MODELS
-from jaxroof.studies import check_groups, check_terms, load_study, study_tier0s
 from jaxroof.units import GIGA
-from jaxroof.workloads import CACHED_TOKENS, TOKENS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxroof import files
-from jaxroof.errors import InputError
+from jaxroof.inputs import files
+from jaxroof.inputs.errors import InputError
 from jaxroof.leaves import NON_NEGATIVE, POSITIVE, Range
 from jaxroof.metrics import METRICS
 from jaxroof.search import Free, Grid

@@ -9,14 +9,14 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from jaxroof.errors import InputError
+from jaxroof.inputs.errors import InputError
 from jaxroof.leaves import Range
 
 
 def data_dir() -> Path:
     """Where ``configs/`` and ``ground_truth/`` lie: inside the wheel, or at the top of a checkout."""
-    installed = Path(__file__).parent / "data"
-    return installed if installed.is_dir() else Path(__file__).parents[2]
+    installed = Path(__file__).parents[1] / "data"
+    return installed if installed.is_dir() else Path(__file__).parents[3]
 
 
 def read_text(path: Path) -> str:

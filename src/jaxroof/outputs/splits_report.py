@@ -7,16 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from jaxroof import files, report, sampling, splits
+from jaxroof import sampling, splits
 from jaxroof.commands import refuse_mixture
-from jaxroof.configs import load_tier0
-from jaxroof.findings import markdown
-from jaxroof.ground_truth import GroundTruth, load_ground_truth
-from jaxroof.progress import progress
+from jaxroof.inputs import files
+from jaxroof.inputs.configs import load_tier0
+from jaxroof.inputs.ground_truth import GroundTruth, load_ground_truth
+from jaxroof.inputs.studies import load_study
+from jaxroof.outputs import report
+from jaxroof.outputs.findings import markdown
+from jaxroof.outputs.progress import progress
+from jaxroof.outputs.splits_record import KINDS, QUANTILES, QUANTITIES, Record, results, split_rows
 from jaxroof.splits import Analysis, Outcomes
-from jaxroof.splits_record import KINDS, QUANTILES, QUANTITIES, Record, results, split_rows
 from jaxroof.step import STEP_MODELS
-from jaxroof.studies import load_study
 from jaxroof.units import PERCENT
 
 Figure = tuple[str, str, Callable[..., Any], tuple[Any, ...]]
@@ -196,7 +198,7 @@ def _csvs(data: Record, analyses: Mapping[str, Analysis], truth: GroundTruth) ->
 
 def _figures(data: Record, analyses: Mapping[str, Analysis], sampled: Outcomes) -> Iterator[Figure]:
     """Name, heading, plot and its data of every figure."""
-    from jaxroof import splits_plots
+    from jaxroof.outputs import splits_plots
 
     for scoring, a in analyses.items():
         where = f"({data['step_model']} step time, {scoring} scoring)"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from jaxroof import metrics, rounding
-from jaxroof.ground_truth import GroundTruth, Published
+from jaxroof.inputs.ground_truth import GroundTruth, Published
 from jaxroof.metrics import METRICS
 from jaxroof.params import Latency
 from jaxroof.rounding import Interval

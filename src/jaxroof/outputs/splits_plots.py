@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from jaxroof import splits
+from jaxroof.inputs.studies import load_study
 from jaxroof.splits import Outcomes
-from jaxroof.studies import load_study
 from jaxroof.units import PERCENT
 
 

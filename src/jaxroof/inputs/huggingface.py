@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxroof.errors import InputError
-from jaxroof.files import number, one_of, required
+from jaxroof.inputs.errors import InputError
+from jaxroof.inputs.files import number, one_of, required
 from jaxroof.leaves import COUNT, NON_NEGATIVE
 from jaxroof.params import Architecture
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxroof.efficiency import MIN_MFU, MeasuredMfu
-from jaxroof.errors import InputError
-from jaxroof.files import parsed_number, read_csv
+from jaxroof.inputs.errors import InputError
+from jaxroof.inputs.files import parsed_number, read_csv
 from jaxroof.leaves import NON_NEGATIVE
 
 Rows = NDArray[np.float64]

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxroof import files, metrics, rounding, sampling, splits
-from jaxroof.errors import InputError
-from jaxroof.ground_truth import GroundTruth
+from jaxroof import metrics, rounding, sampling, splits
+from jaxroof.inputs import files
+from jaxroof.inputs.errors import InputError
+from jaxroof.inputs.ground_truth import GroundTruth
+from jaxroof.inputs.studies import load_study
 from jaxroof.leaves import POSITIVE, replace
+from jaxroof.outputs.progress import progress
 from jaxroof.params import Tier0
-from jaxroof.progress import progress
 from jaxroof.rounding import Interval
 from jaxroof.splits import Analysis, Outcomes
-from jaxroof.studies import load_study
 from jaxroof.study import SPLITS
 from jaxroof.sweep import latencies
 from jaxroof.units import MILLI, PERCENT

@@ -1,4 +1,4 @@
-"""Figures: each takes data and axes and returns the axes; only :mod:`jaxroof.report` saves files."""
+"""Figures: each takes data and axes and returns the axes; only :mod:`jaxroof.outputs.report` saves files."""
 
 import numpy as np
 import pandas as pd

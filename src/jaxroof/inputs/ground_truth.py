@@ -9,15 +9,16 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxroof import files, metrics, schedule
-from jaxroof.configs import load_architecture, load_deployment, load_tier0
-from jaxroof.errors import InputError
+from jaxroof import metrics, schedule
+from jaxroof.inputs import files
+from jaxroof.inputs.configs import load_architecture, load_deployment, load_tier0
+from jaxroof.inputs.errors import InputError
+from jaxroof.inputs.workloads import TOKENS, load_workloads
 from jaxroof.knots import knots
 from jaxroof.leaves import COUNT, NON_NEGATIVE, POSITIVE, Range, scalar
 from jaxroof.params import Architecture, Deployment, Latency, Runs, Schedule, Tier0
 from jaxroof.schedule import MAX_NUM_BATCHED_TOKENS, Share, Workload
 from jaxroof.units import MILLI
-from jaxroof.workloads import TOKENS, load_workloads
 
 COLUMNS = ("name", "model", "tp", "workload", "split", "ttft_ms", "tpot_ms", "e2e_ms", "source")
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jaxroof import files
 from jaxroof.efficiency import AnalyticMfu, Efficiency
-from jaxroof.errors import InputError
+from jaxroof.inputs import files
+from jaxroof.inputs.errors import InputError
 from jaxroof.leaves import Leaf, declared
 
 Tree = TypeVar("Tree")

@@ -3,8 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from jaxroof import files
-from jaxroof.errors import InputError
+from jaxroof.inputs import files
+from jaxroof.inputs.errors import InputError
 from jaxroof.leaves import NON_NEGATIVE, POSITIVE, Range
 from jaxroof.schedule import Lengths, Workload
 

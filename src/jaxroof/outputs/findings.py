@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from jaxroof import tables
-from jaxroof.collection import Collection, Runs, evidence, ranking
-from jaxroof.ground_truth import GroundTruth
+from jaxroof.inputs.collections import Collection
+from jaxroof.inputs.ground_truth import GroundTruth
+from jaxroof.outputs import tables
+from jaxroof.outputs.ranking import Runs, evidence, ranking
 from jaxroof.study import SPLITS, Result
 from jaxroof.units import PERCENT
 

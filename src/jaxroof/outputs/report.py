@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jaxroof import tables
-from jaxroof.collection import Collection, Runs, ranking
-from jaxroof.errors import InputError
-from jaxroof.findings import collection_findings, collection_tables, findings, formatted, optimum, study_tables
-from jaxroof.ground_truth import GroundTruth
+from jaxroof.inputs.collections import Collection
+from jaxroof.inputs.errors import InputError
+from jaxroof.inputs.ground_truth import GroundTruth
+from jaxroof.outputs import tables
+from jaxroof.outputs.findings import collection_findings, collection_tables, findings, formatted, optimum, study_tables
+from jaxroof.outputs.ranking import Runs, ranking
 from jaxroof.study import Result
 
 
@@ -114,7 +115,7 @@ def fill_study(folder: Path, name: str, results: Sequence[Result], data: dict[st
 
 
 def _fill_result(folder: Path, result: Result, truth: GroundTruth) -> None:
-    from jaxroof import plots
+    from jaxroof.outputs import plots
 
     frames = {
         "predictions": tables.predictions(result, truth),
@@ -139,7 +140,7 @@ def _fill_result(folder: Path, result: Result, truth: GroundTruth) -> None:
 
 
 def _fill_collection(folder: Path, spec: Collection, runs: Runs, data: dict[str, Any]) -> None:
-    from jaxroof import plots
+    from jaxroof.outputs import plots
 
     table = ranking(runs)
     table.to_csv(folder / "ranking.csv", index=False)
@@ -152,7 +153,7 @@ def _fill_collection(folder: Path, spec: Collection, runs: Runs, data: dict[str,
 
 def write_breakdown(path: Path, heading: str, parts: dict[str, pd.DataFrame]) -> None:
     """The stacked bars of a prediction, a PNG that appears when it is complete. Raises InputError."""
-    from jaxroof import plots
+    from jaxroof.outputs import plots
 
     if path.suffix != ".png":
         raise InputError(path, "--plot", "must end in .png")

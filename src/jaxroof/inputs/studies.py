@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxroof import files
-from jaxroof import study_parts as parts
-from jaxroof.configs import find, load_tier0, with_settings
-from jaxroof.errors import InputError
+from jaxroof.inputs import files
+from jaxroof.inputs import study_parts as parts
+from jaxroof.inputs.configs import find, load_tier0, with_settings
+from jaxroof.inputs.errors import InputError
 from jaxroof.metrics import SCORINGS
 from jaxroof.params import Runs, Tier0
 from jaxroof.spec import Study

@@ -6,14 +6,14 @@ from typing import Any
 
 import equinox as eqx
 
-from jaxroof import files
-from jaxroof.errors import InputError
 from jaxroof.hardware import Hardware
-from jaxroof.huggingface import architecture_from_config
+from jaxroof.inputs import files
+from jaxroof.inputs.errors import InputError
+from jaxroof.inputs.huggingface import architecture_from_config
+from jaxroof.inputs.mfu_tables import load_mfu_tables
+from jaxroof.inputs.trees import load_tree
 from jaxroof.leaves import COUNT, FRACTION, NON_NEGATIVE, POSITIVE, replace, walk
-from jaxroof.mfu_tables import load_mfu_tables
 from jaxroof.params import Architecture, Deployment, Host, Overheads, Tier0, Traffic
-from jaxroof.trees import load_tree
 
 KINDS = {"models": ".json", "hardware": ".toml", "overheads": ".toml", "studies": ".toml"}
 DEFAULT_HARDWARE = "h100-sxm"

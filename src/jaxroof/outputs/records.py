@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxroof.collection import Collection, Runs, evidence, ranking
-from jaxroof.ground_truth import Experiment, GroundTruth
+from jaxroof.inputs.collections import Collection
+from jaxroof.inputs.ground_truth import Experiment, GroundTruth
+from jaxroof.outputs.ranking import Runs, evidence, ranking
+from jaxroof.outputs.tables import ape_intervals, breakdown, marginals, milliseconds_and_errors, search_curve, waterfall
 from jaxroof.params import Latency
 from jaxroof.prediction import Prediction
 from jaxroof.rounding import Interval
 from jaxroof.study import SPLITS, Result, aggregate
-from jaxroof.tables import ape_intervals, breakdown, marginals, milliseconds_and_errors, search_curve, waterfall
 from jaxroof.units import MILLI, PERCENT
 
 

@@ -1,0 +1,1 @@
+"""Edges: results → tables, records, figures, files and the terminal."""
