@@ -6,7 +6,6 @@ construction: stacked trees and gradient trees are legal values of the same clas
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -99,6 +98,11 @@ def get(tree: Any, path: str) -> Any:
     return tree
 
 
+def numbers(tree: eqx.Module) -> dict[str, float]:
+    """Every declared constant by dotted key, in the unit of its file; the tree has no setting axis."""
+    return {key: float(get(tree, path) / leaf.unit) for key, path, leaf in walk(tree)}
+
+
 def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
     """``tree`` with the leaves at dotted keys replaced, values in the unit of their files.
 
@@ -106,7 +110,6 @@ def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
     Raises KeyError for a key that no leaf has.
     """
     known = {key: (path, leaf.unit) for key, path, leaf in walk(tree)}  # type: ignore[arg-type]
-    for key, value in values.items():
-        path, unit = known[key]
-        tree = eqx.tree_at(functools.partial(get, path=path), tree, scalar(value) * unit)
-    return tree
+    paths = [known[key][0] for key in values]
+    new = [scalar(value) * known[key][1] for key, value in values.items()]
+    return eqx.tree_at(lambda t: [get(t, path) for path in paths], tree, new) if paths else tree

@@ -15,8 +15,8 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxroof import metrics
 from jaxroof.leaves import get, walk
 from jaxroof.params import Architecture, Deployment, Latency, Runs, Schedule, Tier0
-from jaxroof.request import latency
-from jaxroof.step import STEP_MODELS
+from jaxroof.request import breakdown, latency, step_times
+from jaxroof.step import STEP_MODELS, StepTime
 
 
 def latencies(tier0: Tier0, runs: Runs, *, scoring: str = "published", step_model: str = "memory") -> Latency:
@@ -42,6 +42,11 @@ def tpot_mape(
     return metrics.mean(metrics.ape(predicted, measured), group)
 
 
+def breakdowns(tier0: Tier0, runs: Runs, *, scoring: str, step_model: str) -> tuple[StepTime, StepTime]:
+    """What the prefill steps and the mean decode step of every run are made of, leaves ``[experiment]``."""
+    return _breakdowns(tier0, runs.schedules[scoring], runs.architecture, runs.deployment, step_model=step_model)
+
+
 def stack(*settings: Tier0) -> Tier0:
     """One ``Tier0`` with a setting axis from several that share their MFU tables, the leaves that are no scalars."""
     return jax.tree.map(lambda first, *rest: first if np.ndim(first) else np.stack([first, *rest]), *settings)
@@ -60,6 +65,16 @@ def _latencies(
     axes = _setting_axes(tier0)
     over_settings = one if axes is None else jax.vmap(one, in_axes=(None, None, None, axes))
     return jax.vmap(over_settings, in_axes=(0, 0, 0, None))(schedule, arch, deployment, tier0)
+
+
+@functools.partial(jax.jit, static_argnames="step_model")
+def _breakdowns(
+    tier0: Tier0, schedule: Schedule, arch: Architecture, deployment: Deployment, *, step_model: str
+) -> tuple[StepTime, StepTime]:
+    def one(schedule: Schedule, arch: Architecture, deployment: Deployment) -> tuple[StepTime, StepTime]:
+        return breakdown(schedule, *step_times(STEP_MODELS[step_model], schedule, arch, deployment, tier0))
+
+    return jax.vmap(one)(schedule, arch, deployment)
 
 
 def _setting_axes(tier0: Tier0) -> Tier0 | None:

@@ -6,12 +6,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxroof.params import Architecture, Deployment, Runs, Tier0
+from jaxroof.params import Runs, Tier0
 from jaxroof.quadrature import Vector
-from jaxroof.request import breakdown, step_times
-from jaxroof.schedule import Schedule
-from jaxroof.step import STEP_MODELS, StepTime
-from jaxroof.sweep import latencies
+from jaxroof.step import StepTime
+from jaxroof.sweep import breakdowns, latencies
 
 # Terms that every step has; a study names the others.
 WORK, FLOORS, HOST = "own bytes and FLOPs", "launch floors", "host"
@@ -73,11 +71,4 @@ def _decode_terms(model: Model, runs: Runs, terms: Mapping[str, Sequence[str]]) 
 
 
 def _mean_decode_step(model: Model, runs: Runs) -> StepTime:
-    step_model = STEP_MODELS[model.step_model]
-
-    @jax.jit
-    @jax.vmap
-    def one(schedule: Schedule, arch: Architecture, deployment: Deployment) -> StepTime:
-        return breakdown(schedule, *step_times(step_model, schedule, arch, deployment, model.tier0))[1]
-
-    return one(runs.schedules["itl"], runs.architecture, runs.deployment)
+    return breakdowns(model.tier0, runs, scoring="itl", step_model=model.step_model)[1]
