@@ -26,6 +26,14 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE of a Tier-0 constant, in its file's unit; repeatable.")
 ]
 HardwareName = Annotated[str, typer.Option("--hardware", help="A GPU's name, TOML file or hardware_config.json.")]
+ScoringName = Annotated[
+    str | None,
+    typer.Option("--scoring", help="published, itl or e2e_per_token. [default: itl for kernels, else published]"),
+]
+GroundTruthPath = Annotated[
+    Path | None, typer.Option("--ground-truth", help="Folder or CSV of experiments. [default: the 13]")
+]
+Out = Annotated[Path | None, typer.Option(help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")]
 MfuTables = Annotated[
     Path | None, typer.Option("--mfu-tables", help="Folder of measured MFU tables for roofline. [default: analytic]")
 ]
@@ -34,7 +42,7 @@ MfuTables = Annotated[
 @app.command()
 def study(
     name: Annotated[str, typer.Argument(help="A name of `list studies`, or a TOML file.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")] = None,
+    out: Out = None,
     json: Json = False,
 ) -> None:
     """Run a pre-registered study: tables and a verdict. Exit 0 whatever the verdict."""
@@ -49,12 +57,10 @@ def evaluate(
     step_model: StepModelName = None,
     formula: Formula = None,
     settings: Settings = None,
-    scoring: Annotated[
-        str | None, typer.Option(help="published, itl or e2e_per_token. [default: itl for kernels, else published]")
-    ] = None,
+    scoring: ScoringName = None,
     hardware: HardwareName = "h100-sxm",
     mfu_tables: MfuTables = None,
-    ground_truth: Annotated[Path | None, typer.Option(help="Folder or CSV of experiments. [default: the 13]")] = None,
+    ground_truth: GroundTruthPath = None,
     sampled: Annotated[int | None, typer.Option(help="Draw 50 requests per experiment with this seed.")] = None,
     json: Json = False,
 ) -> None:
@@ -99,7 +105,7 @@ def predict(
 @app.command()
 def splits(
     step_model: Annotated[str, typer.Option(help="kernels, memory or roofline.")] = "memory",
-    out: Annotated[Path | None, typer.Option(help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")] = None,
+    out: Out = None,
     json: Json = False,
 ) -> None:
     """Search HG1's overhead on every train/test split, group and sampled workload."""
@@ -107,6 +113,40 @@ def splits(
     from jaxroof.outputs import splits_report
 
     splits_report.run_splits(step_model, out, json)
+
+
+@app.command()
+def calibrate(
+    free: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY[,KEY…][=LOW:HIGH] that may move, keys of one option share a value, * is any word; repeatable."
+        ),
+    ] = None,
+    step_model: StepModelName = None,
+    formula: Formula = None,
+    settings: Settings = None,
+    scoring: ScoringName = None,
+    hardware: HardwareName = "h100-sxm",
+    mfu_tables: MfuTables = None,
+    ground_truth: GroundTruthPath = None,
+    metric: Annotated[str, typer.Option(help="What is fitted: tpot, ttft or e2e.")] = "tpot",
+    loss: Annotated[str, typer.Option(help="mape, kinks and all, or huber of the log-ratio.")] = "mape",
+    starts: Annotated[int, typer.Option(help="Starts, the first at the constants' own values.")] = 64,
+    seed: Annotated[int, typer.Option(help="Seed of the other starts.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Fit more constants than half the train experiments.")] = False,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Fit constants by gradient on the train split, with HG1's guard, intervals and each family left out."""
+    _use_float64()
+    from jaxroof import calibrate_command, commands
+
+    calibrate_command.run_calibrate(
+        commands.Constants(step_model, hardware, formula, mfu_tables, settings or []),
+        calibrate_command.Fit(free or [], metric, loss, starts, seed, force),
+        scoring=scoring, ground_truth=ground_truth, out=out, json=json,
+    )  # fmt: skip
 
 
 @app.command("list")

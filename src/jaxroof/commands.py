@@ -12,8 +12,10 @@ import pandas as pd
 from jaxroof import prediction as core_prediction
 from jaxroof import study as core_study
 from jaxroof import work
+from jaxroof.comparison import compare
 from jaxroof.inputs import files
 from jaxroof.inputs.collections import load_collection
+from jaxroof.inputs.comparisons import ComparisonSpec, load_comparison
 from jaxroof.inputs.configs import catalogue, find, load_architecture, load_deployment, load_tier0, with_settings
 from jaxroof.inputs.errors import InputError
 from jaxroof.inputs.ground_truth import GroundTruth, load_ground_truth
@@ -22,6 +24,7 @@ from jaxroof.inputs.workloads import CACHED_TOKENS, TOKENS
 from jaxroof.leaves import COUNT, Range
 from jaxroof.metrics import SCORINGS
 from jaxroof.outputs import records, report, tables
+from jaxroof.outputs.comparison_report import show_comparison
 from jaxroof.outputs.progress import progress
 from jaxroof.params import Architecture, Deployment, Tier0
 from jaxroof.spec import Study
@@ -53,6 +56,11 @@ class Constants:
         formula = self.formula or ("none" if self.step_model == "kernels" else None)
         return with_settings(load_tier0(self.hardware, formula, self.mfu_tables), self.settings)
 
+    def formula_name(self) -> str:
+        """What the overheads are before ``--set``."""
+        original = self.hardware if self.hardware.endswith(".json") else "h2b"
+        return self.formula or ("none" if self.step_model == "kernels" else original)
+
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -67,7 +75,9 @@ class Request:
 
 
 def study(name: str, out: Path | None, json: bool) -> None:
-    """Run a study, or every member of a collection, under all its scorings and step models."""
+    """Run a study, every member of a collection, or gradient against grid."""
+    if comparison := load_comparison(name):
+        return _compare(comparison, out, json)
     collection = load_collection(name)
     prepared = {member: _prepare(member) for member in (collection.members if collection else [name])}
     if out is not None:
@@ -81,6 +91,18 @@ def study(name: str, out: Path | None, json: bool) -> None:
     else:
         ((results, truth),) = runs.values()
         report.show_study(out, name, results, records.study(results, truth), truth, json)
+
+
+def _compare(spec: ComparisonSpec, out: Path | None, json: bool) -> None:
+    """Solve every problem of a comparison by its grid and by descent."""
+    if out is not None:
+        report.check_writable(out)
+    prepared = {problem.name: _prepare(problem.name) for problem in spec.problems}
+    compared = {
+        name: compare(study, list(tier0s.values())[-1], truth.runs, truth.groups()["train"])
+        for name, (study, truth, tier0s) in progress(prepared.items(), "problems", len(prepared))
+    }
+    show_comparison(out, spec, compared, json)
 
 
 def _prepare(name: str) -> tuple[Study, GroundTruth, dict[str, Tier0]]:
@@ -99,6 +121,19 @@ def evaluate(
     constants: Constants, *, scoring: str | None, ground_truth: Path | None, seed: int | None, json: bool
 ) -> None:
     """Errors of one set of constants on every experiment."""
+    step_model = constants.step_model
+    tier0, truth, scoring = measured(constants, scoring, ground_truth, seed)
+    predicted = core_study.evaluate({"run": tier0}, truth.runs, scoring, {"run": step_model})
+    errors = {"run": core_study.errors(predicted["run"], truth.runs.measured[scoring])}
+    data = {"step_model": step_model, "scoring": scoring}
+    data |= records.evaluation(predicted, errors, truth.groups(), truth.experiments)
+    _show(data, tables.evaluation_table(data), f"{step_model}, {scoring} scoring", json)
+
+
+def measured(
+    constants: Constants, scoring: str | None, ground_truth: Path | None, seed: int | None = None
+) -> tuple[Tier0, GroundTruth, str]:
+    """Constants, the measurements to compare with, and under which scoring. Raises InputError."""
     tier0, step_model = constants.tier0(), constants.step_model
     scoring = scoring or ("itl" if step_model == "kernels" else "published")
     files.one_of("--scoring", "value", scoring, SCORINGS)
@@ -106,11 +141,7 @@ def evaluate(
         files.number("--sampled", "seed", seed, Range(whole=True))
     truth = load_ground_truth(ground_truth, [tier0], seed)
     refuse_mixture(ground_truth or "ground truth", step_model, truth.runs.architecture)
-    predicted = core_study.evaluate({"run": tier0}, truth.runs, scoring, {"run": step_model})
-    errors = {"run": core_study.errors(predicted["run"], truth.runs.measured[scoring])}
-    data = {"step_model": step_model, "scoring": scoring}
-    data |= records.evaluation(predicted, errors, truth.groups(), truth.experiments)
-    _show(data, tables.evaluation_table(data), f"{step_model}, {scoring} scoring", json)
+    return tier0, truth, scoring
 
 
 def predict(constants: Constants, request: Request, plot: Path | None, json: bool) -> None:

@@ -1,16 +1,15 @@
-"""Descent without bounds to a minimum within them: transforms, and L-BFGS through ever sharper losses."""
+"""L-BFGS on bounded constants, through ever sharper losses."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from jaxroof.bounds import Box
 from jaxroof.leaves import Scalar
-from jaxroof.quadrature import Vector
 
 # Iterations in each stage, and trials of one line search.
 ITERATIONS = 30
@@ -18,25 +17,7 @@ TRIALS = 20
 # A step that lowers the loss by no more than this share ends its stage.
 SETTLED = 1e-9
 
-
-class Box(NamedTuple):
-    """Bounds of the constants ``[constant]``; ``high`` may be infinite."""
-
-    low: Float[Any, " constant"]
-    high: Float[Any, " constant"]
-
-    def values(self, free: Float[Array, " constant"]) -> Float[Array, " constant"]:
-        """``low + (high − low)·σ(u)``, or ``low + exp(u)`` without an upper bound."""
-        bounded = jnp.isfinite(self.high)
-        span = jnp.where(bounded, self.high - self.low, 1.0)
-        share = jnp.where(bounded, jax.nn.sigmoid(free), jnp.exp(jnp.where(bounded, 0.0, free)))
-        return self.low + span * share
-
-    def unbounded(self, values: Vector) -> Vector:
-        """The inverse; ``values`` lie strictly inside."""
-        span = np.where(np.isfinite(self.high), self.high - self.low, 1.0)
-        share = (values - self.low) / span
-        return np.log(share) - np.where(np.isfinite(self.high), np.log1p(-np.minimum(share, 1 - 1e-12)), 0.0)
+Constants = Float[Array, " constant"]
 
 
 class Stages(NamedTuple):
@@ -47,30 +28,29 @@ class Stages(NamedTuple):
 
 
 class Path(NamedTuple):
-    """The constants after each step of a descent, and how often each step asked for the loss and its gradient."""
+    """A descent: the constants after each step, their MAPE, and how often the step asked for loss and gradient."""
 
-    values: Float[Array, "... step constant"]
-    evaluations: Int[Array, "... step"]
-
-
-def huber(ratio: Float[Array, " experiment"], weights: Float[Array, " experiment"], stage: Stages) -> Scalar:
-    """Weighted mean of Huber's loss over its threshold: the mean absolute error where that is small."""
-    error = jnp.where(stage.of_log > 0, jnp.log(ratio), ratio - 1)
-    return jnp.sum(weights * optax.huber_loss(error, delta=stage.threshold)) / stage.threshold / jnp.sum(weights)
+    values: Float[Any, "... step constant"]
+    mape: Float[Any, "... step"]
+    evaluations: Int[Any, "... step"]
 
 
 def descend(
-    loss: Callable[[Array, Stages], Scalar], start: Float[Array, " constant"], box: Box, stages: Stages
+    ratio: Callable[[Constants], Float[Array, " experiment"]],
+    weights: Float[Array, " experiment"],
+    start: Constants,
+    box: Box,
+    stages: Stages,
 ) -> Path:
-    """L-BFGS on ``loss`` of the bounded constants through ``stages``, each from where the last one ended.
+    """Minimise the error of ``ratio``, predicted / measured of the constants, through ``stages``.
 
-    ``start`` is unbounded, as :meth:`Box.unbounded` makes it.
+    Each stage begins where the last one ended; ``start`` is unbounded, as :meth:`Box.unbounded` makes it.
     """
     search = optax.scale_by_zoom_linesearch(max_linesearch_steps=TRIALS, initial_guess_strategy="one")
     optimiser = optax.lbfgs(linesearch=search)
 
     def through(free: Array, stage: Stages) -> tuple[Array, Path]:
-        objective = _forward_mode(lambda free: loss(box.values(free), stage))
+        objective = _forward_mode(lambda free: _huber(ratio(box.values(free)), weights, stage))
         value, gradient = jax.value_and_grad(objective)(free)
         state = optax.tree.set(optimiser.init(free), value=value, grad=gradient)
 
@@ -82,14 +62,25 @@ def descend(
             free = optax.apply_updates(free, change)
             trials = jnp.where(settled, 0, optax.tree.get(state, "num_linesearch_steps"))
             settled = settled | (value - optax.tree.get(state, "value") <= SETTLED * value)
-            return (free, state, settled), Path(box.values(free), trials)
+            values = box.values(free)
+            return (free, state, settled), Path(values, _mape(ratio(values), weights), trials)
 
         (free, _, _), path = jax.lax.scan(step, (free, state, jnp.array(False)), None, length=ITERATIONS)
         return free, path._replace(evaluations=path.evaluations.at[0].add(1))
 
     with jax.numpy_dtype_promotion("standard"):  # optax mixes its own dtypes
         _, path = jax.lax.scan(through, start, stages)
-    return Path(path.values.reshape(-1, start.size), path.evaluations.reshape(-1))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), path)
+
+
+def _huber(ratio: Float[Array, " experiment"], weights: Float[Array, " experiment"], stage: Stages) -> Scalar:
+    """Weighted mean of Huber's loss over its threshold: the mean absolute error where that is small."""
+    error = jnp.where(stage.of_log > 0, jnp.log(ratio), ratio - 1)
+    return jnp.sum(weights * optax.huber_loss(error, delta=stage.threshold)) / stage.threshold / jnp.sum(weights)
+
+
+def _mape(ratio: Float[Array, " experiment"], weights: Float[Array, " experiment"]) -> Scalar:
+    return jnp.sum(weights * abs(ratio - 1)) / jnp.sum(weights)
 
 
 def _forward_mode(function: Callable[[Array], Scalar]) -> Callable[[Array], Scalar]:

@@ -88,8 +88,8 @@ def identifiability(
     inverse = (directions[:, seen] / eigenvalues[seen]) @ directions[:, seen].T
     covariance = np.where(identified[:, None] & identified[None], variance_factor * noise**2 * inverse, np.nan)
     covariance[np.diag_indices(len(names))] = np.where(identified, np.diag(covariance), np.inf)
-    signs = np.sign(directions[abs(directions).argmax(axis=0), np.arange(len(names))])
-    return Identifiability(names, eigenvalues, directions * signs, identified, covariance, noise, freedom)
+    largest = np.take_along_axis(directions, abs(directions).argmax(axis=0)[None], axis=0) if names else directions
+    return Identifiability(names, eigenvalues, directions * np.sign(largest), identified, covariance, noise, freedom)
 
 
 def in_words(names: Sequence[str], direction: Vector, least: float = 0.2) -> str:

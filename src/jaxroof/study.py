@@ -61,9 +61,13 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """confirmed: every criterion passes; refuted: none does; else partial."""
-        passed = [outcome.passed for outcome in self.outcomes]
-        return "confirmed" if all(passed) else "partial" if any(passed) else "refuted"
+        """What the criteria say together."""
+        return verdict([outcome.passed for outcome in self.outcomes])
+
+
+def verdict(passed: Sequence[bool]) -> str:
+    """confirmed: every criterion passes; refuted: none does; else partial."""
+    return "confirmed" if all(passed) else "partial" if any(passed) else "refuted"
 
 
 def run_all(study: Study, runs: Runs, groups: Mapping[str, Mask], tier0s: Mapping[str, Tier0]) -> list[Result]:

@@ -92,9 +92,9 @@ def collection_findings(spec: Collection, runs: Runs) -> str:
     return "\n".join(lines)
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """A DataFrame as a Markdown table, numbers to one decimal."""
-    text = formatted(table)
+def markdown(table: pd.DataFrame, digits: int = 1) -> str:
+    """A DataFrame as a Markdown table, numbers to ``digits`` decimals."""
+    text = formatted(table, digits)
     rows = [list(text.columns), ["---"] * len(text.columns), *text.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(str(cell).replace('|', '∣') for cell in row)} |" for row in rows)
 

@@ -1,0 +1,98 @@
+"""Constants that may move between bounds: their transform to unbounded ones, and where searches start."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.stats import qmc
+
+from jaxroof.quadrature import Vector
+from jaxroof.spec import Mask
+
+# A start at a bound begins this share of the box inside it; a constant that ends as near is next to the bound.
+MARGIN = 1e-3
+# Where nothing bounds a constant above, starts lie within this factor of its own, or of FALLBACK if that is 0.
+REACH = 10.0
+FALLBACK = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounded:
+    """A constant that may move: the keys that share it, its bounds and start in the unit of its file."""
+
+    keys: Sequence[str]
+    low: float
+    high: float
+    start: float
+
+    @property
+    def name(self) -> str:
+        """Its key; of several, the words that they share, with * for the others."""
+        columns = zip(*(key.split(".") for key in self.keys), strict=True)
+        return ".".join(words[0] if len(set(words)) == 1 else "*" for words in columns)
+
+    @property
+    def size(self) -> float:
+        """Its scale: the width of its box, or its start where nothing bounds it above."""
+        return self.high - self.low if np.isfinite(self.high) else self.start or FALLBACK
+
+
+class Box(NamedTuple):
+    """Bounds of the constants ``[constant]``; ``high`` may be infinite."""
+
+    low: Float[Any, " constant"]
+    high: Float[Any, " constant"]
+
+    def values(self, free: Float[Array, " constant"]) -> Float[Array, " constant"]:
+        """``low + (high − low)·σ(u)``, or ``low + exp(u)`` without an upper bound."""
+        bounded = jnp.isfinite(self.high)
+        span = jnp.where(bounded, self.high - self.low, 1.0)
+        share = jnp.where(bounded, jax.nn.sigmoid(free), jnp.exp(jnp.where(bounded, 0.0, free)))
+        return self.low + span * share
+
+    def unbounded(self, values: Vector) -> Vector:
+        """The inverse; ``values`` lie strictly inside."""
+        bounded = np.isfinite(self.high)
+        share = (values - self.low) / np.where(bounded, self.high - self.low, 1.0)
+        return np.log(share) - np.log1p(-np.where(bounded, share, 0.0))
+
+
+def box(free: Sequence[Bounded]) -> Box:
+    """The bounds of all constants."""
+    return Box(np.array([f.low for f in free], dtype=float), np.array([f.high for f in free], dtype=float))
+
+
+def starts(free: Sequence[Bounded]) -> Vector:
+    """The constants' own starts ``[constant]``."""
+    return np.array([f.start for f in free], dtype=float)
+
+
+def starting_points(free: Sequence[Bounded], count: int, seed: int) -> Vector:
+    """Points strictly inside the bounds ``[start constant]``: the constants' own start, then Halton points.
+
+    Even between two bounds; where nothing bounds a constant above, even in its logarithm around its own start.
+    """
+    own, (low, high) = starts(free), box(free)
+    share = qmc.Halton(len(free), rng=seed).random(count - 1)
+    bounded, size = np.isfinite(high), np.where(own > 0, own, FALLBACK)
+    floor = np.where(bounded, low, np.maximum(low, size / REACH))
+    top = np.where(bounded, high, floor + size * REACH)
+    growth = np.where(bounded, 1.0, top / np.where(bounded, 1.0, floor))
+    drawn = np.where(bounded, floor + (top - floor) * share, floor * growth**share)
+    edge = MARGIN * (top - floor)
+    return np.clip(np.vstack([own, drawn]), low + edge, np.where(bounded, high - edge, np.inf))
+
+
+def next_to(free: Sequence[Bounded], values: Vector) -> list[tuple[int, float]]:
+    """Each constant that lies next to one of its bounds, by position, and that bound."""
+    ends = [(i, bound) for i, f in enumerate(free) for bound in (f.low, f.high)]
+    return [(i, bound) for i, bound in ends if abs(values[i] - bound) <= MARGIN * free[i].size]
+
+
+def inside(free: Sequence[Bounded], values: Vector) -> Mask:
+    """Which constants lie strictly between their bounds."""
+    return (values > box(free).low) & (values < box(free).high)

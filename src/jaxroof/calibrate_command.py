@@ -1,0 +1,85 @@
+"""``jaxroof calibrate``: load, fit on every fold at once, write."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxroof.calibrate import STAGES, calibrate, most_free
+from jaxroof.commands import Constants, measured
+from jaxroof.inputs import files
+from jaxroof.inputs.errors import InputError
+from jaxroof.inputs.free import OPTION, load_free
+from jaxroof.leaves import COUNT
+from jaxroof.metrics import METRICS
+from jaxroof.outputs import calibrate_record, calibrate_report, report
+from jaxroof.spec import Mask
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """The options that say what is fitted, and how."""
+
+    free: Sequence[str]
+    metric: str
+    loss: str
+    starts: int
+    seed: int
+    force: bool
+
+    def check(self) -> None:
+        """Raises InputError."""
+        files.one_of("--metric", "value", self.metric, METRICS)
+        files.one_of("--loss", "value", self.loss, STAGES)
+        files.number("--starts", "value", self.starts, COUNT)
+
+
+def run_calibrate(
+    constants: Constants, fit: Fit, *, scoring: str | None, ground_truth: Path | None, out: Path | None, json: bool
+) -> None:
+    """Fit on the train split and with each family left out; print tables, or one JSON object; fill ``out``."""
+    fit.check()
+    tier0, truth, scoring = measured(constants, scoring, ground_truth)
+    free = load_free(fit.free, tier0)
+    groups, where = truth.groups(), str(ground_truth or "the 13 H100 runs")
+    _check_size(where, len(free), groups, fit.force)
+    if out is not None:
+        report.check_writable(out)
+    masks = {"train": groups["train"]} | {
+        f"without {m}": ~groups[m] for m in dict.fromkeys(e.model for e in truth.experiments) if not groups[m].all()
+    }
+    fits = calibrate(
+        tier0, truth.runs, free, np.stack(list(masks.values())), scoring=scoring, step_model=constants.step_model,
+        metric=fit.metric, loss=fit.loss, starts=fit.starts, seed=fit.seed,
+    )  # fmt: skip
+    data = calibrate_record.results(
+        dict(zip(masks, fits, strict=True)),
+        {"step_model": constants.step_model, "scoring": scoring, "metric": fit.metric, "loss": fit.loss,
+         "ground_truth": where, "formula": constants.formula_name()},
+    )  # fmt: skip
+    text = report.dump(data)
+    if out is not None:
+        formula = calibrate_report.formula(data, fits[0], tier0)
+        report.write_folder(out, lambda draft: calibrate_report.fill(draft, out, data, formula))
+    if json:
+        sys.stdout.write(text)
+        return
+    for title, table in calibrate_report.tables(data).items():
+        report.print_table(table, title)
+    sys.stdout.write("\n".join(calibrate_report.sentences(data)) + "\n")
+
+
+def _check_size(where: str, free: int, groups: Mapping[str, Mask], force: bool) -> None:
+    """A guard needs both splits, and a calibration fewer constants than half its experiments. Raises InputError."""
+    for split in ("train", "test"):
+        if split not in groups:
+            raise InputError(where, "split", f"no experiment is in {split}, so a calibration cannot be judged")
+    train = int(groups["train"].sum())
+    if free > most_free(train) and not force:
+        raise InputError(
+            OPTION,
+            f"{free} constants",
+            f"{train} train experiments calibrate at most {most_free(train)} (--force fits them all the same)",
+        )

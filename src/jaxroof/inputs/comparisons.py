@@ -1,0 +1,43 @@
+"""Files that pit gradient against grid on the searches of other studies."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from jaxroof.inputs import files
+from jaxroof.inputs.configs import find
+from jaxroof.inputs.errors import InputError
+from jaxroof.inputs.studies import load_study
+from jaxroof.spec import Study
+
+TEXTS = ("name", "title", "source", "hypothesis", "differences")
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparisonSpec:
+    """What is compared, and what is expected, fixed before it runs."""
+
+    name: str
+    title: str
+    source: str
+    hypothesis: str
+    differences: str
+    problems: Sequence[Study]
+
+
+def load_comparison(name: str) -> ComparisonSpec | None:
+    """A TOML file with ``problems``, studies with a search; None if the file is another kind. Raises InputError."""
+    path = find("studies", name)
+    table = files.read_toml(path)
+    if "problems" not in table:
+        return None
+    files.unknown_key(path, table, [*TEXTS, "problems"])
+    problems = [load_study(problem) for problem in files.list_at(path, table, "problems")]
+    files.no_repeats(path, "problems", [study.name for study in problems])
+    if not problems:
+        raise InputError(path, "problems", "names no study")
+    for study in problems:
+        if study.search is None and study.grid is None:
+            raise InputError(path, "problems", f"{study.name} searches nothing")
+        if study.grid and study.grid.metric != "tpot":
+            raise InputError(path, "problems", f"{study.name} does not search the TPOT")
+    return ComparisonSpec(**{key: files.text_at(path, table, key) for key in TEXTS}, problems=problems)

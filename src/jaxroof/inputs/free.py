@@ -1,0 +1,57 @@
+"""What ``--free`` says → the constants that a calibration moves, checked."""
+
+import dataclasses
+import fnmatch
+from collections.abc import Mapping, Sequence
+
+from jaxroof.bounds import Bounded
+from jaxroof.inputs import files
+from jaxroof.inputs.errors import InputError
+from jaxroof.leaves import Range, numbers, walk
+from jaxroof.params import Tier0
+
+OPTION = "--free"
+
+
+def load_free(texts: Sequence[str], tier0: Tier0) -> list[Bounded]:
+    """``KEY[,KEY…][=LOW:HIGH]``, keys with * for any word; bounds default to the legal range. Raises InputError.
+
+    Keys of one text share one value, which starts at the first key's in ``tier0``.
+    """
+    ranges, values = {key: leaf.range for key, _, leaf in walk(tier0)}, numbers(tier0)
+    free = [_bounded(text, ranges, values) for text in texts]
+    if not free:
+        raise InputError(OPTION, "KEY", "nothing is free; name one constant or more")
+    files.no_repeats(OPTION, "KEY", [key for constant in free for key in constant.keys])
+    return free
+
+
+def _bounded(text: str, ranges: Mapping[str, Range], values: Mapping[str, float]) -> Bounded:
+    names, given, bounds = text.partition("=")
+    keys = [key for name in names.split(",") for key in _matching(name, ranges)]
+    low, high = max(ranges[key].low for key in keys), min(ranges[key].high for key in keys)
+    if given:
+        low, high = _bounds(names, bounds, [ranges[key] for key in keys])
+    start = values[keys[0]]
+    if not low <= start <= high:
+        raise InputError(
+            OPTION, names, f"starts at {start:g}, outside {low:g} to {high:g} (--set {keys[0]}=VALUE moves it)"
+        )
+    return Bounded(keys, low, high, start)
+
+
+def _matching(name: str, ranges: Mapping[str, Range]) -> list[str]:
+    if found := fnmatch.filter(ranges, name):
+        return found
+    raise InputError(OPTION, name, f"unknown key{files.suggestion(name, ranges)}")
+
+
+def _bounds(names: str, text: str, ranges: Sequence[Range]) -> tuple[float, float]:
+    """A bound may be an end that is itself illegal: no transform reaches it."""
+    ends, closed = text.split(":"), [dataclasses.replace(legal, low_is_legal=True) for legal in ranges]
+    if len(ends) != 2:
+        raise InputError(OPTION, names, f"bounds must be LOW:HIGH, got {text!r}")
+    low, high = (max(files.parsed_number(OPTION, names, end, legal) for legal in closed) for end in ends)
+    if high <= low:
+        raise InputError(OPTION, names, f"bounds must be LOW:HIGH with LOW < HIGH, got {text}")
+    return low, high
