@@ -134,7 +134,9 @@ def _paths(
     def fit(point: Array, weight: Array) -> Path:
         return descend(lambda values: _ratio(values, tier0, runs, target), weight, point, bounds, stages)
 
-    return jax.vmap(jax.vmap(fit, in_axes=(0, None)), in_axes=(None, 0))(points, weights)
+    lanes = (jnp.tile(points, (len(weights), 1)), jnp.repeat(weights, len(points), axis=0))
+    flat = jax.vmap(fit)(*lanes)
+    return jax.tree.map(lambda x: x.reshape(len(weights), len(points), *x.shape[1:]), flat)
 
 
 @functools.partial(jax.jit, static_argnames="target")
