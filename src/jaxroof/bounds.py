@@ -13,7 +13,7 @@ from scipy.stats import qmc
 from jaxroof.quadrature import Vector
 from jaxroof.spec import Mask
 
-# A start at a bound begins this share of the box inside it; a constant that ends as near is next to the bound.
+# A descent begins no nearer to a bound than this share of the constant's size.
 MARGIN = 1e-3
 # Where nothing bounds a constant above, starts lie within this factor of its own, or of FALLBACK if that is 0.
 REACH = 10.0
@@ -42,10 +42,11 @@ class Bounded:
 
 
 class Box(NamedTuple):
-    """Bounds of the constants ``[constant]``; ``high`` may be infinite."""
+    """Bounds of the constants ``[constant]``, of which ``high`` may be infinite, and how near is next to them."""
 
     low: Float[Any, " constant"]
     high: Float[Any, " constant"]
+    margin: Float[Any, " constant"]
 
     def values(self, free: Float[Array, " constant"]) -> Float[Array, " constant"]:
         """``low + (high − low)·σ(u)``, or ``low + exp(u)`` without an upper bound."""
@@ -54,16 +55,18 @@ class Box(NamedTuple):
         share = jnp.where(bounded, jax.nn.sigmoid(free), jnp.exp(jnp.where(bounded, 0.0, free)))
         return self.low + span * share
 
-    def unbounded(self, values: Vector) -> Vector:
-        """The inverse; ``values`` lie strictly inside."""
-        bounded = np.isfinite(self.high)
-        share = (values - self.low) / np.where(bounded, self.high - self.low, 1.0)
-        return np.log(share) - np.log1p(-np.where(bounded, share, 0.0))
+    def unbounded(self, values: Float[Any, "... constant"]) -> Float[Array, "... constant"]:
+        """The inverse, of values that keep the margin: next to a bound the transform has no slope to descend."""
+        bounded = jnp.isfinite(self.high)
+        kept = jnp.clip(values, self.low + self.margin, self.high - self.margin)
+        share = (kept - self.low) / jnp.where(bounded, self.high - self.low, 1.0)
+        return jnp.log(share) - jnp.log1p(-jnp.where(bounded, share, 0.0))
 
 
 def box(free: Sequence[Bounded]) -> Box:
     """The bounds of all constants."""
-    return Box(np.array([f.low for f in free], dtype=float), np.array([f.high for f in free], dtype=float))
+    columns = ([f.low for f in free], [f.high for f in free], [MARGIN * f.size for f in free])
+    return Box(*(np.array(column, dtype=float) for column in columns))
 
 
 def starts(free: Sequence[Bounded]) -> Vector:
@@ -72,25 +75,24 @@ def starts(free: Sequence[Bounded]) -> Vector:
 
 
 def starting_points(free: Sequence[Bounded], count: int, seed: int) -> Vector:
-    """Points strictly inside the bounds ``[start constant]``: the constants' own start, then Halton points.
+    """Points within the bounds ``[start constant]``: the constants' own start, then Halton points.
 
     Even between two bounds; where nothing bounds a constant above, even in its logarithm around its own start.
     """
-    own, (low, high) = starts(free), box(free)
+    own, (low, high, _) = starts(free), box(free)
     share = qmc.Halton(len(free), rng=seed).random(count - 1)
     bounded, size = np.isfinite(high), np.where(own > 0, own, FALLBACK)
     floor = np.where(bounded, low, np.maximum(low, size / REACH))
     top = np.where(bounded, high, floor + size * REACH)
     growth = np.where(bounded, 1.0, top / np.where(bounded, 1.0, floor))
     drawn = np.where(bounded, floor + (top - floor) * share, floor * growth**share)
-    edge = MARGIN * (top - floor)
-    return np.clip(np.vstack([own, drawn]), low + edge, np.where(bounded, high - edge, np.inf))
+    return np.vstack([own, drawn])
 
 
 def next_to(free: Sequence[Bounded], values: Vector) -> list[tuple[int, float]]:
-    """Each constant that lies next to one of its bounds, by position, and that bound."""
-    ends = [(i, bound) for i, f in enumerate(free) for bound in (f.low, f.high)]
-    return [(i, bound) for i, bound in ends if abs(values[i] - bound) <= MARGIN * free[i].size]
+    """Each constant that lies within two margins of one of its bounds, by position, and that bound."""
+    ends, margin = [(i, bound) for i, f in enumerate(free) for bound in (f.low, f.high)], box(free).margin
+    return [(i, bound) for i, bound in ends if abs(values[i] - bound) <= 2 * margin[i]]
 
 
 def inside(free: Sequence[Bounded], values: Vector) -> Mask:

@@ -97,7 +97,7 @@ def calibrate(
     that costs nothing.
     """
     target = Target(tuple(tuple(f.keys) for f in free), scoring, step_model, metric)
-    points = box(free).unbounded(starting_points(free, starts, seed))
+    points = starting_points(free, starts, seed)
     paths = _paths(points, train.astype(float), STAGES[loss], box(free), tier0, runs, target=target)
     folds = [jax.tree.map(lambda x, fold=fold: np.asarray(x[fold]), paths) for fold in range(len(train))]
     return [_calibration(tier0, runs, free, mask, path, target, loss) for mask, path in zip(train, folds, strict=True)]
@@ -120,7 +120,7 @@ def _calibration(
     found = identifiability(names, (slopes * values)[train][:, kept], np.log(ratio)[train], VARIANCE[loss])
     interval, ends = np.full((2, len(free)), np.nan), np.array([[-1.0], [1.0]])
     interval[:, kept] = values[kept] * (1 + ends * found.half_widths)
-    cut = np.clip(interval, *box(free))
+    cut = np.clip(interval, box(free).low, box(free).high)
     return Calibration(free, train, values, abs(before - 1), abs(ratio - 1), found, cut, path)
 
 

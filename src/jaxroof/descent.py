@@ -44,12 +44,13 @@ def descend(
 ) -> Path:
     """Minimise the error of ``ratio``, predicted / measured of the constants, through ``stages``.
 
-    Each stage begins where the last one ended; ``start`` is unbounded, as :meth:`Box.unbounded` makes it.
+    Each stage begins where the last one ended, a margin away from the bounds.
     """
     search = optax.scale_by_zoom_linesearch(max_linesearch_steps=TRIALS, initial_guess_strategy="one")
     optimiser = optax.lbfgs(linesearch=search)
 
-    def through(free: Array, stage: Stages) -> tuple[Array, Path]:
+    def through(values: Array, stage: Stages) -> tuple[Array, Path]:
+        free = box.unbounded(values)
         objective = _forward_mode(lambda free: _huber(ratio(box.values(free)), weights, stage))
         value, gradient = jax.value_and_grad(objective)(free)
         state = optax.tree.set(optimiser.init(free), value=value, grad=gradient)
@@ -66,7 +67,7 @@ def descend(
             return (free, state, settled), Path(values, _mape(ratio(values), weights), trials)
 
         (free, _, _), path = jax.lax.scan(step, (free, state, jnp.array(False)), None, length=ITERATIONS)
-        return free, path._replace(evaluations=path.evaluations.at[0].add(1))
+        return box.values(free), path._replace(evaluations=path.evaluations.at[0].add(1))
 
     with jax.numpy_dtype_promotion("standard"):  # optax mixes its own dtypes
         _, path = jax.lax.scan(through, start, stages)
