@@ -26,6 +26,14 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE of a Tier-0 constant, in its file's unit; repeatable.")
 ]
 HardwareName = Annotated[str, typer.Option("--hardware", help="A GPU's name, TOML file or hardware_config.json.")]
+ScoringName = Annotated[
+    str | None,
+    typer.Option("--scoring", help="published, itl or e2e_per_token. [default: itl for kernels, else published]"),
+]
+GroundTruthPath = Annotated[
+    Path | None, typer.Option("--ground-truth", help="Folder or CSV of experiments. [default: the 13]")
+]
+Out = Annotated[Path | None, typer.Option(help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")]
 MfuTables = Annotated[
     Path | None, typer.Option("--mfu-tables", help="Folder of measured MFU tables for roofline. [default: analytic]")
 ]
@@ -34,7 +42,7 @@ MfuTables = Annotated[
 @app.command()
 def study(
     name: Annotated[str, typer.Argument(help="A name of `list studies`, or a TOML file.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")] = None,
+    out: Out = None,
     json: Json = False,
 ) -> None:
     """Run a pre-registered study: tables and a verdict. Exit 0 whatever the verdict."""
@@ -49,12 +57,10 @@ def evaluate(
     step_model: StepModelName = None,
     formula: Formula = None,
     settings: Settings = None,
-    scoring: Annotated[
-        str | None, typer.Option(help="published, itl or e2e_per_token. [default: itl for kernels, else published]")
-    ] = None,
+    scoring: ScoringName = None,
     hardware: HardwareName = "h100-sxm",
     mfu_tables: MfuTables = None,
-    ground_truth: Annotated[Path | None, typer.Option(help="Folder or CSV of experiments. [default: the 13]")] = None,
+    ground_truth: GroundTruthPath = None,
     sampled: Annotated[int | None, typer.Option(help="Draw 50 requests per experiment with this seed.")] = None,
     json: Json = False,
 ) -> None:
@@ -99,7 +105,7 @@ def predict(
 @app.command()
 def splits(
     step_model: Annotated[str, typer.Option(help="kernels, memory or roofline.")] = "memory",
-    out: Annotated[Path | None, typer.Option(help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")] = None,
+    out: Out = None,
     json: Json = False,
 ) -> None:
     """Search HG1's overhead on every train/test split, group and sampled workload."""
@@ -107,6 +113,31 @@ def splits(
     from jaxroof.outputs import splits_report
 
     splits_report.run_splits(step_model, out, json)
+
+
+@app.command()
+def sensitivity(
+    step_model: StepModelName = None,
+    formula: Formula = None,
+    settings: Settings = None,
+    scoring: ScoringName = None,
+    hardware: HardwareName = "h100-sxm",
+    mfu_tables: MfuTables = None,
+    ground_truth: GroundTruthPath = None,
+    metric: Annotated[str, typer.Option(help="What the tables show: tpot, itl, ttft or e2e.")] = "tpot",
+    per: Annotated[str, typer.Option(help="Groups: split, experiment, family or tp.")] = "split",
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Differentiate every error with respect to every constant: what matters, and what the data asks for."""
+    _use_float64()
+    from jaxroof import commands
+    from jaxroof.outputs import sensitivity_report
+
+    constants = commands.Constants(step_model, hardware, formula, mfu_tables, settings or [])
+    sensitivity_report.run_sensitivity(
+        constants, scoring=scoring, ground_truth=ground_truth, metric=metric, per=per, out=out, json=json
+    )
 
 
 @app.command("list")

@@ -99,6 +99,19 @@ def evaluate(
     constants: Constants, *, scoring: str | None, ground_truth: Path | None, seed: int | None, json: bool
 ) -> None:
     """Errors of one set of constants on every experiment."""
+    step_model = constants.step_model
+    tier0, truth, scoring = measured(constants, scoring, ground_truth, seed)
+    predicted = core_study.evaluate({"run": tier0}, truth.runs, scoring, {"run": step_model})
+    errors = {"run": core_study.errors(predicted["run"], truth.runs.measured[scoring])}
+    data = {"step_model": step_model, "scoring": scoring}
+    data |= records.evaluation(predicted, errors, truth.groups(), truth.experiments)
+    _show(data, tables.evaluation_table(data), f"{step_model}, {scoring} scoring", json)
+
+
+def measured(
+    constants: Constants, scoring: str | None, ground_truth: Path | None, seed: int | None = None
+) -> tuple[Tier0, GroundTruth, str]:
+    """Constants, the measurements to compare with, and under which scoring. Raises InputError."""
     tier0, step_model = constants.tier0(), constants.step_model
     scoring = scoring or ("itl" if step_model == "kernels" else "published")
     files.one_of("--scoring", "value", scoring, SCORINGS)
@@ -106,11 +119,7 @@ def evaluate(
         files.number("--sampled", "seed", seed, Range(whole=True))
     truth = load_ground_truth(ground_truth, [tier0], seed)
     refuse_mixture(ground_truth or "ground truth", step_model, truth.runs.architecture)
-    predicted = core_study.evaluate({"run": tier0}, truth.runs, scoring, {"run": step_model})
-    errors = {"run": core_study.errors(predicted["run"], truth.runs.measured[scoring])}
-    data = {"step_model": step_model, "scoring": scoring}
-    data |= records.evaluation(predicted, errors, truth.groups(), truth.experiments)
-    _show(data, tables.evaluation_table(data), f"{step_model}, {scoring} scoring", json)
+    return tier0, truth, scoring
 
 
 def predict(constants: Constants, request: Request, plot: Path | None, json: bool) -> None:
