@@ -83,10 +83,9 @@ class Sensitivity:
 
     def moves(self, metric: str) -> Mask:
         """Which constants change any latency, at their value or within 10 % of it ``[constant]``."""
-        change: Mask = abs(self.swung[metric] / self.predicted[metric] - 1) > ROUNDING
-        jumps: Mask = np.isnan(self.slopes[metric]).all(axis=0)
-        moves: Mask = change.any(axis=0) | jumps
-        return moves.any(axis=1) | self.has_slope(metric)
+        change = abs(self.swung[metric] / self.predicted[metric] - 1) > ROUNDING
+        jumps = np.isnan(self.slopes[metric][0]) & np.isnan(self.slopes[metric][1])
+        return np.any(change, axis=(0, 2)) | np.any(jumps, axis=1) | self.has_slope(metric)
 
     def has_slope(self, metric: str) -> Mask:
         """Which constants change any latency by however little they change ``[constant]``."""

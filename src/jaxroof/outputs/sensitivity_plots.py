@@ -29,7 +29,7 @@ def plot_tornado(swings: pd.DataFrame, mape_pct: float, metric: str, *, ax: Axes
 
 
 def plot_slopes(slopes: pd.DataFrame, metric: str, *, ax: Axes) -> Axes:
-    """Heat map experiments × constants of d log(latency) / d log θ; a dot where it rounds to 0, nothing where it is 0."""
+    """Heat map experiments × constants of d log(latency) / d log θ; a dot if it rounds to 0, nothing if it is 0."""
     values = slopes.to_numpy(dtype=float)
     reach = float(np.nanmax(abs(values), initial=1e-12))
     image = ax.imshow(values, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto")
