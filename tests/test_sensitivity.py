@@ -16,7 +16,6 @@ from jaxroof.identifiability import identifiability, indistinguishable
 from jaxroof.leaves import get, replace, walk
 from jaxroof.outputs import sensitivity_record, sensitivity_report
 from jaxroof.outputs.sensitivity_tables import tables
-from jaxroof.params import Latency
 from jaxroof.sensitivity import HOMES, sensitivities
 
 ROOT = Path(__file__).parents[1]
@@ -82,12 +81,8 @@ def check_gradients(tier0, truth, step_model, scorings=("published", "itl")):
                 for ours, which in ((above, zero), (above, ~zero), (below, ~zero)):
                     close(ours[which], theirs[which], step[which])
             np.testing.assert_allclose(s.log_slopes(metric)[~zero], logs[~zero], rtol=1e-5, atol=1e-9)
-        measured = truth.runs.measured[scoring].tpot_s
-        runs = dataclasses.replace(
-            truth.runs,
-            schedules={"one": truth.runs.schedules[scoring]},
-            measured={"one": Latency(measured, measured, measured)},
-        )
+        one = {"schedules": {"one": truth.runs.schedules[scoring]}, "measured": {"one": truth.runs.measured[scoring]}}
+        runs = dataclasses.replace(truth.runs, **one)
         gradient = grad_of_mape(tier0, runs, scoring="one", step_model=step_model)
         theirs = np.array([float(get(gradient, path)) * leaf.unit for _, path, leaf in walk(tier0)]) * scale
         ours = s.mape_gradient("tpot", truth.groups()["all"])[1] * scale

@@ -67,13 +67,13 @@ def answers(data: Record, metric: str) -> list[str]:
 def _told(x: Record) -> list[str]:
     """The identifiability analysis in sentences."""
     count, within = len(x["constants"]), x["directions_within"]
-    spread = ", ".join(f"{n} at least {share}" for share, n in within.items())
+    spread = ", ".join(f"{n} have at least {share} of its stiffness" for share, n in within.items())
     vague = [key for key, pct in x["alone_half_interval_pct"].items() if pct is None or pct > UNKNOWN_PCT]
     pairs = [f"{' and '.join(pair['constants'])} ({pair['cosine']:+.4f})" for pair in x["indistinguishable"]]
     return [
         f"The {x['residuals']} measured TTFT and TPOT (residuals of {x['residual_rms_pct']:.1f} % RMS) see "
         f"{x['directions_seen']} of the {count} directions of the {count} constants that move them; "
-        f"as stiff as the stiffest, as a share: {spread}.",
+        f"beside the stiffest, {spread}.",
         f"Stiffest: {'; '.join(x['stiffest'])}. Sloppiest that is seen: {'; '.join(x['sloppiest_seen'])}.",
         "No experiment tells apart (cosine of their effects): " + ("; ".join(pairs) or "no pair") + ".",
         f"Not identified even if alone free (95 % interval wider than ± {UNKNOWN_PCT} %): "
