@@ -17,6 +17,7 @@ _HOMES = {
     "replace": "leaves",
     "Deployment": "params",
     "predict": "prediction",
+    "sensitivities": "sensitivity",
     "latencies": "sweep",
     "tpot_mape": "sweep",
 }

@@ -116,6 +116,31 @@ def splits(
 
 
 @app.command()
+def sensitivity(
+    step_model: StepModelName = None,
+    formula: Formula = None,
+    settings: Settings = None,
+    scoring: ScoringName = None,
+    hardware: HardwareName = "h100-sxm",
+    mfu_tables: MfuTables = None,
+    ground_truth: GroundTruthPath = None,
+    metric: Annotated[str, typer.Option(help="What the tables show: tpot, itl, ttft or e2e.")] = "tpot",
+    per: Annotated[str, typer.Option(help="Groups: split, experiment, family or tp.")] = "split",
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Differentiate every error with respect to every constant: what matters, and what the data asks for."""
+    _use_float64()
+    from jaxroof import commands
+    from jaxroof.outputs import sensitivity_report
+
+    constants = commands.Constants(step_model, hardware, formula, mfu_tables, settings or [])
+    sensitivity_report.run_sensitivity(
+        constants, scoring=scoring, ground_truth=ground_truth, metric=metric, per=per, out=out, json=json
+    )
+
+
+@app.command()
 def calibrate(
     free: Annotated[
         list[str] | None,

@@ -17,6 +17,8 @@ from jaxroof.quadrature import Vector
 
 # A direction this much less stiff than the stiffest is one that no experiment sees.
 SINGULAR = 1e-10
+# Columns of the Jacobian with a cosine beyond this are one column: no experiment tells their constants apart.
+PARALLEL = 0.999
 # Two constants that are correlated at least as much are said to trade off.
 TRADE_OFF = 0.9
 CONFIDENCE = 0.95
@@ -41,6 +43,11 @@ class Identifiability:
     covariance: Vector
     noise: float
     freedom: int
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Which directions the experiments see at all ``[direction]``."""
+        return _seen(self.eigenvalues)
 
     @property
     def half_widths(self) -> Vector:
@@ -81,7 +88,7 @@ def identifiability(
     """
     eigenvalues, directions = np.linalg.eigh(jacobian.T @ jacobian)
     eigenvalues, directions = np.maximum(eigenvalues[::-1], 0.0), directions[:, ::-1]
-    seen = eigenvalues > SINGULAR * max(eigenvalues.max(initial=0.0), np.finfo(float).tiny)
+    seen = _seen(eigenvalues)
     identified = (directions[:, ~seen] ** 2).sum(axis=1) < SINGULAR**0.5
     freedom = len(residuals) - int(seen.sum())
     noise = float(np.sqrt((residuals**2).sum() / max(freedom, 1)))
@@ -100,3 +107,16 @@ def in_words(names: Sequence[str], direction: Vector, least: float = 0.2) -> str
         for i in order
         if abs(direction[i]) >= least
     )
+
+
+def indistinguishable(names: Sequence[str], jacobian: Vector) -> list[tuple[str, str, float]]:
+    """Pairs whose columns of ``jacobian[residual constant]`` are parallel, with the cosine; zero columns have none."""
+    length = np.linalg.norm(jacobian, axis=0)
+    unit = jacobian / np.where(length > 0, length, 1.0)
+    cosine = unit.T @ unit
+    rows, columns = np.nonzero(np.triu(abs(cosine) > PARALLEL, 1))
+    return [(names[i], names[j], float(cosine[i, j])) for i, j in zip(rows.tolist(), columns.tolist(), strict=True)]
+
+
+def _seen(eigenvalues: Vector) -> NDArray[np.bool_]:
+    return eigenvalues > SINGULAR * max(eigenvalues.max(initial=0.0), np.finfo(float).tiny)

@@ -57,6 +57,10 @@ class Sensitivity:
         """|predicted / measured − 1| ``[experiment]``."""
         return abs(self.predicted[metric] / self.measured[metric] - 1)
 
+    def finite(self) -> bool:
+        """Whether every latency is a number."""
+        return all(np.isfinite(predicted).all() for predicted in self.predicted.values())
+
     def ape_gradient(self, metric: str) -> Vector:
         """d APE / dθ ``[side constant experiment]``, a share per unit of file."""
         measured = self.measured[metric]
@@ -80,7 +84,21 @@ class Sensitivity:
     def moves(self, metric: str) -> Mask:
         """Which constants change any latency, at their value or within 10 % of it ``[constant]``."""
         change = abs(self.swung[metric] / self.predicted[metric] - 1) > ROUNDING
-        return (change | (self.slopes[metric] != 0)).any(axis=(0, 2))
+        jumps = np.isnan(self.slopes[metric][0]) & np.isnan(self.slopes[metric][1])
+        return np.any(change, axis=(0, 2)) | np.any(jumps, axis=1) | self.has_slope(metric)
+
+    def has_slope(self, metric: str) -> Mask:
+        """Which constants change any latency by however little they change ``[constant]``."""
+        slopes: Vector = np.nan_to_num(self.slopes[metric])
+        return (slopes != 0).any(axis=(0, 2))
+
+    def pushes(self, metric: str) -> Vector:
+        """Sign of the change in each APE as a constant is raised ``[constant experiment]``, NaN at a jump.
+
+        The side above counts; at the upper end of its range, the one below.
+        """
+        below, above = np.sign(self.ape_gradient(metric))
+        return np.where(np.isnan(above), below, above)
 
 
 def either(sides: Vector) -> Vector:
@@ -89,10 +107,11 @@ def either(sides: Vector) -> Vector:
     return np.where(np.isnan(below), above, np.where(np.isnan(above), below, (below + above) / 2))
 
 
-def sensitivity(tier0: Tier0, runs: Runs, *, scoring: str = "published", step_model: str = "memory") -> Sensitivity:
+def sensitivities(tier0: Tier0, runs: Runs, *, scoring: str = "published", step_model: str = "memory") -> Sensitivity:
     """Derivatives of TPOT (as ``scoring`` has it), ITL, TTFT and E2E of every run with respect to every constant.
 
-    Forward mode at five values of each constant, all in one compiled call.
+    Forward mode at five values of each constant, all in one call that compiles once per step model.
+    Raises KeyError for an unknown scoring or step model.
     """
     constants = numbers(tier0)
     keys, values = tuple(constants), np.array(list(constants.values()))
@@ -102,7 +121,7 @@ def sensitivity(tier0: Tier0, runs: Runs, *, scoring: str = "published", step_mo
     nudge, swing = NUDGE * size, SWING * abs(values)
     beside = np.stack([values - nudge, values + nudge])
     at = np.stack([values, *beside, *np.clip([values - swing, values + swing], low, high)])
-    seconds, slopes = _along_each(values, at, tier0, runs, keys, scoring, step_model)
+    seconds, slopes = _along_each(values, at, tier0, _for_both(runs, scoring), keys, step_model)
     illegal = (beside < low) | (beside > high)
 
     def legal(seconds: Vector, slopes: Vector) -> Vector:
@@ -126,18 +145,24 @@ def sensitivity(tier0: Tier0, runs: Runs, *, scoring: str = "published", step_mo
     )
 
 
+def _for_both(runs: Runs, scoring: str) -> Runs:
+    """``runs`` with the wanted schedules and those of ITL, under names that all scorings share."""
+    schedules = {"wanted": runs.schedules[scoring], "itl": runs.schedules["itl"]}
+    return dataclasses.replace(runs, schedules=schedules, measured={})
+
+
 def _along_each(
-    values: Vector, at: Vector, tier0: Tier0, runs: Runs, keys: Sequence[str], scoring: str, step_model: str
+    values: Vector, at: Vector, tier0: Tier0, runs: Runs, keys: Sequence[str], step_model: str
 ) -> tuple[dict[str, Vector], dict[str, Vector]]:
     """Latencies and slopes along one constant at a time, ``at[point constant]``: ``[point constant experiment]``."""
     count = len(values)
     points = np.where(np.eye(count, dtype=bool)[None], at[:, :, None], values).reshape(-1, count)
     directions = np.tile(np.eye(count), (len(at), 1))
-    both = _directional(points, directions, tier0, runs, keys=keys, scoring=scoring, step_model=step_model)
+    both = _directional(points, directions, tier0, runs, keys=keys, step_model=step_model)
     return tuple({m: np.asarray(x).reshape(len(at), count, -1) for m, x in part.items()} for part in both)  # type: ignore[return-value]
 
 
-@functools.partial(jax.jit, static_argnames=("keys", "scoring", "step_model"))
+@functools.partial(jax.jit, static_argnames=("keys", "step_model"))
 def _directional(
     points: Float[Array, "point constant"],
     directions: Float[Array, "point constant"],
@@ -145,19 +170,18 @@ def _directional(
     runs: Runs,
     *,
     keys: Sequence[str],
-    scoring: str,
     step_model: str,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Each metric ``[point experiment]`` and its derivative along the point's direction."""
 
-    schedules = jax.tree.map(lambda *both: jnp.stack(both), runs.schedules[scoring], runs.schedules["itl"])
+    schedules = jax.tree.map(lambda *both: jnp.stack(both), runs.schedules["wanted"], runs.schedules["itl"])
 
     def predicted(values: Float[Array, " constant"]) -> dict[str, Array]:
         constants = replace(tier0, dict(zip(keys, values, strict=True)))
 
         def one(schedule: Schedule) -> Latency:
-            scheduled = dataclasses.replace(runs, schedules={scoring: schedule})
-            return latencies(constants, scheduled, scoring=scoring, step_model=step_model)
+            scheduled = dataclasses.replace(runs, schedules={"one": schedule})
+            return latencies(constants, scheduled, scoring="one", step_model=step_model)
 
         both = jax.vmap(one)(schedules)
         return {metric: getattr(both, f"{name}_s")[i] for metric, (i, name) in HOMES.items()}

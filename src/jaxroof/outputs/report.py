@@ -161,11 +161,13 @@ def write_breakdown(path: Path, heading: str, parts: dict[str, pd.DataFrame]) ->
     write_folder(path.parent, lambda draft: save_figure(draft / path.name, heading, plots.plot_breakdown, parts))
 
 
-def save_figure(path: Path, heading: str, plot: Callable[..., Any], *data: Any) -> None:
-    """One figure as a PNG."""
+def save_figure(
+    path: Path, heading: str, plot: Callable[..., Any], *data: Any, size: tuple[float, float] = (9, 6)
+) -> None:
+    """One figure of ``size`` [inches] as a PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     plot(*data, ax=figure.subplots())
     figure.suptitle(heading)
     figure.savefig(path, dpi=120)

@@ -1,0 +1,135 @@
+"""``jaxroof sensitivity``: its sentences, FINDINGS.md, files and figures."""
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from jaxroof.commands import Constants, measured
+from jaxroof.inputs import files
+from jaxroof.outputs import report
+from jaxroof.outputs.findings import markdown
+from jaxroof.outputs.sensitivity_record import METRICS, PER, Record, results
+from jaxroof.outputs.sensitivity_tables import csvs, label, slopes, swings, tables
+
+IMAGES = ("tornado", "heatmap", "eigenvalues")
+# Half a 95 % interval [% of the constant] beyond which it is not known even if it alone is free.
+UNKNOWN_PCT = 100
+
+
+def run_sensitivity(
+    constants: Constants, *, scoring: str | None, ground_truth: Path | None, metric: str, per: str,
+    out: Path | None, json: bool,
+) -> None:  # fmt: skip
+    """Differentiate all four metrics; print tables of one, or one JSON object; fill the folder ``out``."""
+    files.one_of("--metric", "value", metric, METRICS)
+    files.one_of("--per", "value", per, PER)
+    tier0, truth, scoring = measured(constants, scoring, ground_truth)
+    if out is not None:
+        report.check_writable(out)
+    data = results(tier0, truth, scoring=scoring, step_model=constants.step_model, per=per)
+    if out is not None:
+        options = {"scoring": scoring, "ground-truth": ground_truth, "metric": metric, "per": per, "out": out}
+        report.write_folder(out, lambda draft: _fill(draft, data, metric, command(constants, options)))
+    if json:
+        sys.stdout.write(report.dump(data))
+        return
+    for title, table in tables(data, metric).items():
+        report.print_table(table, title)
+    sys.stdout.write("\n".join(answers(data, metric)) + "\n")
+
+
+def command(constants: Constants, options: Mapping[str, object]) -> str:
+    """The command line that runs this again."""
+    chosen = {
+        "step-model": constants.step_model, "formula": constants.formula, "hardware": constants.hardware,
+        "mfu-tables": constants.mfu_tables, **options,
+    }  # fmt: skip
+    words = [word for name, value in chosen.items() if value is not None for word in (f"--{name}", str(value))]
+    words += [word for setting in constants.settings for word in ("--set", setting)]
+    return shlex.join(["jaxroof", "sensitivity", *words])
+
+
+def answers(data: Record, metric: str) -> list[str]:
+    """What the tables do not say: what has no effect, and what the experiments can tell about the constants."""
+    idle = data["metrics"][metric]["no_effect"]
+    lines = [
+        f"{len(idle)} of {len(data['constants'])} constants have no effect on {label(metric)} under the "
+        f"{data['step_model']} step time."
+    ]
+    if not data["binding"]:
+        lines.append("The memory step time is a sum: it has no max, so nothing switches sides.")
+    return lines + (_told(data["identifiability"]) if data["identifiability"]["constants"] else [])
+
+
+def _told(x: Record) -> list[str]:
+    """The identifiability analysis in sentences."""
+    count, within = len(x["constants"]), x["directions_within"]
+    spread = ", ".join(f"{n} have at least {share} of its stiffness" for share, n in within.items())
+    vague = [key for key, pct in x["alone_half_interval_pct"].items() if pct is None or pct > UNKNOWN_PCT]
+    pairs = [f"{' and '.join(pair['constants'])} ({pair['cosine']:+.4f})" for pair in x["indistinguishable"]]
+    return [
+        f"The {x['residuals']} measured TTFT and TPOT (residuals of {x['residual_rms_pct']:.1f} % RMS) see "
+        f"{x['directions_seen']} of the {count} directions of the {count} constants that move them; "
+        f"beside the stiffest, {spread}.",
+        f"Stiffest: {'; '.join(x['stiffest'])}. Sloppiest that is seen: {'; '.join(x['sloppiest_seen'])}.",
+        "No experiment tells apart (cosine of their effects): " + ("; ".join(pairs) or "no pair") + ".",
+        f"Not identified even if alone free (95 % interval wider than ± {UNKNOWN_PCT} %): "
+        + (", ".join(vague) or "none") + ".",
+        "Not identified if all are free at once: " + (", ".join(x["not_identified_together"]) or "none") + ".",
+    ]  # fmt: skip
+
+
+def findings(data: Record, metric: str, reproduce: str) -> str:
+    """FINDINGS.md: definitions, answers, every table and figure, and the command."""
+    lines = [
+        f"# What moves {label(metric)}", "",
+        f"**Step model:** `{data['step_model']}`, **scoring:** `{data['scoring']}`, "
+        f"**experiments:** {len(data['experiments'])}", "",
+        "## Definitions", "",
+        "- A gradient is d MAPE / dθ in percentage points per unit of the constant's key; an elasticity is "
+        "d MAPE / d log θ: a hundredth of it is what 1 % more of the constant adds.",
+        "- Derivatives are exact and taken on both sides. `kink`: they differ (left ∣ right), a prediction meets its "
+        "measurement or a max switches sides. `jump`: the latency itself does. `end of range`: one side is illegal. "
+        "`flat here`: no slope at its value, but 10 % more or less moves it.",
+        "- ↑ ↓ count the experiments whose error rises and falls when the constant is raised.",
+        "- A term at zero has only its derivative above. Per 1 % of mean latency added, terms of any unit compare.",
+        "- Intervals are Gauss-Newton ones of log TTFT and log TPOT; they take the present residuals for noise, and a "
+        "log-interval for a relative one.",
+        "", "## Answers", "", *(f"- {line}" for line in answers(data, metric)),
+    ]  # fmt: skip
+    for title, table in tables(data, metric).items():
+        lines += ["", f"### {title}", "", markdown(table)]
+    images = IMAGES if data["identifiability"]["constants"] else IMAGES[:2]
+    lines += [line for name in images for line in ("", f"![{name}]({name}.png)")]
+    return "\n".join([*lines, "", "## Reproducing", "", "```bash", reproduce, "```", ""])
+
+
+def _fill(folder: Path, data: Record, metric: str, reproduce: str) -> None:
+    """FINDINGS.md, results.json, CSVs and PNGs."""
+    for name, table in csvs(data).items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    _draw(folder, data, metric)
+    (folder / "results.json").write_text(report.dump(data), encoding="utf-8")
+    (folder / "FINDINGS.md").write_text(findings(data, metric, reproduce), encoding="utf-8")
+
+
+def _draw(folder: Path, data: Record, metric: str) -> None:
+    from jaxroof.outputs import sensitivity_plots as plots
+
+    where = f"({data['step_model']} step time, {data['scoring']} scoring)"
+    mape_pct = data["metrics"][metric]["groups"]["all"]["mape_pct"]
+    wide: pd.DataFrame = slopes(data, metric)
+    report.save_figure(
+        folder / "tornado.png", f"What moves the error {where}",
+        plots.plot_tornado, swings(data, metric), mape_pct, label(metric), size=(10, 6),
+    )  # fmt: skip
+    report.save_figure(
+        folder / "heatmap.png", f"Slopes of {label(metric)} {where}", plots.plot_slopes, wide, label(metric),
+        size=(max(9.0, 5 + 0.5 * wide.shape[1]), max(6.0, 3.5 + 0.3 * len(wide))),
+    )  # fmt: skip
+    if eigenvalues := data["identifiability"]["eigenvalues"]:
+        heading = f"What the experiments can tell {where}"
+        report.save_figure(folder / "eigenvalues.png", heading, plots.plot_eigenvalues, eigenvalues)
