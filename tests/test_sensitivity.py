@@ -25,7 +25,7 @@ WEIGHTS = np.array([1, -8, 8, -1]) / 12
 # Of a log-constant, and of one that is 0, in its unit: small, so that no kink lies within.
 STEP, ZERO_STEP = 1e-4, 0.01
 PER_LAYER = "overheads.decode.per_layer_us"
-CHUNK = {"overheads.prefill.per_chunk_us": 50.0, "overheads.prefill.chunk_tokens": 500.0}
+CHUNK = "overheads.prefill.chunk_tokens"
 grad_of_mape = jax.jit(jax.grad(jaxroof.tpot_mape), static_argnames=("scoring", "step_model"))
 SPLITS = ("train", "test", "all")
 
@@ -134,14 +134,14 @@ def test_memory_gradients_kinks_and_jumps(truth, tier0):
     assert all(" | " in cells[name] for name in ("dMAPE/dθ", "train", "all"))
     assert " | " not in cells["test"]  # that experiment is in train
 
-    # ⌈prompt / chunk⌉ jumps where the chunk divides 3500, many a prompt of code; elsewhere it is flat.
-    jumping = replace(tier0, CHUNK)
-    notes = record(jumping, jaxroof.load_ground_truth(tier0s=[jumping]))["metrics"]["ttft"]["notes"]
-    assert notes["overheads.prefill.chunk_tokens"] == "jump"
-    flat = replace(tier0, CHUNK | {"overheads.prefill.chunk_tokens": 510.0})
-    ttft = record(flat, jaxroof.load_ground_truth(tier0s=[flat]))["metrics"]["ttft"]
-    assert ttft["notes"]["overheads.prefill.chunk_tokens"] == "flat here"
-    assert ttft["groups"]["all"]["constants"]["overheads.prefill.chunk_tokens"]["gradient_pp_per_unit"] == 0
+    # ⌈prompt / chunk⌉ jumps where the chunk divides a step's tokens; elsewhere it is flat.
+    full = float(truth.runs.schedules["itl"].prefill_new_tokens.max())
+    for chunk, note in ((full / 4, "jump"), (full / 4.2, "flat here")):
+        chunked = replace(tier0, {"overheads.prefill.per_chunk_us": 50.0, CHUNK: chunk})
+        ttft = record(chunked, truth)["metrics"]["ttft"]
+        assert ttft["notes"][CHUNK] == note
+        assert ttft["groups"]["all"]["constants"][CHUNK]["gradient_pp_per_unit"] == (0 if note != "jump" else None)
+        assert (None in ttft["log_slopes"][CHUNK].values()) == (note == "jump")
 
     # At an end of its range a constant has one side; a term at zero the forward one.
     ideal = replace(tier0, {"hardware.hbm_efficiency": 1.0})
