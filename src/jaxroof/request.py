@@ -1,12 +1,16 @@
 """Steps → TTFT, TPOT and E2E of a request, and what they are made of."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxroof.leaves import Scalar
+from jaxroof.overhead import chunks_s
 from jaxroof.params import Architecture, Batch, Deployment, Latency, Requests, Schedule, Tier0
 from jaxroof.step import StepModel, StepTime
 
@@ -18,18 +22,25 @@ def latency(
     deployment: Deployment,
     tier0: Tier0,
     batch: Scalar | None = None,
+    settings: Tier0 | None = None,
 ) -> Latency:
     """Mean TTFT, TPOT and E2E [s] of a request: sums of step times, see :class:`jaxroof.params.Schedule`.
 
     Without ``batch`` the server has one request at a time, as the measured runs. With it, ``batch``
     requests are in flight: they decode together, and the other batch − 1 ride along in a prefill step.
+    With ``settings``, the axes of ``tier0`` to map over, latencies are ``[setting]``.
     """
-    return total(schedule, *step_times(step_model, schedule, arch, deployment, tier0, batch))
+    smooth, axes = _without_chunks(tier0, (0.0, 1.0)), settings and _without_chunks(settings, (None, None))
+    nodes = step_times(step_model, schedule, arch, deployment, smooth, batch, axes)
+    return total(schedule, *nodes, _chunks_s(schedule, tier0, settings))
 
 
-def total(schedule: Schedule, prefill: StepTime, decode: StepTime) -> Latency:
-    """Latencies from the step times of a request's nodes ``[prefill]`` and ``[decode]`` [s]."""
-    ttft = prefill.admission_s[0] + _dot(schedule.prefill_weight, prefill.total_s)
+def total(schedule: Schedule, prefill: StepTime, decode: StepTime, chunks_s: Scalar | float = 0.0) -> Latency:
+    """Latencies from the step times of a request's nodes ``[prefill ...]`` and ``[decode ...]`` [s].
+
+    ``chunks_s`` is overhead of the prefill that those step times leave out.
+    """
+    ttft = prefill.admission_s[0] + _dot(schedule.prefill_weight, prefill.total_s) + chunks_s
     tpot = schedule.tpot_ttft_weight * ttft + _dot(schedule.tpot_weight, decode.total_s)
     return Latency(ttft, tpot, ttft + _dot(schedule.e2e_weight, decode.total_s))
 
@@ -51,18 +62,24 @@ def step_times(
     deployment: Deployment,
     tier0: Tier0,
     batch: Scalar | None = None,
+    settings: Tier0 | None = None,
 ) -> tuple[StepTime, StepTime]:
-    """Times of a request's prefill steps ``[prefill]`` and decode steps ``[decode]``."""
+    """Times of a request's prefill steps ``[prefill]`` and decode steps ``[decode]``.
+
+    With ``settings``, the axes of ``tier0`` to map over, ``[prefill setting]`` and ``[decode setting]``:
+    settings are the last axis, so that the vector units of a CPU run along them.
+    """
+    every = _over(settings, step_model, 3)
     if batch is None:
         batch, others = jnp.ones_like(deployment.tp), no_requests()
     else:
         others = rows(jnp.mean(schedule.decode_context_tokens), 1.0, batch - 1)
 
     def prefill(context: Scalar, new_tokens: Scalar) -> StepTime:
-        return step_model(Batch(rows(context, new_tokens, 1.0), others), arch, deployment, tier0)
+        return every(Batch(rows(context, new_tokens, 1.0), others), arch, deployment, tier0)
 
     def decode(context: Scalar) -> StepTime:
-        return step_model(Batch(no_requests(), rows(context, 1.0, batch)), arch, deployment, tier0)
+        return every(Batch(no_requests(), rows(context, 1.0, batch)), arch, deployment, tier0)
 
     return (
         jax.vmap(prefill)(schedule.prefill_context_tokens, schedule.prefill_new_tokens),
@@ -82,5 +99,29 @@ def rows(context_tokens: Scalar, new_tokens: Scalar | float, count: Scalar | flo
     return Requests(*(jnp.asarray(x, dtype=jnp.result_type(float))[None] for x in row))
 
 
-def _dot(weights: Float[Array, " node"], seconds: Float[Array, " node"]) -> Scalar:
-    return jnp.sum(weights * seconds)
+def _chunks_s(schedule: Schedule, tier0: Tier0, settings: Tier0 | None) -> Float[Array, "..."]:
+    """The staircase term of a request's prefill steps, on its own nodes [s]."""
+
+    def one(new_tokens: Scalar, tier0: Tier0) -> Scalar:
+        return chunks_s(tier0.overheads.prefill, new_tokens)
+
+    every = jax.vmap(_over(settings, one, 1), in_axes=(0, None))
+    return _dot(schedule.chunk_weight, every(schedule.chunk_new_tokens, tier0))
+
+
+def _without_chunks(tree: Tier0, values: tuple[float | None, float | None]) -> Tier0:
+    """``tree`` with ``values`` at a prefill step's cost per chunk and tokens per chunk."""
+
+    def terms(tree: Tier0) -> tuple[Scalar, Scalar]:
+        return tree.overheads.prefill.per_chunk_s, tree.overheads.prefill.chunk_tokens
+
+    return eqx.tree_at(terms, tree, values, is_leaf=lambda x: x is None)
+
+
+def _over(settings: Tier0 | None, function: Callable[..., Any], shared: int) -> Callable[..., Any]:
+    """``function`` of ``shared`` arguments and a ``Tier0``, mapped over its settings if there are any."""
+    return function if settings is None else jax.vmap(function, in_axes=(*(None,) * shared, settings))
+
+
+def _dot(weights: Float[Array, " node"], seconds: Float[Array, "node ..."]) -> Float[Array, "..."]:
+    return jnp.tensordot(weights, seconds, axes=1)
