@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from jaxroof.leaves import Scalar
 from jaxroof.overhead import chunks_s
 from jaxroof.params import Architecture, Batch, Deployment, Latency, Requests, Schedule, Tier0
-from jaxroof.step import StepModel, StepTime
+from jaxroof.step import AFFINE, StepModel, StepTime
 
 
 def latency(
@@ -30,6 +30,8 @@ def latency(
     requests are in flight: they decode together, and the other batch − 1 ride along in a prefill step.
     With ``settings``, the axes of ``tier0`` to map over, latencies are ``[setting]``.
     """
+    if step_model in AFFINE:
+        schedule = _merged(schedule)
     smooth, axes = _without_chunks(tier0, (0.0, 1.0)), settings and _without_chunks(settings, (None, None))
     nodes = step_times(step_model, schedule, arch, deployment, smooth, batch, axes)
     return total(schedule, *nodes, _chunks_s(schedule, tier0, settings))
@@ -97,6 +99,18 @@ def rows(context_tokens: Scalar, new_tokens: Scalar | float, count: Scalar | flo
     """``count`` equal requests as the one row of a phase."""
     row = (context_tokens, new_tokens, count)
     return Requests(*(jnp.asarray(x, dtype=jnp.result_type(float))[None] for x in row))
+
+
+def _merged(schedule: Schedule) -> Schedule:
+    """One prefill node, the mean one: Σ w·t(c, m) = Σ w · t(mean c, mean m) for a step time affine in both."""
+    weight = jnp.sum(schedule.prefill_weight, keepdims=True)
+    context, new_tokens = (
+        _dot(schedule.prefill_weight, tokens)[None] / weight
+        for tokens in (schedule.prefill_context_tokens, schedule.prefill_new_tokens)
+    )
+    return dataclasses.replace(
+        schedule, prefill_context_tokens=context, prefill_new_tokens=new_tokens, prefill_weight=weight
+    )
 
 
 def _chunks_s(schedule: Schedule, tier0: Tier0, settings: Tier0 | None) -> Float[Array, "..."]:
