@@ -116,11 +116,10 @@ def _merged(schedule: Schedule) -> Schedule:
 def _chunks_s(schedule: Schedule, tier0: Tier0, settings: Tier0 | None) -> Float[Array, "..."]:
     """The staircase term of a request's prefill steps, on its own nodes [s]."""
 
-    def one(new_tokens: Scalar, tier0: Tier0) -> Scalar:
-        return chunks_s(tier0.overheads.prefill, new_tokens)
+    def one(tier0: Tier0) -> Scalar:
+        return _dot(schedule.chunk_weight, chunks_s(tier0.overheads.prefill, schedule.chunk_new_tokens))
 
-    every = jax.vmap(_over(settings, one, 1), in_axes=(0, None))
-    return _dot(schedule.chunk_weight, every(schedule.chunk_new_tokens, tier0))
+    return _over(settings, one, 0)(tier0)
 
 
 def _without_chunks(tree: Tier0, values: tuple[float | None, float | None]) -> Tier0:
