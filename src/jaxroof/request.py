@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Float
 
 from jaxroof.leaves import Scalar
@@ -71,7 +72,7 @@ def step_times(
     With ``settings``, the axes of ``tier0`` to map over, ``[prefill setting]`` and ``[decode setting]``:
     settings are the last axis, so that the vector units of a CPU run along them.
     """
-    every = _over(settings, step_model, 3)
+    every = _over(settings, _as_primitives(step_model), 3)
     if batch is None:
         batch, others = jnp.ones_like(deployment.tp), no_requests()
     else:
@@ -129,6 +130,16 @@ def _without_chunks(tree: Tier0, values: tuple[float | None, float | None]) -> T
         return tree.overheads.prefill.per_chunk_s, tree.overheads.prefill.chunk_tokens
 
     return eqx.tree_at(terms, tree, values, is_leaf=lambda x: x is None)
+
+
+def _as_primitives(step_model: StepModel) -> StepModel:
+    """``step_model`` as the list of its primitives: tracing jax.numpy through nested vmaps costs several times more."""
+
+    def step(*args: Any) -> StepTime:
+        jaxpr, shape = jax.make_jaxpr(step_model, return_shape=True)(*args)
+        return jax.tree.unflatten(jax.tree.structure(shape), jaxpr_as_fun(jaxpr)(*jax.tree.leaves(args)))
+
+    return step
 
 
 def _over(settings: Tier0 | None, function: Callable[..., Any], shared: int) -> Callable[..., Any]:
