@@ -22,6 +22,7 @@ BUDGET = schedule.MAX_NUM_BATCHED_TOKENS
 # No node lies where a GEMM turns compute-bound (it moves with the constants) or on a one-token last chunk.
 CASES = [
     ("memory", "h2b", None, 1e-6, 1e-10),
+    ("memory", "idea_e", None, 1e-6, 1e-10),
     ("kernels", "none", None, 1e-3, 1e-5),
     ("roofline", "h2b", None, 1e-3, 1e-10),
     ("roofline", "idea_e", TABLES, 1e-3, 1e-4),
@@ -33,7 +34,7 @@ def every_step(step_model, tier0, arch, deployment, contexts, new_tokens):
     count = len(contexts)
     contexts, new_tokens = (np.pad(x, (0, -count % LONGEST), mode="edge") for x in (contexts, new_tokens))
     unit = np.ones(len(contexts))
-    nodes = Schedule(contexts, new_tokens, unit, contexts, unit, unit, np.zeros(()))
+    nodes = Schedule(contexts, new_tokens, unit, new_tokens, unit, contexts, unit, unit, np.zeros(()))
     prefill, decode = STEP_TIMES(STEP_MODELS[step_model], nodes, arch, deployment, tier0)
     return np.asarray(prefill.total_s)[:count], np.asarray(decode.total_s)[:count]
 
@@ -147,5 +148,5 @@ def test_chunk_terms_are_integrated_exactly():
     prompt = Lengths(900, 500, 1, 2048).distribution()
     for chunk in (512.0, 300.0):
         nodes, _ = schedule.realised([Share(1.0, 0, prompt, schedule.point(2))], 2, Knots((chunk,)))
-        ours = nodes.prefill_weight @ np.ceil(nodes.prefill_new_tokens / chunk)
+        ours = nodes.chunk_weight @ np.ceil(nodes.chunk_new_tokens / chunk)
         assert ours == pytest.approx(prompt @ np.ceil(np.arange(2049) / chunk), rel=1e-12)

@@ -1,6 +1,8 @@
 """The command line: load, one core call, write. JAX loads inside a command, so ``--help`` is quick."""
 
+import contextvars
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +14,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+# Whether this command line may use the compilation cache; its option is read before JAX is there.
+CACHED = contextvars.ContextVar("CACHED", default=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 StepModelName = Annotated[
@@ -37,6 +42,21 @@ Out = Annotated[Path | None, typer.Option(help="Folder for FINDINGS.md, results.
 MfuTables = Annotated[
     Path | None, typer.Option("--mfu-tables", help="Folder of measured MFU tables for roofline. [default: analytic]")
 ]
+
+
+@app.callback()
+def options(
+    no_cache: Annotated[
+        bool,
+        typer.Option(
+            "--no-cache",
+            help="Compile anew. Else compiled programs are kept in JAXROOF_CACHE, by default the user's cache folder. "
+            "Also after the command.",
+        ),
+    ] = False,
+) -> None:
+    """What holds for every command."""
+    CACHED.set(not no_cache)
 
 
 @app.command()
@@ -190,6 +210,17 @@ def _use_float64() -> None:
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    _use_cache()
+
+
+def _use_cache() -> None:
+    import jax
+
+    from jaxroof.cache import KEEP_ALL, cache_folder
+
+    if CACHED.get() and (folder := cache_folder(os.environ)):
+        for name, value in {"jax_compilation_cache_dir": str(folder), **KEEP_ALL}.items():
+            jax.config.update(name, value)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -200,7 +231,7 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "µ" still gets its table
     try:
-        code = app(arguments or sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(_no_cache_first(arguments or sys.argv[1:]) or ["--help"], standalone_mode=False)
     except InputError as error:
         _fail(str(error))
     except typer.Abort:
@@ -213,6 +244,12 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _fail(message)
     sys.exit(code or 0)
+
+
+def _no_cache_first(arguments: list[str]) -> list[str]:
+    """``--no-cache`` may stand before or after the command."""
+    others = [argument for argument in arguments if argument != "--no-cache"]
+    return others if len(others) == len(arguments) else ["--no-cache", *others]
 
 
 def _usage_message(error: Any) -> str | None:

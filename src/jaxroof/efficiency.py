@@ -95,21 +95,39 @@ class MeasuredMfu(Efficiency):
         nearest_tp = jnp.argmin(jnp.abs(self.decode_tp[shape] - tp))
         batches, lengths = self.decode_batch[shape, nearest_tp], self.decode_length[shape, nearest_tp]
         mfu = self.decode_mfu[shape, nearest_tp]
-        at_context = jax.vmap(lambda row: jnp.interp(context, lengths, row))(mfu)
-        points = jnp.stack(jnp.meshgrid(batches, lengths, indexing="ij"), axis=-1).reshape(-1, 2)
-        value = jnp.interp(batch, batches, at_context)
-        return _at_least_minimum(value, jnp.stack([batch, context]), points, mfu.reshape(-1))
+        # First to a curve in the context at this batch: contexts vary most, and the curve does not depend on them.
+        curve = jax.vmap(lambda column: _linear(batch, batches, column), in_axes=1)(mfu)
+        away = jnp.where(mfu >= MIN_MFU, (batches[:, None] - batch) ** 2, jnp.inf)
+        nearest = jnp.argmin(away, axis=0)[None]
+        away, mfu = (jnp.take_along_axis(rows, nearest, axis=0)[0] for rows in (away, mfu))
+        return _at_least_minimum(_linear(context, lengths, curve), context, lengths, away, mfu)
 
 
 def _interpolate(x: Scalar, xs: Float[Array, " n"], mfu: Float[Array, " n"]) -> Scalar:
-    return _at_least_minimum(jnp.interp(x, xs, mfu), x[None], xs[:, None], mfu)
+    away = jnp.where(mfu >= MIN_MFU, 0.0, jnp.inf)
+    return _at_least_minimum(_linear(x, xs, mfu), x, xs, away, mfu)
+
+
+def _linear(x: Scalar, xs: Float[Array, " n"], ys: Float[Array, " n"]) -> Scalar:
+    """Piecewise linear, constant outside: ``y₀ + Σ slope·clip(x − xᵢ, 0, xᵢ₊₁ − xᵢ)``, without a look-up."""
+    width, rise = jnp.diff(xs), jnp.diff(ys)
+    slope = jnp.where(width > 0, rise, 0.0) / jnp.where(width > 0, width, 1.0)
+    y = ys[0]
+    for i in range(len(xs) - 1):
+        y = y + slope[i] * jnp.clip(x - xs[i], 0.0, width[i])
+    return y
 
 
 def _at_least_minimum(
-    value: Scalar, query: Float[Array, " axis"], points: Float[Array, "row axis"], mfu: Float[Array, " row"]
+    value: Scalar, x: Scalar, xs: Float[Array, " row"], away: Float[Array, " row"], mfu: Float[Array, " row"]
 ) -> Scalar:
-    distance = jnp.where(mfu >= MIN_MFU, _squared_distance(points, query), jnp.inf)
-    return jnp.where(value < MIN_MFU, mfu[jnp.argmin(distance)], value)
+    """``value``, or where it vanishes the ``mfu`` of the row nearest to x; rows are ``away`` [squared] off the x axis."""
+    distance, replacement = jnp.asarray(jnp.inf, dtype=xs.dtype), mfu[0]
+    for i in range(len(xs)):
+        here = away[i] + (x - xs[i]) ** 2
+        replacement = jnp.where(here < distance, mfu[i], replacement)
+        distance = jnp.minimum(here, distance)
+    return jnp.where(value < MIN_MFU, replacement, value)
 
 
 def _squared_distance(points: Float[Array, "row axis"], query: Float[Array, " axis"]) -> Float[Array, " row"]:

@@ -84,6 +84,7 @@ class Hardware(eqx.Module):
 
 
 def _between(tp: Scalar, at: tuple[Scalar, Scalar, Scalar]) -> Scalar:
-    # Weights instead of a lookup: the gradient of a lookup is a scatter, which is slow.
-    position = jnp.clip(jnp.log2(tp), 1.0, 3.0)
-    return sum(value * jnp.maximum(1 - abs(position - knot), 0) for knot, value in zip((1, 2, 3), at, strict=True))
+    """Linear interpolation as a weighted sum: what depends on T alone is computed once, and nothing is looked up."""
+    doublings = jnp.clip(jnp.log2(tp), 1.0, 3.0)
+    nearness = [jnp.maximum(0.0, 1 - abs(doublings - exponent)) for exponent in (1, 2, 3)]
+    return sum((weight * value for weight, value in zip(nearness, at, strict=True)), start=jnp.zeros(()))

@@ -22,22 +22,24 @@ def knots(
     cached: Sequence[int],
     longest: int,
     chunk_tokens: Sequence[float] = (),
+    graph_tokens: Sequence[float] = (),
 ) -> Knots:
     """Knots of requests that start prefill steps at the ``cached`` contexts and reach ``longest`` tokens.
 
+    A step of more than ``graph_tokens`` leaves the CUDA graph: ``kernels`` jumps there.
     Measured tables kink at their grid, and jump where a row replaces a vanishing MFU and between
     prefill buckets; both show in the MFU itself, token by token. Not split: where a kernel turns
     from memory-bound to compute-bound, which moves with the constants; the nodes' distance bounds that error.
     """
     if isinstance(mfu, AnalyticMfu):
-        return Knots(chunk_tokens)
+        return Knots(chunk_tokens, dict.fromkeys(cached, graph_tokens))
     tokens = _tokens(longest)
     decode = jax.vmap(lambda c: mfu.decode_attention(heads(arch), deployment.tp, jnp.ones_like(c), c))(tokens)
     per_shape = jax.vmap(mfu.gemm, in_axes=(None, 0, 0))
     gemm = jax.vmap(lambda m: per_shape(m, *work.gemm_shapes(arch)))(_tokens(MAX_NUM_BATCHED_TOKENS))
     kinks = _kinks(gemm)
-    buckets = {c: [*kinks, *(edge - c for edge in BUCKET_TOKENS)] for c in cached}
-    return Knots(chunk_tokens, buckets, list(_kinks(decode[:, None])), nodes=4)
+    prefill = {c: [*graph_tokens, *kinks, *(edge - c for edge in BUCKET_TOKENS)] for c in cached}
+    return Knots(chunk_tokens, prefill, list(_kinks(decode[:, None])), nodes=4)
 
 
 def _tokens(count: int) -> Float[Array, " token"]:

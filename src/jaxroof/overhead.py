@@ -34,5 +34,10 @@ def _sum(terms: OverheadTerms, arch: Architecture, deployment: Deployment, reque
         + terms.per_vocab_s * arch.vocab_size / REFERENCE_VOCAB_SIZE
         + terms.per_kv_group_s * layers * jnp.maximum(1.0, arch.num_key_value_heads / tp) / REFERENCE_KV_HEADS
         + terms.per_request_s * requests
-        + terms.per_chunk_s * jnp.ceil(prompt / terms.chunk_tokens)
+        + chunks_s(terms, prompt)
     )
+
+
+def chunks_s(terms: OverheadTerms, prompt: Scalar) -> Scalar:
+    """``per_chunk·⌈prompt/chunk⌉``, the one term that is a staircase in a step's new prefill tokens [s]."""
+    return terms.per_chunk_s * jnp.ceil(prompt / terms.chunk_tokens)

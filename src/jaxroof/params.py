@@ -113,11 +113,15 @@ class Schedule(eqx.Module):
     Any mean latency over a workload is linear in the step times:
     ``TTFT = Σ prefill_weight·t(prefill node)``, ``E2E = TTFT + Σ e2e_weight·t(decode node)``,
     ``TPOT = tpot_ttft_weight·TTFT + Σ tpot_weight·t(decode node)``. A scoring is a set of weights.
+    The overheads' staircase ⌈new tokens / chunk⌉ has prefill nodes of its own, so that the others
+    need not split at its jumps.
     """
 
     prefill_context_tokens: Float[Any, " prefill"]
     prefill_new_tokens: Float[Any, " prefill"]
     prefill_weight: Float[Any, " prefill"]
+    chunk_new_tokens: Float[Any, " chunk"]
+    chunk_weight: Float[Any, " chunk"]
     decode_context_tokens: Float[Any, " decode"]
     tpot_weight: Float[Any, " decode"]
     e2e_weight: Float[Any, " decode"]

@@ -32,13 +32,18 @@ def gauss_nodes(points: Vector, weights: Vector, count: int) -> Vector:
 
 
 def rule(
-    points: Vector, functionals: Sequence[Vector], knots: Sequence[float] = (), count: int = 2
+    points: Vector,
+    functionals: Sequence[Vector],
+    knots: Sequence[float] = (),
+    count: int = 2,
+    negligible: float = 0.0,
 ) -> tuple[Vector, list[Vector]]:
     """Common nodes, and weights per functional, for Σ functional·f(points) with f smooth between knots.
 
     Each interval (knot, next knot] gets ``count`` Gauss nodes of the functionals' sum. The weights
     match the functional's moments: exact for polynomials of degree < count, and up to degree
     2·count − 1 for a functional that is alone. Points need increasing order, weights ≥ 0.
+    An interval with less than the share ``negligible`` of all weight gets one node.
     """
     interval = np.searchsorted(np.sort(np.asarray(knots, dtype=float)), points)
     total = np.sum(functionals, axis=0)
@@ -48,7 +53,8 @@ def rule(
     weights: list[list[Vector]] = [[] for _ in functionals]
     for part in np.unique(interval[total > 0]):
         inside = (interval == part) & (total > 0)
-        x = gauss_nodes(points[inside], total[inside], count)
+        rare = total[inside].sum() < negligible * total.sum()
+        x = gauss_nodes(points[inside], total[inside], 1 if rare else count)
         nodes.append(x)
         for mine, functional in zip(weights, functionals, strict=True):
             mine.append(_match_moments(x, points[inside], functional[inside]))

@@ -1,14 +1,19 @@
 """Steps → TTFT, TPOT and E2E of a request, and what they are made of."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Float
 
 from jaxroof.leaves import Scalar
+from jaxroof.overhead import chunks_s
 from jaxroof.params import Architecture, Batch, Deployment, Latency, Requests, Schedule, Tier0
-from jaxroof.step import StepModel, StepTime
+from jaxroof.step import AFFINE, StepModel, StepTime
 
 
 def latency(
@@ -18,18 +23,27 @@ def latency(
     deployment: Deployment,
     tier0: Tier0,
     batch: Scalar | None = None,
+    settings: Tier0 | None = None,
 ) -> Latency:
     """Mean TTFT, TPOT and E2E [s] of a request: sums of step times, see :class:`jaxroof.params.Schedule`.
 
     Without ``batch`` the server has one request at a time, as the measured runs. With it, ``batch``
     requests are in flight: they decode together, and the other batch − 1 ride along in a prefill step.
+    With ``settings``, the axes of ``tier0`` to map over, latencies are ``[setting]``.
     """
-    return total(schedule, *step_times(step_model, schedule, arch, deployment, tier0, batch))
+    if step_model in AFFINE:
+        schedule = _merged(schedule)
+    smooth, axes = _without_chunks(tier0, (0.0, 1.0)), settings and _without_chunks(settings, (None, None))
+    nodes = step_times(step_model, schedule, arch, deployment, smooth, batch, axes)
+    return total(schedule, *nodes, _chunks_s(schedule, tier0, settings))
 
 
-def total(schedule: Schedule, prefill: StepTime, decode: StepTime) -> Latency:
-    """Latencies from the step times of a request's nodes ``[prefill]`` and ``[decode]`` [s]."""
-    ttft = prefill.admission_s[0] + _dot(schedule.prefill_weight, prefill.total_s)
+def total(schedule: Schedule, prefill: StepTime, decode: StepTime, chunks_s: Scalar | float = 0.0) -> Latency:
+    """Latencies from the step times of a request's nodes ``[prefill ...]`` and ``[decode ...]`` [s].
+
+    ``chunks_s`` is overhead of the prefill that those step times leave out.
+    """
+    ttft = prefill.admission_s[0] + _dot(schedule.prefill_weight, prefill.total_s) + chunks_s
     tpot = schedule.tpot_ttft_weight * ttft + _dot(schedule.tpot_weight, decode.total_s)
     return Latency(ttft, tpot, ttft + _dot(schedule.e2e_weight, decode.total_s))
 
@@ -51,18 +65,24 @@ def step_times(
     deployment: Deployment,
     tier0: Tier0,
     batch: Scalar | None = None,
+    settings: Tier0 | None = None,
 ) -> tuple[StepTime, StepTime]:
-    """Times of a request's prefill steps ``[prefill]`` and decode steps ``[decode]``."""
+    """Times of a request's prefill steps ``[prefill]`` and decode steps ``[decode]``.
+
+    With ``settings``, the axes of ``tier0`` to map over, ``[prefill setting]`` and ``[decode setting]``:
+    settings are the last axis, so that the vector units of a CPU run along them.
+    """
+    every = _over(settings, _as_primitives(step_model), 3)
     if batch is None:
         batch, others = jnp.ones_like(deployment.tp), no_requests()
     else:
         others = rows(jnp.mean(schedule.decode_context_tokens), 1.0, batch - 1)
 
     def prefill(context: Scalar, new_tokens: Scalar) -> StepTime:
-        return step_model(Batch(rows(context, new_tokens, 1.0), others), arch, deployment, tier0)
+        return every(Batch(rows(context, new_tokens, 1.0), others), arch, deployment, tier0)
 
     def decode(context: Scalar) -> StepTime:
-        return step_model(Batch(no_requests(), rows(context, 1.0, batch)), arch, deployment, tier0)
+        return every(Batch(no_requests(), rows(context, 1.0, batch)), arch, deployment, tier0)
 
     return (
         jax.vmap(prefill)(schedule.prefill_context_tokens, schedule.prefill_new_tokens),
@@ -82,5 +102,50 @@ def rows(context_tokens: Scalar, new_tokens: Scalar | float, count: Scalar | flo
     return Requests(*(jnp.asarray(x, dtype=jnp.result_type(float))[None] for x in row))
 
 
-def _dot(weights: Float[Array, " node"], seconds: Float[Array, " node"]) -> Scalar:
-    return jnp.sum(weights * seconds)
+def _merged(schedule: Schedule) -> Schedule:
+    """One prefill node, the mean one: Σ w·t(c, m) = Σ w · t(mean c, mean m) for a step time affine in both."""
+    weight = jnp.sum(schedule.prefill_weight, keepdims=True)
+    context, new_tokens = (
+        _dot(schedule.prefill_weight, tokens)[None] / weight
+        for tokens in (schedule.prefill_context_tokens, schedule.prefill_new_tokens)
+    )
+    return dataclasses.replace(
+        schedule, prefill_context_tokens=context, prefill_new_tokens=new_tokens, prefill_weight=weight
+    )
+
+
+def _chunks_s(schedule: Schedule, tier0: Tier0, settings: Tier0 | None) -> Float[Array, "..."]:
+    """The staircase term of a request's prefill steps, on its own nodes [s]."""
+
+    def one(tier0: Tier0) -> Scalar:
+        return _dot(schedule.chunk_weight, chunks_s(tier0.overheads.prefill, schedule.chunk_new_tokens))
+
+    return _over(settings, one, 0)(tier0)
+
+
+def _without_chunks(tree: Tier0, values: tuple[float | None, float | None]) -> Tier0:
+    """``tree`` with ``values`` at a prefill step's cost per chunk and tokens per chunk."""
+
+    def terms(tree: Tier0) -> tuple[Scalar, Scalar]:
+        return tree.overheads.prefill.per_chunk_s, tree.overheads.prefill.chunk_tokens
+
+    return eqx.tree_at(terms, tree, values, is_leaf=lambda x: x is None)
+
+
+def _as_primitives(step_model: StepModel) -> StepModel:
+    """``step_model`` as the list of its primitives: tracing jax.numpy through nested vmaps costs several times more."""
+
+    def step(*args: Any) -> StepTime:
+        jaxpr, shape = jax.make_jaxpr(step_model, return_shape=True)(*args)
+        return jax.tree.unflatten(jax.tree.structure(shape), jaxpr_as_fun(jaxpr)(*jax.tree.leaves(args)))
+
+    return step
+
+
+def _over(settings: Tier0 | None, function: Callable[..., Any], shared: int) -> Callable[..., Any]:
+    """``function`` of ``shared`` arguments and a ``Tier0``, mapped over its settings if there are any."""
+    return function if settings is None else jax.vmap(function, in_axes=(*(None,) * shared, settings))
+
+
+def _dot(weights: Float[Array, " node"], seconds: Float[Array, "node ..."]) -> Float[Array, "..."]:
+    return jnp.tensordot(weights, seconds, axes=1)

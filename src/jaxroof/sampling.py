@@ -106,8 +106,9 @@ def _nodes(workloads: Sequence[Workload]) -> Schedule:
     context = np.stack([np.concatenate([done, w.prefix_tokens + done]) for w in workloads])
     decode = np.arange(longest + max(w.output.max for w in workloads), dtype=float)
     count = len(workloads)
+    none = np.zeros((count, 0))
     return Schedule(
-        context, np.tile(new, (count, 1)), np.ones_like(context), np.tile(decode, (count, 1)),
+        context, np.tile(new, (count, 1)), np.ones_like(context), none, none, np.tile(decode, (count, 1)),
         np.ones((count, len(decode))), np.ones((count, len(decode))), np.zeros(count),
     )  # fmt: skip
 

@@ -13,6 +13,8 @@ from jaxroof.quadrature import Vector, rule
 
 # vLLM's default token budget of a step.
 MAX_NUM_BATCHED_TOKENS = 2048
+# Prefill steps so rare need one node between knots, which is exact for a step time that is affine there.
+NEGLIGIBLE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +64,8 @@ class Share:
 class Knots:
     """Where step time is not smooth: quadrature splits there.
 
-    In the new tokens of a prefill step (multiples of ``chunk_tokens``: the overhead formulas' chunk
-    and the largest CUDA graph; further ones per cached context), and in the context of a decode
-    step. ``nodes`` per interval.
+    In the new tokens of a prefill step, per cached context; in the context of a decode step; and
+    for the overheads' staircase at the multiples of each ``chunk_tokens``. ``nodes`` per interval.
     """
 
     chunk_tokens: Sequence[float] = (512.0,)
@@ -131,7 +132,8 @@ def _build(
     shares: Sequence[Share], tpot: list[Vector], e2e: list[Vector], tpot_ttft: float, knots: Knots, budget: int
 ) -> Schedule:
     context, weights = _decode_rule(shares, tpot, e2e, knots)
-    prefill = _prefill_rule(shares, knots, budget)
+    measures = _prefill_measures(shares, budget)
+    prefill = (*_prefill_rule(measures, knots), *_chunk_rule(measures, knots))
     return Schedule(*(scalar(leaf) for leaf in (*prefill, context, *weights, tpot_ttft)))
 
 
@@ -151,8 +153,8 @@ def _decode_rule(
     return rule(points, list(np.maximum(measures, 0.0)), knots.decode, knots.nodes)
 
 
-def _prefill_rule(shares: Sequence[Share], knots: Knots, budget: int) -> tuple[Vector, Vector, Vector]:
-    """A prompt of p tokens takes ⌈p/budget⌉ steps: full chunks, then the rest."""
+def _prefill_measures(shares: Sequence[Share], budget: int) -> dict[int, Vector]:
+    """Cached context → weight of each count of new tokens. A prompt takes full steps of ``budget``, then the rest."""
     measures: dict[int, Vector] = {}
     for share in shares:
         prompt = share.weight * share.prompt
@@ -161,25 +163,41 @@ def _prefill_rule(shares: Sequence[Share], knots: Knots, budget: int) -> tuple[V
             rest = prompt[done + 1 : done + budget + 1]
             measure[1 : len(rest) + 1] += rest
             measure[budget] += prompt[done + budget + 1 :].sum()
+    return measures
+
+
+def _prefill_rule(measures: Mapping[int, Vector], knots: Knots) -> tuple[Vector, Vector, Vector]:
     contexts, new, weights = [], [], []
-    chunks = [multiple for chunk in set(knots.chunk_tokens) for multiple in np.arange(chunk, budget, chunk)]
     for context, measure in sorted(measures.items()):
-        splits = [*chunks, *knots.prefill.get(context, ())]
-        nodes, (weight,) = rule(np.arange(budget + 1.0), [measure], splits, knots.nodes)
+        splits = knots.prefill.get(context, ())
+        nodes, (weight,) = rule(_counts(measure), [measure], splits, knots.nodes, NEGLIGIBLE)
         contexts.append(np.full(len(nodes), float(context)))
         new.append(nodes)
         weights.append(weight)
     return np.concatenate(contexts), np.concatenate(new), np.concatenate(weights)
 
 
-def pad(schedule: Schedule, prefill: int, decode: int) -> Schedule:
-    """``schedule`` with further nodes of weight 0, up to ``prefill`` and ``decode`` nodes."""
+def _chunk_rule(measures: Mapping[int, Vector], knots: Knots) -> tuple[Vector, Vector]:
+    """One node between two jumps of ⌈new tokens / chunk⌉ is exact, whatever the cached context."""
+    measure = np.sum(list(measures.values()), axis=0)
+    jumps = [jump for chunk in set(knots.chunk_tokens) for jump in np.arange(chunk, len(measure), chunk)]
+    nodes, (weight,) = rule(_counts(measure), [measure], jumps, 1)
+    return nodes, weight
 
-    def longer(name: str, size: int) -> Array:
+
+def _counts(measure: Vector) -> Vector:
+    return np.arange(len(measure), dtype=float)
+
+
+def pad(schedules: Sequence[Schedule]) -> list[Schedule]:
+    """``schedules`` with further nodes of weight 0, up to the number of nodes of the longest."""
+    fields = [field.name for field in dataclasses.fields(Schedule)]
+    sizes = {name: max(np.size(getattr(s, name)) for s in schedules) for name in fields}
+
+    def longer(schedule: Schedule, name: str) -> Array:
         leaf = np.asarray(getattr(schedule, name))
         fill = 0.0 if name.endswith("weight") else leaf[-1]
-        return scalar(np.append(leaf, np.full(size - leaf.size, fill)))
+        return scalar(np.append(leaf, np.full(sizes[name] - leaf.size, fill)))
 
-    sizes = {"prefill_context_tokens": prefill, "prefill_new_tokens": prefill, "prefill_weight": prefill}
-    sizes |= {"decode_context_tokens": decode, "tpot_weight": decode, "e2e_weight": decode}
-    return dataclasses.replace(schedule, **{name: longer(name, size) for name, size in sizes.items()})
+    names = [name for name in fields if name != "tpot_ttft_weight"]
+    return [dataclasses.replace(s, **{name: longer(s, name) for name in names}) for s in schedules]

@@ -61,10 +61,8 @@ def select(runs: Runs, index: ArrayLike) -> Runs:
 def _latencies(
     tier0: Tier0, schedule: Schedule, arch: Architecture, deployment: Deployment, *, step_model: str
 ) -> Latency:
-    one = functools.partial(latency, STEP_MODELS[step_model])
-    axes = _setting_axes(tier0)
-    over_settings = one if axes is None else jax.vmap(one, in_axes=(None, None, None, axes))
-    return jax.vmap(over_settings, in_axes=(0, 0, 0, None))(schedule, arch, deployment, tier0)
+    one = functools.partial(latency, STEP_MODELS[step_model], settings=_setting_axes(tier0))
+    return jax.vmap(one, in_axes=(0, 0, 0, None))(schedule, arch, deployment, tier0)
 
 
 @functools.partial(jax.jit, static_argnames="step_model")

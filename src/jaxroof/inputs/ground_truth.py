@@ -159,22 +159,17 @@ def _schedules(
     """The request's steps under every scoring."""
     longest = max(s.cached_tokens + len(s.prompt) + max(len(s.output), int(output_tokens) + 1) for s in shares)
     starts = {s.cached_tokens + done for s in shares for done in range(0, len(s.prompt), MAX_NUM_BATCHED_TOKENS)}
-    steps = [t.overheads.prefill.chunk_tokens for t in tier0s] + [t.host.graph_tokens for t in tier0s]
-    chunks = [float(tokens) for tokens in steps if tokens >= 1]
-    splits = knots(tier0s[0].hardware.mfu, arch, deployment, sorted(starts), longest, chunks)
+    chunks = [float(t.overheads.prefill.chunk_tokens) for t in tier0s]
+    graphs = [float(t.host.graph_tokens) for t in tier0s]
+    splits = knots(tier0s[0].hardware.mfu, arch, deployment, sorted(starts), longest, chunks, graphs)
     itl, per_token = schedule.realised(shares, output_tokens, splits)
     return dict(zip(metrics.SCORINGS, (schedule.published(shares, splits), itl, per_token), strict=True))
 
 
 def _stack(runs: Sequence[Runs]) -> Runs:
     """Stack experiments; shorter schedules are padded with nodes of weight 0."""
-    schedules = [s for run in runs for s in run.schedules.values()]
-    prefill = max(s.prefill_weight.size for s in schedules)
-    decode = max(s.decode_context_tokens.size for s in schedules)
-    padded = [
-        dataclasses.replace(run, schedules={k: schedule.pad(s, prefill, decode) for k, s in run.schedules.items()})
-        for run in runs
-    ]
+    longer = iter(schedule.pad([s for run in runs for s in run.schedules.values()]))
+    padded = [dataclasses.replace(run, schedules={scoring: next(longer) for scoring in run.schedules}) for run in runs]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
 
 

@@ -6,5 +6,7 @@ from jaxroof.step.memory import memory
 from jaxroof.step.roofline import roofline
 
 STEP_MODELS: dict[str, StepModel] = {"kernels": kernels, "memory": memory, "roofline": roofline}
+# Affine in a prefill step's context and new tokens, but for the overheads' chunks (and chunks of one token).
+AFFINE: frozenset[StepModel] = frozenset({memory})
 
-__all__ = ["STEP_MODELS", "Part", "StepModel", "StepTime", "kernels", "memory", "roofline"]
+__all__ = ["AFFINE", "STEP_MODELS", "Part", "StepModel", "StepTime", "kernels", "memory", "roofline"]

@@ -61,7 +61,8 @@ def _gemms(m: Scalar, arch: Architecture, hardware: Hardware) -> Compute:
     flops = 2 * m * k * n
     mfu = jax.vmap(hardware.mfu.gemm, in_axes=(None, 0, 0))(m, k, n)
     weights_s = k * n * arch.weight_bytes / hardware.effective_bytes_per_s
-    seconds = jnp.sum(jnp.maximum(flops / (hardware.peak_flops_per_s * mfu), weights_s))
+    longer_s = jnp.maximum(flops / (hardware.peak_flops_per_s * mfu), weights_s)
+    seconds = sum(longer_s[1:], start=longer_s[0])  # term by term: a reduction would not be vectorised over settings
     return Compute(arch.num_hidden_layers * seconds, arch.num_hidden_layers * jnp.sum(flops))
 
 

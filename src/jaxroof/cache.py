@@ -1,0 +1,19 @@
+"""Where the command line keeps compiled programs between its processes."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+# Keep every program, however quick to compile and however small.
+KEEP_ALL = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path | None:
+    """``JAXROOF_CACHE``, else ``jaxroof`` in ``XDG_CACHE_HOME`` or ``~/.cache``; None where nothing can be written."""
+    try:
+        base = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = Path(environment.get("JAXROOF_CACHE") or base / "jaxroof").expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # a file in the way, a read-only disk, no home
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
