@@ -12,6 +12,7 @@ import pandas as pd
 from jaxroof import prediction as core_prediction
 from jaxroof import study as core_study
 from jaxroof import work
+from jaxroof.capacity import weights_fit
 from jaxroof.inputs import files
 from jaxroof.inputs.collections import load_collection
 from jaxroof.inputs.configs import catalogue, find, load_architecture, load_deployment, load_tier0, with_settings
@@ -159,7 +160,8 @@ def capacity_note(arch: Architecture, deployment: Deployment, tier0: Tier0) -> s
         float(work.total_weight_bytes(arch) / deployment.tp) / GIGA,
         float(tier0.hardware.hbm_bytes) / GIGA,
     )
-    return None if weights_gb <= gpu_gb else f"{weights_gb:.0f} GB of weights per GPU do not fit its {gpu_gb:.0f} GB"
+    fit = weights_fit(arch, deployment.tp, tier0.hardware.hbm_bytes)
+    return None if fit else f"{weights_gb:.0f} GB of weights per GPU do not fit its {gpu_gb:.0f} GB"
 
 
 def refuse_mixture(where: object, step_model: str, arch: Architecture) -> None:

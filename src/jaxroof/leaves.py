@@ -106,7 +106,11 @@ def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
     Raises KeyError for a key that no leaf has.
     """
     known = {key: (path, leaf.unit) for key, path, leaf in walk(tree)}  # type: ignore[arg-type]
-    for key, value in values.items():
-        path, unit = known[key]
-        tree = eqx.tree_at(functools.partial(get, path=path), tree, scalar(value) * unit)
+    return put(tree, {known[key][0]: scalar(value) * known[key][1] for key, value in values.items()})
+
+
+def put(tree: Tree, values: Mapping[str, Any]) -> Tree:
+    """``tree`` with the leaves at dotted attribute paths replaced, values in SI."""
+    for path, value in values.items():
+        tree = eqx.tree_at(functools.partial(get, path=path), tree, value)
     return tree
