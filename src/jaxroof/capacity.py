@@ -27,7 +27,7 @@ def weights_fit(arch: Architecture, tp: Scalar, hbm_bytes: Scalar) -> Flag:
 
 
 def can_serve(arch: Architecture, tp: Scalar, hbm_bytes: Scalar) -> Flag:
-    """All of it, and the shape is one of a transformer: heads in whole groups, no more experts chosen than there are."""
+    """All of it, KV heads shared by whole groups of heads, and no more experts chosen than there are."""
     grouped = arch.num_attention_heads % arch.num_key_value_heads == 0
     divided = heads_divide(arch.num_attention_heads, tp) & kv_heads_divide(arch.num_key_value_heads, tp)
     chosen = arch.num_experts_per_tok <= arch.num_experts

@@ -69,7 +69,13 @@ def variants(trees: NDArray[Any], names: Sequence[str]) -> Variants:
 
 
 def scored(
-    tier0s: Variants, runs: Runs, group: NDArray[np.bool_], names: Sequence[str] | None, *, scoring: str, step_model: str
+    tier0s: Variants,
+    runs: Runs,
+    group: NDArray[np.bool_],
+    names: Sequence[str] | None,
+    *,
+    scoring: str,
+    step_model: str,
 ) -> Objective:
     """MAPEs over ``group``, or with the experiments' ``names`` the latencies of each."""
     constants = (tier0s, runs, group.astype(jnp.result_type(float)))

@@ -32,8 +32,13 @@ class Settings(NamedTuple):
 class Space(Protocol):
     """Points by number. On the host: :meth:`block`. On a device: :meth:`settings` of :meth:`inputs`."""
 
-    size: int
-    labels: Labels
+    @property
+    def size(self) -> int:
+        """How many points."""
+
+    @property
+    def labels(self) -> Labels:
+        """The names of the keys that are not numbers, in the order of their codes."""
 
     def block(self, first: int, count: int) -> Columns:
         """Values by key of ``count`` points from ``first`` on."""
@@ -46,6 +51,9 @@ class Space(Protocol):
 
     def settings(self, tables: Any, inputs: Any, offsets: Int[Array, " setting"]) -> Settings:
         """Decode, traced: the points ``offsets`` after the first."""
+
+    def largest(self, key: str) -> float:
+        """The largest value of a key."""
 
     def identity(self) -> dict[str, Any]:
         """What tells this space from another, for JSON."""
@@ -66,7 +74,7 @@ class Axis:
         return {key: values[index] for key, values in self.columns.items()}
 
     def drawn(self, share: NDArray[np.floating]) -> Columns:
-        """Values at ``share`` in [0, 1) of the way: between the ends, or one of the values where there is no spacing."""
+        """Values at ``share`` in [0, 1) of the way: between the ends, or one of them where there is no spacing."""
         if self.spacing is None:
             return self.at(np.minimum((share * len(self)).astype(np.int64), len(self) - 1))
         ends = {key: (values[0], values[-1]) for key, values in self.columns.items()}
@@ -108,7 +116,7 @@ class Grid:
             digits.append(digit)
         return np.array(digits[::-1], dtype=np.int32)
 
-    def tables(self) -> list[dict[str, Array]]:
+    def tables(self) -> list[Columns]:
         """Values of every axis."""
         return [{key: _for_device(values) for key, values in axis.columns.items()} for axis in self.axes]
 
@@ -117,6 +125,10 @@ class Grid:
         digits = self._digits(inputs, offsets)
         each = zip(tables, digits, strict=True)
         return Settings({key: values[digit] for table, digit in each for key, values in table.items()}, tuple(digits))
+
+    def largest(self, key: str) -> float:
+        """Its axis's."""
+        return _largest(self.axes)[key]
 
     def identity(self) -> dict[str, Any]:
         """The axes."""
@@ -138,13 +150,14 @@ class Listed:
     size: int
     labels: Labels
     block_of: Callable[[int, int], Columns]
+    most: Mapping[str, float]
     described: dict[str, Any]
 
     def block(self, first: int, count: int) -> Columns:
         """Read or draw."""
         return self.block_of(first, count)
 
-    def inputs(self, first: int, count: int) -> dict[str, Array]:
+    def inputs(self, first: int, count: int) -> Columns:
         """The values themselves; the last point stands in past the end."""
         there = max(min(count, self.size - first), 1)
         block = self.block_of(min(first, self.size - 1), there)
@@ -156,6 +169,10 @@ class Listed:
     def settings(self, tables: Any, inputs: Any, offsets: Int[Array, " setting"]) -> Settings:
         """They are decoded already."""
         return Settings(inputs, ())
+
+    def largest(self, key: str) -> float:
+        """As the reader knows."""
+        return self.most[key]
 
     def identity(self) -> dict[str, Any]:
         """What the reader was made from."""
@@ -182,7 +199,7 @@ def sobol(axes: Sequence[Axis], labels: Labels, size: int, seed: int) -> Listed:
         return {key: v for axis, u in zip(axes, shares.T, strict=True) for key, v in axis.drawn(u).items()}
 
     described = {"random": size, "seed": seed, "axes": [axis.identity() for axis in axes]}
-    return Listed(size, labels, block, described)
+    return Listed(size, labels, block, _largest(axes), described)
 
 
 def rows(space: Space, numbers: NDArray[np.int64]) -> Columns:
@@ -197,6 +214,10 @@ def _for_device(values: NDArray[Any]) -> NDArray[Any]:
     """Numbers in the default float type, codes in 32 bits."""
     is_code = np.issubdtype(values.dtype, np.integer)
     return values.astype(np.int32 if is_code else jnp.result_type(float))
+
+
+def _largest(axes: Sequence[Axis]) -> dict[str, float]:
+    return {key: float(values.max()) for axis in axes for key, values in axis.columns.items()}
 
 
 def _identity(values: NDArray[Any]) -> Any:

@@ -1,24 +1,24 @@
 """A sweep in chunks: one compiled function from a block's first point to its metrics or their reductions.
 
-A chunk is one block per device. Every device runs the same program on its own block, whatever their
-number, so the figures do not depend on it.
+A chunk is one block per device. Every device runs the same program on its own block, so the figures
+do not depend on how many there are.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from jaxroof.objectives import Objective
 from jaxroof.reductions import Reduction, State
 from jaxroof.space import Space
 
-AXIS = "setting"
 # Settings per device and chunk where memory allows: more gains nothing, and less is lost at an interruption.
 BLOCK_SIZES = {"cpu": 2**16}
 LARGEST_BLOCK = 2**20
@@ -34,16 +34,15 @@ class Program:
 
     space: Space
     reductions: Reductions
-    devices: int
     block: int
     device_bytes: int
-    constants: Any
-    compiled: Any
+    constants: Sequence[Any]
+    compiled: Sequence[Any]
 
     @property
     def chunk(self) -> int:
         """Points per chunk."""
-        return self.devices * self.block
+        return len(self.compiled) * self.block
 
     @property
     def chunks(self) -> int:
@@ -54,13 +53,15 @@ class Program:
         """Points of a chunk: the last one may have fewer."""
         return min(self.chunk, self.space.size - index * self.chunk)
 
-    def __call__(self, index: int, hints: Mapping[str, Any]) -> Any:
-        """Blocks of a chunk, every leaf ``[device ...]``, on the host."""
-        firsts = [index * self.chunk + device * self.block for device in range(self.devices)]
-        blocks = [self.space.inputs(first, self.block) for first in firsts]
-        counts = np.clip(self.space.size - np.array(firsts), 0, self.block).astype(np.int32)
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *blocks)
-        return jax.device_get(self.compiled(self.constants, hints, stacked, counts))
+    def __call__(self, index: int, hints: Mapping[str, Any]) -> list[Any]:
+        """The blocks of a chunk, one per device, on the host."""
+        firsts = [index * self.chunk + device * self.block for device in range(len(self.compiled))]
+        counts = [np.int32(np.clip(self.space.size - first, 0, self.block)) for first in firsts]
+        running = [
+            run(constants, hints, self.space.inputs(first, self.block), count)
+            for run, constants, first, count in zip(self.compiled, self.constants, firsts, counts, strict=True)
+        ]
+        return jax.device_get(running)
 
 
 def build(
@@ -68,11 +69,11 @@ def build(
     objective: Objective,
     reductions: Reductions,
     *,
-    budget_bytes: float,
+    left_bytes: Callable[[], float],
     host_bytes_per_setting: float = 0.0,
     block: int | None = None,
 ) -> Program:
-    """Compile a sweep on this process's devices, with blocks that fit ``budget_bytes`` of memory.
+    """Compile a sweep on this process's devices, with blocks that fit what ``left_bytes()`` says once it is compiled.
 
     What a block needs is what XLA says of the compiled program (devices that are CPUs share the
     memory), and ``host_bytes_per_setting`` for what becomes of its results. ``block`` names the
@@ -80,17 +81,16 @@ def build(
     """
     devices = jax.local_devices()
     share = len(devices) if devices[0].platform == "cpu" else 1
-    budget = (budget_bytes - len(devices) * SMALLEST_BLOCK * host_bytes_per_setting) / share
     size = block or _wanted_block(space.size, devices[0].platform)
     while True:
         program = _compile(space, objective, reductions, devices, size)
-        need = program.device_bytes + size * host_bytes_per_setting
-        if block is not None or need <= budget:
+        need, left = program.device_bytes + size * host_bytes_per_setting, left_bytes() / share
+        if block is not None or need <= left:
             return program
-        smaller = 2 ** int(np.log2(max(size * budget / need, 1)))
-        size = min(smaller, size // 2)
-        if size < SMALLEST_BLOCK:
-            raise MemoryError(f"{need / 1e6:.0f} MB for {size * 2} settings, {max(budget, 0) / 1e6:.0f} MB are left")
+        if size == SMALLEST_BLOCK:
+            raise MemoryError(f"{size} settings need {need / 1e6:.0f} MB, and {max(left, 0) / 1e6:.0f} MB are left")
+        fitting = 2 ** int(np.log2(max(size * left / need, 1)))
+        size = max(min(fitting, size // 2), SMALLEST_BLOCK)
 
 
 def start(reductions: Reductions) -> States:
@@ -98,14 +98,13 @@ def start(reductions: Reductions) -> States:
     return {"counts": {"infeasible": np.zeros(1, dtype=np.int64)}} | {n: r.start() for n, r in reductions.items()}
 
 
-def merge(program: Program, states: States, index: int, chunk: Any) -> States:
+def merge(program: Program, states: States, index: int, chunk: Sequence[Any]) -> States:
     """The states with a chunk's blocks."""
     states = dict(states)
-    states["counts"] = {"infeasible": states["counts"]["infeasible"] + chunk["infeasible"].sum()}
-    for name, reduction in program.reductions.items():
-        for device in range(program.devices):
-            block = {key: leaf[device] for key, leaf in chunk[name].items()}
-            states[name] = reduction.merge(states[name], block, index * program.chunk + device * program.block)
+    for device, block in enumerate(chunk):
+        first = index * program.chunk + device * program.block
+        states["counts"] = {"infeasible": states["counts"]["infeasible"] + block["infeasible"]}
+        states |= {name: r.merge(states[name], block[name], first) for name, r in program.reductions.items()}
     return states
 
 
@@ -129,8 +128,8 @@ def reduced(program: Program, states: States, indices: Iterable[int]) -> Iterato
 def metrics_of(program: Program, index: int) -> tuple[np.ndarray, int]:
     """Metrics ``[metric point]`` of a chunk of a program without reductions, and how many points cannot be."""
     chunk = program(index, {})
-    joined = np.moveaxis(chunk["metrics"], 1, 0).reshape(chunk["metrics"].shape[1], -1)
-    return joined[:, : program.count(index)], int(chunk["infeasible"].sum())
+    joined = np.concatenate([block["metrics"] for block in chunk], axis=1)
+    return joined[:, : program.count(index)], sum(int(block["infeasible"]) for block in chunk)
 
 
 def _wanted_block(points: int, platform: str) -> int:
@@ -140,28 +139,22 @@ def _wanted_block(points: int, platform: str) -> int:
 
 
 def _compile(space: Space, objective: Objective, reductions: Reductions, devices: list[Any], size: int) -> Program:
-    mesh = Mesh(np.array(devices), (AXIS,))
-    everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
-
-    def body(constants: Any, hints: Any, inputs: Any, count: Int[Array, "1"]) -> Any:
-        block = _block(space, objective, reductions, size, constants, hints, jax.tree.map(lambda x: x[0], inputs), count)
-        return jax.tree.map(lambda x: x[None], block)
-
-    run = jax.jit(
-        jax.shard_map(body, mesh=mesh, in_specs=(everywhere, everywhere, split, split), out_specs=split, check_vma=False)
-    )
-    constants = jax.device_put((objective.constants, space.tables()), NamedSharding(mesh, everywhere))
+    """The same program for each device on its own: one that spans devices would be fused, and round, differently."""
     hints = {name: reduction.hint(reduction.start()) for name, reduction in reductions.items()}
-    inputs = jax.tree.map(lambda x: np.stack([x] * len(devices)), space.inputs(0, size))
-    compiled = run.lower(constants, hints, inputs, np.zeros(len(devices), dtype=np.int32)).compile()
-    memory = compiled.memory_analysis()
+    inputs, count = space.inputs(0, size), np.int32(0)
+    run = jax.jit(functools.partial(_block, space, objective, reductions, size))
+    constants = [jax.device_put((objective.constants, space.tables()), device) for device in devices]
+    lowered = [run.lower(mine, hints, inputs, count) for mine in constants]
+    with ThreadPoolExecutor() as pool:
+        compiled = list(pool.map(lambda each: each.compile(), lowered))
+    memory = compiled[0].memory_analysis()
     needed = memory.temp_size_in_bytes + memory.output_size_in_bytes + memory.argument_size_in_bytes
-    return Program(space, reductions, len(devices), size, needed, constants, compiled)
+    return Program(space, reductions, size, needed, constants, compiled)
 
 
 def _block(
     space: Space, objective: Objective, reductions: Reductions, size: int, constants: Any, hints: Any, inputs: Any,
-    count: Int[Array, "1"],
+    count: Int[Array, ""],
 ) -> dict[str, Any]:  # fmt: skip
     """What one device makes of its block, traced."""
     fixed, tables = constants

@@ -1,0 +1,184 @@
+"""``jaxroof sweep``: load, stream chunk by chunk, write."""
+
+import dataclasses
+import importlib.metadata
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+
+from jaxroof import stream
+from jaxroof.commands import Constants
+from jaxroof.inputs import machine, processes
+from jaxroof.inputs.axes import Axes
+from jaxroof.inputs.errors import InputError
+from jaxroof.inputs.processes import Processes
+from jaxroof.outputs import sweep_report, sweep_store
+from jaxroof.outputs.progress import rated
+from jaxroof.outputs.sweep_store import Store
+from jaxroof.stream import Program
+from jaxroof.sweep_plan import Keep, Plan, Request, Score, load_plan
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """The options that say where results go, and what may happen to what is there."""
+
+    out: Path | None
+    resume: bool
+    force: bool
+    json: bool
+    memory: str | None
+
+
+def sweep(
+    constants: Constants, axes: Axes, request: Request, score: Score, keep: Keep, output: Output, group: Processes
+) -> None:
+    """Evaluate every point of a space; write them all, or what is kept of them."""
+    memory = machine.parse_bytes("--memory", output.memory) if output.memory is not None else None
+    processes.join(group)
+    plan = load_plan(constants, axes, request, score, keep)
+    store = _store(plan, output, group)
+    previous = store.previous(output.resume, output.force) if store else None
+    program = _build(plan, memory, previous)
+    manifest = _manifest(plan, program, group)
+    began = time.monotonic()
+    try:
+        if plan.reductions:
+            infeasible = _reduce(plan, program, store, output, group, manifest)
+        else:
+            assert store is not None
+            infeasible = _rows(plan, program, store, output, group, manifest)
+    except KeyboardInterrupt:
+        _interrupted(store)
+    _summary(plan, program, group, infeasible, time.monotonic() - began)
+
+
+def _store(plan: Plan, output: Output, group: Processes) -> Store | None:
+    """Where results go: one file, a shard per process, or a folder of what is kept."""
+    shard = f"-{group.index:05}" if group.several else ""
+    if plan.reductions:
+        if output.out is None:
+            if output.resume or output.force:
+                raise InputError("--out", "is missing: without it there is nothing to resume or to overwrite")
+            return None
+        if output.out.suffix == ".parquet":
+            raise InputError(output.out, "--out", "must be a folder: what is kept are tables, not rows")
+        return Store(output.out / "results.json", output.out / f".part{shard}")
+    if output.out is None or output.out.suffix != ".parquet":
+        where = output.out or "sweep"
+        raise InputError(
+            where, "--out", "must be a FILE.parquet, unless --best, --pareto or --marginals say what to keep"
+        )
+    if output.json:
+        raise InputError("--json", "is for --best, --pareto and --marginals: rows go to the file")
+    file = output.out / f"shard{shard}.parquet" if group.several else output.out
+    return Store(file, file.with_name(f"{file.name}.part"))
+
+
+def _build(plan: Plan, memory: float | None, previous: dict[str, Any] | None) -> Program:
+    """The compiled sweep, the same block on every process; a resumed one keeps its own."""
+
+    columns = len(plan.space.block(0, 0)) + len(plan.objective.metrics)
+
+    def build(block: int | None) -> Program:
+        return stream.build(
+            plan.space, plan.objective, plan.reductions, left_bytes=lambda: machine.left_bytes(memory),
+            host_bytes_per_setting=machine.HOST_COPIES * 8 * columns, block=block,
+        )  # fmt: skip
+
+    try:
+        program = build((previous or {}).get("block"))
+    except MemoryError as error:
+        raise InputError("--memory", str(error)) from None
+    least = min(int(data) for data in processes.gather(str(program.block).encode()))
+    return program if least == program.block else build(least)
+
+
+def _manifest(plan: Plan, program: Program, group: Processes) -> dict[str, Any]:
+    """Everything that determines the result, bit for bit."""
+    return {
+        "jaxroof": importlib.metadata.version("jaxroof"),
+        "jax": jax.__version__,
+        "precision": jax.numpy.result_type(float).name,
+        "device": jax.local_devices()[0].device_kind,
+        "devices": len(program.compiled),
+        "processes": group.count or 1,
+        "process": group.index or 0,
+        "block": program.block,
+        **plan.manifest(),
+    }
+
+
+def _rows(
+    plan: Plan, program: Program, store: Store, output: Output, group: Processes, manifest: dict[str, Any]
+) -> int:
+    """Write every point of this process's share; the first process adds the manifest of all shards."""
+    indices, infeasible = group.share(program.chunks), 0
+    names, labels = plan.objective.metrics, plan.space.labels
+    if store.begin(manifest, output.resume, output.force):
+        for index in rated(store.missing(indices), program, plan.objective.evaluations):
+            metrics, cannot = stream.metrics_of(program, index)
+            values = plan.space.block(index * program.chunk, program.count(index))
+            store.write_chunk(index, sweep_store.table(values, labels, names, metrics))
+            infeasible += cannot
+        empty = np.zeros((len(names), 0), dtype=jax.numpy.result_type(float))
+        schema = sweep_store.table(plan.space.block(0, 0), labels, names, empty).schema
+        store.finish(indices, schema, manifest)
+    shards = [data.decode() for data in processes.gather(store.target.name.encode())]
+    if group.several and group.index == 0:
+        text = sweep_store.dump(manifest | {"points": plan.space.size, "shards": shards})
+        sweep_store.write(store.target.with_name(sweep_store.MANIFEST), text.encode())
+    return infeasible
+
+
+def _reduce(
+    plan: Plan, program: Program, store: Store | None, output: Output, group: Processes, manifest: dict[str, Any]
+) -> int:
+    """Keep what was asked for, across all processes; the first one reports."""
+    share = group.share(program.chunks)
+    states, done = stream.start(plan.reductions), 0
+    if store is not None and not store.begin(manifest, output.resume, output.force):
+        sys.stdout.write(store.target.read_text() if output.json else f"{store.target} is complete\n")
+        return 0
+    if store is not None and (saved := store.read_state()):
+        done, states = saved
+    rest = rated(share[done:], program, plan.objective.evaluations)
+    for latest in stream.reduced(program, states, rest):
+        states, done = latest, done + 1
+        if store is not None:
+            store.write_state(done, states)
+    everyone = [sweep_store.unpack(data)[1] for data in processes.gather(sweep_store.pack(states, done))]
+    states = stream.join(plan.reductions, everyone)
+    first = (group.index or 0) == 0
+    if store is not None:
+        if first:
+            sweep_report.write(store.target.parent, plan, states, manifest)
+        processes.gather(b"written")
+        store.clear()
+    if first:
+        sweep_report.show(plan, states, output.json)
+    return int(states["counts"]["infeasible"][0])
+
+
+def _interrupted(store: Store | None) -> NoReturn:
+    sys.stderr.write(f"jaxroof: interrupted{'; --resume goes on' if store else ''}\n")
+    sys.stderr.flush()
+    if jax.process_count() > 1:
+        os._exit(130)  # the others cannot be waited for
+    sys.exit(130)
+
+
+def _summary(plan: Plan, program: Program, group: Processes, infeasible: int, seconds: float) -> None:
+    """One line on stderr: what was done, how fast, in how much memory."""
+    points = sum(program.count(index) for index in group.share(program.chunks))
+    rate = points / max(seconds, 1e-9)
+    sys.stderr.write(
+        f"jaxroof: {points} points ({infeasible} infeasible) in {seconds:.1f} s, {rate:.3g} points/s, "
+        f"{rate * plan.objective.evaluations:.3g} evaluations/s; chunks of {len(program.compiled)} × {program.block}, "
+        f"peak memory {machine.peak_bytes() / 1e6:.0f} MB\n"
+    )
