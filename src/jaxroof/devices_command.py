@@ -13,7 +13,7 @@ import pandas as pd
 from jaxroof.inputs import machine
 from jaxroof.inputs.configs import load_tier0
 from jaxroof.inputs.ground_truth import load_experiments
-from jaxroof.leaves import replace
+from jaxroof.leaves import get, put, scalar, walk
 from jaxroof.outputs import report
 from jaxroof.params import Runs
 from jaxroof.sweep import latencies
@@ -53,9 +53,9 @@ def _device(device: Any) -> dict[str, Any]:
 
 
 def _rate(step_model: str, runs: Runs) -> float:
-    """Experiment evaluations per second: TTFT, TPOT and E2E of one request each, warm."""
-    overheads = np.linspace(0, 200, SETTINGS)
-    settings = replace(load_tier0(), {f"overheads.{phase}.per_layer_us": overheads for phase in ("prefill", "decode")})
+    """Experiment evaluations (TTFT, TPOT and E2E of a request) per second, warm, every constant varying."""
+    tier0, around = load_tier0(), np.linspace(0.9, 1.0, SETTINGS)
+    settings = put(tier0, {path: scalar(get(tier0, path) * around) for _, path, _ in walk(tier0)})
 
     def evaluate() -> None:
         jax.block_until_ready(latencies(settings, runs, scoring="itl", step_model=step_model))

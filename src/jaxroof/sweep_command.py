@@ -46,16 +46,18 @@ def sweep(
     previous = store.previous(output.resume, output.force) if store else None
     program = _build(plan, memory, previous)
     manifest = _manifest(plan, program, group)
+    if store is not None and not store.begin(manifest, output.resume, output.force):
+        sys.stderr.write(f"jaxroof: {store.target} is complete\n")
+        if output.json:
+            sys.stdout.write(sweep_report.reread(store.target))
+        return
     began = time.monotonic()
     try:
-        if plan.reductions:
-            infeasible = _reduce(plan, program, store, output, group, manifest)
-        else:
-            assert store is not None
-            infeasible = _rows(plan, program, store, output, group, manifest)
+        run = _reduce if plan.reductions else _rows
+        points, infeasible = run(plan, program, store, group, manifest, output.json)
     except KeyboardInterrupt:
         _interrupted(store)
-    _summary(plan, program, group, infeasible, time.monotonic() - began)
+    _summary(plan, program, points, infeasible, time.monotonic() - began)
 
 
 def _store(plan: Plan, output: Output, group: Processes) -> Store | None:
@@ -115,54 +117,47 @@ def _manifest(plan: Plan, program: Program, group: Processes) -> dict[str, Any]:
 
 
 def _rows(
-    plan: Plan, program: Program, store: Store, output: Output, group: Processes, manifest: dict[str, Any]
-) -> int:
+    plan: Plan, program: Program, store: Store | None, group: Processes, manifest: dict[str, Any], json: bool
+) -> tuple[int, int]:
     """Write every point of this process's share; the first process adds the manifest of all shards."""
-    indices, infeasible = group.share(program.chunks), 0
-    names, labels = plan.objective.metrics, plan.space.labels
-    if store.begin(manifest, output.resume, output.force):
-        for index in rated(store.missing(indices), program, plan.objective.evaluations):
-            metrics, cannot = stream.metrics_of(program, index)
-            values = plan.space.block(index * program.chunk, program.count(index))
-            store.write_chunk(index, sweep_store.table(values, labels, names, metrics))
-            infeasible += cannot
-        empty = np.zeros((len(names), 0), dtype=jax.numpy.result_type(float))
-        schema = sweep_store.table(plan.space.block(0, 0), labels, names, empty).schema
-        store.finish(indices, schema, manifest)
+    assert store is not None
+    indices, names, labels = group.share(program.chunks), plan.objective.metrics, plan.space.labels
+    missing = store.missing(indices)
+    for index in rated(missing, program, plan.objective.evaluations):
+        metrics, infeasible = stream.metrics_of(program, index)
+        values = plan.space.block(index * program.chunk, program.count(index))
+        store.write_chunk(index, sweep_store.table(values, labels, names, metrics), infeasible)
+    empty = np.zeros((len(names), 0), dtype=jax.numpy.result_type(float))
+    schema = sweep_store.table(plan.space.block(0, 0), labels, names, empty).schema
+    infeasible = store.finish(indices, schema, manifest)
     shards = [data.decode() for data in processes.gather(store.target.name.encode())]
     if group.several and group.index == 0:
         text = sweep_store.dump(manifest | {"points": plan.space.size, "shards": shards})
         sweep_store.write(store.target.with_name(sweep_store.MANIFEST), text.encode())
-    return infeasible
+    return sum(map(program.count, missing)), infeasible
 
 
 def _reduce(
-    plan: Plan, program: Program, store: Store | None, output: Output, group: Processes, manifest: dict[str, Any]
-) -> int:
+    plan: Plan, program: Program, store: Store | None, group: Processes, manifest: dict[str, Any], json: bool
+) -> tuple[int, int]:
     """Keep what was asked for, across all processes; the first one reports."""
-    share = group.share(program.chunks)
-    states, done = stream.start(plan.reductions), 0
-    if store is not None and not store.begin(manifest, output.resume, output.force):
-        sys.stdout.write(store.target.read_text() if output.json else f"{store.target} is complete\n")
-        return 0
-    if store is not None and (saved := store.read_state()):
-        done, states = saved
-    rest = rated(share[done:], program, plan.objective.evaluations)
-    for latest in stream.reduced(program, states, rest):
+    share, first = group.share(program.chunks), (group.index or 0) == 0
+    done, states = (store and store.read_state()) or (0, stream.start(plan.reductions))
+    rest = share[done:]
+    for latest in stream.reduced(program, states, rated(rest, program, plan.objective.evaluations)):
         states, done = latest, done + 1
         if store is not None:
             store.write_state(done, states)
     everyone = [sweep_store.unpack(data)[1] for data in processes.gather(sweep_store.pack(states, done))]
     states = stream.join(plan.reductions, everyone)
-    first = (group.index or 0) == 0
     if store is not None:
         if first:
             sweep_report.write(store.target.parent, plan, states, manifest)
         processes.gather(b"written")
         store.clear()
     if first:
-        sweep_report.show(plan, states, output.json)
-    return int(states["counts"]["infeasible"][0])
+        sweep_report.show(plan, states, json)
+    return sum(map(program.count, rest)), int(states["counts"]["infeasible"][0])
 
 
 def _interrupted(store: Store | None) -> NoReturn:
@@ -173,9 +168,8 @@ def _interrupted(store: Store | None) -> NoReturn:
     sys.exit(130)
 
 
-def _summary(plan: Plan, program: Program, group: Processes, infeasible: int, seconds: float) -> None:
+def _summary(plan: Plan, program: Program, points: int, infeasible: int, seconds: float) -> None:
     """One line on stderr: what was done, how fast, in how much memory."""
-    points = sum(program.count(index) for index in group.share(program.chunks))
     rate = points / max(seconds, 1e-9)
     sys.stderr.write(
         f"jaxroof: {points} points ({infeasible} infeasible) in {seconds:.1f} s, {rate:.3g} points/s, "

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,28 +21,36 @@ SUFFIXES = (".csv", ".parquet")
 
 def read_points(path: Path, keys: Mapping[str, Range | None]) -> Listed:
     """The points of a file with keys as columns, every value checked. Raises InputError."""
+    scratch = tempfile.TemporaryFile()  # noqa: SIM115  # the space reads it as long as it lives
+    try:
+        points = _copied(path, keys, scratch)
+    except BaseException:
+        scratch.close()
+        raise
+    weakref.finalize(points, scratch.close)
+    return points
+
+
+def _copied(path: Path, keys: Mapping[str, Range | None], scratch: Any) -> Listed:
     import pyarrow
 
-    scratch = tempfile.TemporaryFile()  # noqa: SIM115  # the space reads it as long as it lives
     digest, size = hashlib.sha256(), 0
     codes: dict[str, dict[str, int]] = {}
-    columns: list[str] = []
     most: dict[str, float] = {}
     try:
         for batch in filter(len, _batches(path, keys)):
-            columns = batch.schema.names
-            table = np.stack([_numbers(path, batch, key, keys[key], codes, size) for key in columns], axis=1)
+            table = np.stack([_numbers(path, batch, key, keys[key], codes, size) for key in batch.schema.names], axis=1)
             scratch.write(table.tobytes())
             digest.update(table.tobytes())
             size += len(table)
-            most = {
-                key: max(most.get(key, -np.inf), high) for key, high in zip(columns, table.max(axis=0), strict=True)
-            }
+            highs = zip(batch.schema.names, table.max(axis=0), strict=True)
+            most = {key: max(most.get(key, -np.inf), float(high)) for key, high in highs}
     except pyarrow.ArrowException as error:
         raise InputError(path, str(error)) from None
     if not size:
         raise InputError(path, "has no rows")
     scratch.flush()
+    columns = list(most)
 
     def block(first: int, count: int) -> Columns:
         row = 8 * len(columns)

@@ -1,5 +1,6 @@
 """What a sweep kept, as JSON, tables, CSVs and PNGs."""
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,12 @@ def show(plan: Plan, states: States, as_json: bool) -> None:
         files.print_table(front.head(SHOWN), f"Pareto front, {len(front)} points", digits=4)
     for keys, table in marginals(plan, states).items():
         files.print_table(table, f"least {by} at each {keys}", digits=4)
+
+
+def reread(results: Path) -> str:
+    """What ``show`` printed as JSON of a finished sweep."""
+    data = json.loads(results.read_text(encoding="utf-8"))
+    return files.dump({key: value for key, value in data.items() if key != "sweep"})
 
 
 def points(plan: Plan, state: Mapping[str, Any]) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from jaxroof.stream import States
 
 MANIFEST = "manifest.json"
 STATE = "state.npz"
-METADATA = b"jaxroof"
+METADATA, INFEASIBLE = b"jaxroof", b"infeasible"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,22 +79,25 @@ class Store:
         """Chunks that are yet to be done."""
         return [index for index in indices if not self.chunk(index).exists()]
 
-    def write_chunk(self, index: int, table: pyarrow.Table) -> None:
-        """One chunk's rows."""
+    def write_chunk(self, index: int, table: pyarrow.Table, infeasible: int) -> None:
+        """One chunk's rows, and how many of them cannot be."""
         sink = pyarrow.BufferOutputStream()
-        parquet.write_table(table, sink, row_group_size=len(table))
+        counted = table.replace_schema_metadata({INFEASIBLE: str(infeasible).encode()})
+        parquet.write_table(counted, sink, row_group_size=len(table))
         write(self.chunk(index), sink.getvalue())
 
-    def finish(self, indices: range, schema: pyarrow.Schema, manifest: Mapping[str, Any]) -> None:
-        """All chunks as one file, a row group each, that carries its manifest."""
-        draft = self.part / "finished"
+    def finish(self, indices: range, schema: pyarrow.Schema, manifest: Mapping[str, Any]) -> int:
+        """All chunks as one file, a row group each, that carries its manifest; how many points cannot be."""
+        draft, infeasible = self.part / "finished", 0
         with parquet.ParquetWriter(draft, schema.with_metadata({METADATA: dump(manifest).encode()})) as writer:
             for index in indices:
-                table = parquet.read_table(self.chunk(index)).replace_schema_metadata(writer.schema.metadata)
-                writer.write_table(table, row_group_size=len(table))
+                table = parquet.read_table(self.chunk(index))
+                infeasible += int(table.schema.metadata[INFEASIBLE])
+                writer.write_table(table.replace_schema_metadata(writer.schema.metadata), row_group_size=len(table))
         sync(draft)
         os.replace(draft, self.target)
         self.clear()
+        return infeasible
 
     def write_state(self, done: int, states: States) -> None:
         """The reductions after ``done`` chunks."""
