@@ -176,7 +176,11 @@ def test_wrong_file_of_points(tmp_path, text, why):
 def test_unreadable_file_of_points(tmp_path):
     broken = tmp_path / "points.parquet"
     broken.write_text("no")
-    for path, why in ((tmp_path / "no.csv", "No such file"), (broken, "Parquet"), (tmp_path / "x.txt", "--points: must")):
+    for path, why in (
+        (tmp_path / "no.csv", "No such file"),
+        (broken, "Parquet"),
+        (tmp_path / "x.txt", "--points: must"),
+    ):
         with pytest.raises(InputError) as refused:
             space(points=path)
         assert str(refused.value).startswith(f"{path}: {why}")
