@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-
-from jaxroof import stream
-from jaxroof.reductions import Best, least_indices, pareto_front
 from test_bad_input import refused, run, works
+
+from jaxroof import devices_command, stream
+from jaxroof.reductions import Best, least_indices, pareto_front
 
 AXES = [
     "--vary=overheads.decode.per_layer_us=0:200:10",
@@ -19,10 +19,11 @@ AXES = [
 ]
 SCORED = ["sweep", *AXES, "--scoring=itl"]
 SERVED = [
-    "sweep", "--vary=model=llama-2-7b,llama-3.1-70b,qwen3-30b-a3b", "--vary=hardware=h100-sxm,l40s", "--vary=tp=1,2,3,8",
-    "--vary=prompt=1000,3000", "--vary=output=1,100", "--vary=batch=1,32",
+    "sweep", "--vary=model=llama-2-7b,llama-3.1-70b,qwen3-30b-a3b", "--vary=hardware=h100-sxm,l40s",
+    "--vary=tp=1,2,3,8", "--vary=prompt=1000,3000", "--vary=output=1,100", "--vary=batch=1,32",
 ]  # fmt: skip
 VARY = "--vary=overheads.decode.base_us=0:50:1"
+FAST = "--formula=h2b"  # the memory step time compiles quickly
 
 
 @pytest.fixture(autouse=True)
@@ -142,8 +143,8 @@ def test_tables_on_a_terminal_less_stdout():
 
 
 def test_latencies_of_every_run(tmp_path):
-    rows = rows_of(tmp_path, ["sweep", "--vary=overheads.decode.base_us=0,100", "--metric=latencies"])
-    data = works(["evaluate", "--set=overheads.decode.base_us=100"])
+    rows = rows_of(tmp_path, ["sweep", FAST, "--vary=overheads.decode.base_us=0,100", "--metric=latencies"])
+    data = works(["evaluate", FAST, "--set=overheads.decode.base_us=100"])
     for e in data["experiments"]:
         for metric in ("ttft_ms", "tpot_ms", "e2e_ms"):
             assert rows[f"{e['name']}.{metric}"][1] == pytest.approx(e["run"][metric], rel=1e-12)
@@ -159,7 +160,7 @@ def test_a_group_and_constants_that_change_nothing(tmp_path):
 
 def test_single_precision_is_within_1e_4():
     random = [
-        "sweep", "--formula=h2b", "--vary=overheads.decode.per_layer_us=0:200:1", "--vary=hardware.hbm_efficiency=0.5:1:0.1",
+        "sweep", FAST, "--vary=overheads.decode.per_layer_us=0:200:1", "--vary=hardware.hbm_efficiency=0.5:1:0.1",
         "--vary=hardware.hbm_tb_per_s=2:5:1", "--random=300", "--seed=3", "--best=300",
     ]  # fmt: skip
     double, single = ({p["point"]: p for p in swept([*random, f"--precision={p}"])["best"]} for p in ("f64", "f32"))
@@ -182,7 +183,7 @@ def test_points_of_a_file_are_evaluated_in_order(tmp_path):
 def test_nothing_is_overwritten_or_resumed_by_mistake(tmp_path):
     file, folder = tmp_path / "all.parquet", tmp_path / "kept"
     for out, extra in ((file, []), (folder, ["--best=1"])):
-        arguments = ["sweep", VARY, f"--out={out}", *extra]
+        arguments = ["sweep", VARY, FAST, f"--out={out}", *extra]
         refused(tmp_path, [*arguments, "--resume"], "--resume: ")
         assert run(arguments)[0] == 0
         target = out if out == file else out / "results.json"
@@ -190,7 +191,7 @@ def test_nothing_is_overwritten_or_resumed_by_mistake(tmp_path):
         refused(tmp_path, arguments, f"{target}: --out: is there already; --force overwrites it")
         code, _, err = run([*arguments, "--resume"])
         assert (code, err) == (0, f"jaxroof: {target} is complete\n")
-        other = ["sweep", VARY.replace("50", "60"), f"--out={out}", *extra]
+        other = ["sweep", VARY.replace("50", "60"), FAST, f"--out={out}", *extra]
         refused(tmp_path, [*other, "--resume"], f"{target}: --resume: is another sweep's; --force overwrites it")
         assert target.read_bytes() == before
         assert run([*other, "--force"])[0] == 0
@@ -200,7 +201,7 @@ def test_nothing_is_overwritten_or_resumed_by_mistake(tmp_path):
 @pytest.mark.parametrize("keep", [[], ["--best=3", "--pareto=tpot_mape_pct,ttft_mape_pct"]], ids=["rows", "kept"])
 def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch, keep):
     out = tmp_path / ("kept" if keep else "all.parquet")
-    arguments = ["sweep", "--vary=overheads.decode.base_us=0:300:1", *keep, f"--out={out}"]
+    arguments = ["sweep", "--vary=overheads.decode.base_us=0:300:1", FAST, *keep, f"--out={out}"]
     target = out / "results.json" if keep else out
     assert run(arguments)[0] == 0
     whole = target.read_bytes()
@@ -233,7 +234,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch, keep):
 
 
 def test_memory_bounds_the_chunk():
-    axes = ["sweep", "--vary=overheads.decode.base_us=0:99:1", "--best=1"]
+    axes = ["sweep", "--vary=overheads.decode.base_us=0:99:1", FAST, "--best=1"]
     refused_ = run([*axes, "--memory=1MB"])
     assert refused_[0] == 2
     assert refused_[2].startswith("jaxroof: --memory: 64 settings need ")
@@ -276,8 +277,8 @@ def test_a_block_is_halved_until_it_fits():
         ([VARY, "--best=1", "--precision=f16"], "--precision: value: must be one of f32, f64"),
         ([VARY, "--best=1", "--set=overheads.decode.base_us=1"], "--set: overheads.decode.base_us: varies"),
         ([VARY, "--best=1", "--processes=2"], "--coordinator: is missing"),
-        ([VARY, "--best=1", "--coordinator=x", "--processes=2", "--process-id=0"], "--coordinator: x: must be HOST:PORT"),
-        ([VARY, "--best=1", "--coordinator=x:1", "--processes=2", "--process-id=2"], "--process-id: I: must be ≤ 1"),
+        ([VARY, "--coordinator=x", "--processes=2", "--process-id=0"], "--coordinator: x: must be HOST:PORT"),
+        ([VARY, "--coordinator=x:1", "--processes=2", "--process-id=2"], "--process-id: I: must be ≤ 1"),
         (["--vary=tp=1,2", "--best=1"], "--vary: tp: needs --model"),
         (["--vary=formula=h2b,x", "--best=1"], "overheads: x: not in the catalogue"),
         (["--vary=formula=h2b", "--formula=h2b", "--best=1"], "--formula: h2b: varies"),
@@ -286,7 +287,7 @@ def test_a_block_is_halved_until_it_fits():
         (["--vary=tp=1,2", "--model=llama-2-7b", "--tp=1", "--best=1"], "--tp: 1: varies"),
         (["--vary=tp=1,2", "--model=llama-2-7b", "--group=all", "--best=1"], "--group: all: is for the measured runs"),
         (["--vary=model=llama-2-7b,x", "--best=1"], "models: x: not in the catalogue"),
-        (["--vary=model=mixtral-8x7b", "--step-model=memory", "--best=1"], "mixtral-8x7b: num_experts: the memory step"),
+        (["--vary=model=mixtral-8x7b", FAST, "--best=1"], "mixtral-8x7b: num_experts: the memory step"),
         (["--vary=prompt=0", "--model=llama-2-7b", "--best=1"], "--vary: prompt: must be ≥ 1, got 0"),
     ],
 )  # fmt: skip
@@ -299,7 +300,8 @@ def test_a_coordinator_that_is_not_there(tmp_path):
     refused(tmp_path, ["sweep", VARY, "--best=1", *group], "--coordinator: 127.0.0.1:9: cannot be reached: ")
 
 
-def test_devices():
+def test_devices(monkeypatch):
+    monkeypatch.setattr(devices_command, "SECONDS_PER_MODEL", 0.01)
     data = works(["devices"])
     assert set(data) == {"devices", "precision", "cores", "evaluations_per_s"}
     assert data["devices"][0]["platform"] == jax.devices()[0].platform
