@@ -1,7 +1,8 @@
 """Run a command line in a process of its own, with small blocks so that a small sweep has many chunks.
 
-``sweep_child.py ARGUMENT…`` runs one. ``sweep_child.py --kills N TARGET ARGUMENT…`` runs it again and again,
-kills it at random moments, goes on with ``--resume``, and prints a digest of each finished TARGET.
+``sweep_child.py ARGUMENT… --then ARGUMENT…`` runs one, and another as the same process of a group.
+``sweep_child.py --kills N TARGET ARGUMENT…`` runs it again and again, kills it at random moments,
+goes on with ``--resume``, and prints a digest of each finished TARGET.
 """
 
 import hashlib
@@ -16,8 +17,21 @@ from pathlib import Path
 
 from jaxroof import stream, sweep_command  # noqa: F401  # imported before the forks
 from jaxroof.cli import main
+from jaxroof.inputs import processes
 
 stream.BLOCK_SIZES = {"cpu": 64}
+
+
+def run(arguments):
+    """One command or several; they share the group that the first one joined."""
+    codes = []
+    for line in " ".join(arguments).split(" --then "):
+        try:
+            main(line.split())
+        except SystemExit as end:
+            codes.append(end.code)
+        processes.join = lambda group: None
+    sys.exit(max(codes))
 
 
 def start(arguments):
@@ -38,7 +52,7 @@ def kill(target, arguments, kills):
         while not manifest.exists() and not os.waitpid(child, os.WNOHANG)[0]:
             time.sleep(0.001)
         # Going on, the first chunk comes after loading and compiling.
-        time.sleep(generator.uniform(0, 2.0 if resume else 0.3))
+        time.sleep(generator.uniform(0, 1.0 if resume else 0.2))
         try:
             os.kill(child, signal.SIGKILL)
             killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -64,4 +78,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--kills":
         kill(Path(sys.argv[3]), sys.argv[4:], int(sys.argv[2]))
     else:
-        main(sys.argv[1:])
+        run(sys.argv[1:])

@@ -11,6 +11,7 @@ from test_bad_input import refused, run, works
 from jaxroof import devices_command, stream
 from jaxroof.reductions import Best, least_indices, pareto_front
 
+FAST = "--formula=h2b"  # the memory step time compiles quickly
 AXES = [
     "--vary=overheads.decode.per_layer_us=0:200:10",
     "--vary=formula=h2b,none",
@@ -19,11 +20,10 @@ AXES = [
 ]
 SCORED = ["sweep", *AXES, "--scoring=itl"]
 SERVED = [
-    "sweep", "--vary=model=llama-2-7b,llama-3.1-70b,qwen3-30b-a3b", "--vary=hardware=h100-sxm,l40s",
+    "sweep", FAST, "--vary=model=llama-2-7b,llama-3.1-70b,qwen3-14b", "--vary=hardware=h100-sxm,l40s",
     "--vary=tp=1,2,3,8", "--vary=prompt=1000,3000", "--vary=output=1,100", "--vary=batch=1,32",
 ]  # fmt: skip
 VARY = "--vary=overheads.decode.base_us=0:50:1"
-FAST = "--formula=h2b"  # the memory step time compiles quickly
 
 
 @pytest.fixture(autouse=True)
@@ -86,25 +86,17 @@ def test_rows_equal_predict_and_what_cannot_be_served_is_null(served):
     for i in (1, len(feasible) // 2, len(feasible) - 1):
         row = feasible.iloc[i]
         options = [f"--{key}={row[key]:.0f}" for key in ("tp", "prompt", "output", "batch")]
-        data = works(["predict", f"--model={row['model']}", f"--hardware={row['hardware']}", *options])
+        data = works(["predict", FAST, f"--model={row['model']}", f"--hardware={row['hardware']}", *options])
         for name in ("ttft_ms", "itl_ms", "e2e_ms", "tpot_e2e_per_token_ms"):
             assert row[name] == pytest.approx(np.nan if data[name] is None else data[name], rel=1e-12, nan_ok=True)
 
 
-def test_architecture_leaves_vary(tmp_path):
-    rows = rows_of(
-        tmp_path,
-        [
-            "sweep",
-            "--model=llama-2-7b",
-            "--tp=1",
-            "--prompt=64",
-            "--output=9",
-            "--vary=architecture.num_hidden_layers=16,32",
-        ],
-    )
-    data = works(["predict", "--model=llama-2-7b", "--hardware=h100-sxm", "--tp=1", "--prompt=64", "--output=9"])
+def test_a_mixture_and_architecture_leaves_that_vary(tmp_path):
+    request = ["--model=qwen3-30b-a3b", "--tp=2", "--prompt=3000", "--output=9", "--batch=3"]
+    rows = rows_of(tmp_path, ["sweep", *request, "--vary=architecture.num_hidden_layers=16,48"])
+    data = works(["predict", "--hardware=h100-sxm", *request])
     assert rows["itl_ms"][1] == pytest.approx(data["itl_ms"], rel=1e-12)
+    assert rows["ttft_ms"][1] == pytest.approx(data["ttft_ms"], rel=1e-12)
     assert rows["itl_ms"][0] < rows["itl_ms"][1]
 
 
@@ -187,15 +179,14 @@ def test_nothing_is_overwritten_or_resumed_by_mistake(tmp_path):
         refused(tmp_path, [*arguments, "--resume"], "--resume: ")
         assert run(arguments)[0] == 0
         target = out if out == file else out / "results.json"
-        before = target.read_bytes()
         refused(tmp_path, arguments, f"{target}: --out: is there already; --force overwrites it")
         code, _, err = run([*arguments, "--resume"])
         assert (code, err) == (0, f"jaxroof: {target} is complete\n")
-        other = ["sweep", VARY.replace("50", "60"), FAST, f"--out={out}", *extra]
-        refused(tmp_path, [*other, "--resume"], f"{target}: --resume: is another sweep's; --force overwrites it")
-        assert target.read_bytes() == before
-        assert run([*other, "--force"])[0] == 0
-        assert target.read_bytes() != before
+    before, other = file.read_bytes(), ["sweep", VARY.replace("50", "60"), FAST, f"--out={file}"]
+    refused(tmp_path, [*other, "--resume"], f"{file}: --resume: is another sweep's; --force overwrites it")
+    assert file.read_bytes() == before
+    assert run([*other, "--force"])[0] == 0
+    assert len(pd.read_parquet(file)) == 61
 
 
 @pytest.mark.parametrize("keep", [[], ["--best=3", "--pareto=tpot_mape_pct,ttft_mape_pct"]], ids=["rows", "kept"])
@@ -302,6 +293,7 @@ def test_a_coordinator_that_is_not_there(tmp_path):
 
 def test_devices(monkeypatch):
     monkeypatch.setattr(devices_command, "SECONDS_PER_MODEL", 0.01)
+    monkeypatch.setattr(devices_command, "STEP_MODELS", ("memory",))
     data = works(["devices"])
     assert set(data) == {"devices", "precision", "cores", "evaluations_per_s"}
     assert data["devices"][0]["platform"] == jax.devices()[0].platform

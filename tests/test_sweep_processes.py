@@ -1,5 +1,6 @@
 """Sweeps in processes of their own: killed and resumed, on eight devices, in two processes."""
 
+import hashlib
 import json
 import os
 import socket
@@ -15,8 +16,8 @@ from jaxroof import stream
 
 CHILD = [sys.executable, str(Path(__file__).with_name("sweep_child.py"))]
 SWEEP = [
-    "sweep", "--formula=h2b", "--vary=overheads.decode.per_layer_us=0:49:1", "--vary=hardware.hbm_efficiency=0.5,0.7,0.9",
-    "--vary=overheads.prefill.base_us=0:50:10",
+    "sweep", "--formula=h2b", "--vary=overheads.decode.per_layer_us=0:49:1",
+    "--vary=hardware.hbm_efficiency=0.5,0.7,0.9", "--vary=overheads.prefill.base_us=0:50:10",
 ]  # fmt: skip
 KEEP = ["--best=7", "--pareto=tpot_mape_pct,ttft_mape_pct", "--marginals"]
 
@@ -27,54 +28,58 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(stream, "BLOCK_SIZES", {"cpu": 64})
 
 
-def test_killed_twenty_times_and_resumed_leaves_the_same_bytes(tmp_path):
-    assert run([*SWEEP, f"--out={tmp_path}/whole.parquet"])[0] == 0
+@pytest.fixture(scope="module")
+def child(tmp_path_factory):
+    """Start a child; they share compiled programs."""
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
+    cache |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+    def start(arguments, **environment):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([*CHILD, *arguments], env=os.environ | cache | environment, **pipes)
+
+    return start
+
+
+def ended(process):
+    """What a child printed; it must succeed."""
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    return out, err
+
+
+def test_killed_twenty_times_and_resumed_leaves_the_same_bytes(child, tmp_path):
     file = tmp_path / "all.parquet"
-    command = [*CHILD, "--kills", "20", str(file), *SWEEP, f"--out={file}"]
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
-    environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    digests = done.stdout.split()
-    assert digests
-    assert len(set(digests)) == 1
-    alone = pd.read_parquet(tmp_path / "whole.parquet")
-    subprocess.run([*CHILD, *SWEEP, f"--out={file}"], check=True, capture_output=True)
-    pd.testing.assert_frame_equal(pd.read_parquet(file), alone, check_exact=True)
-    import hashlib
-
-    assert hashlib.sha256(file.read_bytes()).hexdigest() == digests[0]
+    ended(child([*SWEEP, f"--out={file}"]))
+    whole = hashlib.sha256(file.read_bytes()).hexdigest()
+    file.unlink()
+    out, _ = ended(child(["--kills", "20", str(file), *SWEEP, f"--out={file}"]))
+    assert set(out.split()) == {whole}
 
 
-def test_eight_devices_give_the_bits_of_one(tmp_path):
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
-    command = [*CHILD, *SWEEP, *KEEP, "--json"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert "chunks of 8 × 64" in done.stderr
-    code, out, _ = run([*SWEEP, *KEEP, "--json"])
+def test_eight_devices_give_the_bits_of_one(child):
+    ours, summary = ended(child([*SWEEP, "--best=7", "--json"], XLA_FLAGS="--xla_force_host_platform_device_count=8"))
+    assert "chunks of 8 × 64" in summary
+    code, out, _ = run([*SWEEP, "--best=7", "--json"])
     assert code == 0
-    assert json.loads(done.stdout) == json.loads(out)
+    assert json.loads(ours) == json.loads(out)
 
 
-@pytest.mark.parametrize("keep", [[], KEEP], ids=["rows", "kept"])
-def test_two_processes_give_the_bits_of_one(tmp_path, keep):
+def test_two_processes_give_the_bits_of_one(child, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    out = tmp_path / ("kept" if keep else "all.parquet")
+    rows, kept = [*SWEEP, f"--out={tmp_path}/rows.parquet"], [*SWEEP, *KEEP, f"--out={tmp_path}/kept"]
     group = [f"--coordinator=127.0.0.1:{port}", "--processes=2", "--timeout=60"]
-    commands = [[*CHILD, *SWEEP, *keep, f"--out={out}", *group, f"--process-id={i}"] for i in range(2)]
-    running = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
-    ends = [(process.communicate(timeout=120), process.returncode) for process in running]
-    assert [code for _, code in ends] == [0, 0], ends
-    alone = tmp_path / ("alone" if keep else "alone.parquet")
-    assert run([*SWEEP, *keep, f"--out={alone}"])[0] == 0
-    if keep:
-        ours, theirs = (json.loads((folder / "results.json").read_text()) for folder in (out, alone))
-        assert {**ours, "sweep": None} == {**theirs, "sweep": None}
-        assert [path.name for path in out.glob(".part*")] == []
-        return
-    manifest = json.loads((out / "manifest.json").read_text())
-    assert manifest["shards"] == ["shard-00000.parquet", "shard-00001.parquet"]
-    assert {path.name for path in out.iterdir()} == {"manifest.json", *manifest["shards"]}
-    whole = pd.concat([pd.read_parquet(out / shard) for shard in manifest["shards"]], ignore_index=True)
-    pd.testing.assert_frame_equal(whole, pd.read_parquet(alone), check_exact=True)
+    for end in [child([*rows, *group, me, "--then", *kept, *group, me]) for me in ("--process-id=0", "--process-id=1")]:
+        ended(end)
+    assert run([*SWEEP, f"--out={tmp_path}/alone.parquet"])[0] == 0
+    out = run([*SWEEP, *KEEP, "--json"])[1]
+    results = json.loads((tmp_path / "kept/results.json").read_text())
+    assert {key: value for key, value in results.items() if key != "sweep"} == json.loads(out)
+    assert list((tmp_path / "kept").glob(".part*")) == []
+    folder = tmp_path / "rows.parquet"
+    shards = json.loads((folder / "manifest.json").read_text())["shards"]
+    assert {path.name for path in folder.iterdir()} == {"manifest.json", *shards}
+    whole = pd.concat([pd.read_parquet(folder / shard) for shard in shards], ignore_index=True)
+    pd.testing.assert_frame_equal(whole, pd.read_parquet(tmp_path / "alone.parquet"), check_exact=True)

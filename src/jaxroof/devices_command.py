@@ -21,13 +21,14 @@ from jaxroof.units import GIGA
 
 SETTINGS = 2**14
 SECONDS_PER_MODEL = 1.0
+STEP_MODELS = ("memory", "kernels")
 
 
 def devices(json: bool) -> None:
     """Devices, memory, cores, precision, and a self-test of two seconds on one device."""
     seen = [_device(device) for device in jax.devices()]
     runs = load_experiments()
-    rates = {model: _rate(model, runs) for model in ("memory", "kernels")}
+    rates = {model: _rate(model, runs) for model in STEP_MODELS}
     data: dict[str, Any] = {
         "devices": seen,
         "precision": "f64" if jnp.result_type(float) == np.float64 else "f32",
