@@ -11,6 +11,7 @@ from test_bad_input import refused, run, works
 from jaxroof import devices_command, stream
 from jaxroof.reductions import Best, least_indices, pareto_front
 
+pytestmark = pytest.mark.usefixtures("compile_cache")
 FAST = "--formula=h2b"  # the memory step time compiles quickly
 AXES = [
     "--vary=overheads.decode.per_layer_us=0:200:10",

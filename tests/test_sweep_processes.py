@@ -28,15 +28,13 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(stream, "BLOCK_SIZES", {"cpu": 64})
 
 
-@pytest.fixture(scope="module")
-def child(tmp_path_factory):
-    """Start a child; they share compiled programs."""
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
-    cache |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+@pytest.fixture
+def child(compile_cache):
+    """Start a child."""
 
     def start(arguments, **environment):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([*CHILD, *arguments], env=os.environ | cache | environment, **pipes)
+        return subprocess.Popen([*CHILD, *arguments], env=os.environ | compile_cache | environment, **pipes)
 
     return start
 

@@ -43,7 +43,7 @@ def sweep(
     processes.join(group)
     plan = load_plan(constants, axes, request, score, keep)
     store = _store(plan, output, group)
-    previous = store.previous(output.resume, output.force) if store else None
+    previous = store.previous(output.resume, output.force, must=not group.several) if store else None
     program = _build(plan, memory, previous)
     manifest = _manifest(plan, program, group)
     if store is not None and not store.begin(manifest, output.resume, output.force):

@@ -35,12 +35,12 @@ def show(plan: Plan, states: States, as_json: bool) -> None:
         return
     by = plan.objective.metrics[plan.by]
     if "best" in states:
-        files.print_table(points(plan, states["best"]), f"least {by}", digits=4)
+        files.print_table(_readable(plan, points(plan, states["best"])), f"least {by}", digits=4)
     if "pareto" in states:
         front = points(plan, states["pareto"])
-        files.print_table(front.head(SHOWN), f"Pareto front, {len(front)} points", digits=4)
+        files.print_table(_readable(plan, front.head(SHOWN)), f"Pareto front, {len(front)} points", digits=4)
     for keys, table in marginals(plan, states).items():
-        files.print_table(table, f"least {by} at each {keys}", digits=4)
+        files.print_table(_readable(plan, table), f"least {by} at each {keys}", digits=4)
 
 
 def reread(results: Path) -> str:
@@ -94,6 +94,13 @@ def _fill(folder: Path, plan: Plan, states: States, data: Mapping[str, Any]) -> 
         wanted = [names[i] for i in front.objectives]
         files.save_figure(folder / "pareto.png", heading, plot_pareto, tables["pareto"], wanted)
     (folder / "results.json").write_text(files.dump(data), encoding="utf-8")
+
+
+def _readable(plan: Plan, table: pd.DataFrame) -> pd.DataFrame:
+    """Counts, and values of what varies, as one writes them."""
+    written = [c for c in table.columns if c not in plan.objective.metrics or c == "gpus"]
+    numbers = [c for c in written if c != "point" and pd.api.types.is_numeric_dtype(table[c])]
+    return table.assign(**{c: table[c].map("{:.10g}".format) for c in numbers})
 
 
 def _named(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,11 +36,14 @@ class Store:
     target: Path
     part: Path
 
-    def previous(self, resume: bool, force: bool) -> dict[str, Any] | None:
-        """The manifest to go on from, if any. Raises InputError where results would be lost or there is nothing."""
+    def previous(self, resume: bool, force: bool, must: bool) -> dict[str, Any] | None:
+        """The manifest to go on from, if any. Raises InputError where results would be lost.
+
+        And where there is nothing to ``resume``, if there ``must`` be: one of several processes may not have begun.
+        """
         there, manifest = self.target.exists(), self.part / MANIFEST
         if resume:
-            if not (there or manifest.exists()):
+            if must and not (there or manifest.exists()):
                 raise InputError("--resume", str(self.part), "no interrupted sweep is there to go on with")
             return files.read_json(manifest) if manifest.exists() else finished_manifest(self.target)
         if there and not force:
