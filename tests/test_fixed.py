@@ -15,6 +15,7 @@ from jaxroof.params import Deployment
 from jaxroof.request import latency
 from jaxroof.schedule import Share
 from jaxroof.step import STEP_MODELS
+from jaxroof.step.roofline import heads
 
 TABLES = Path(__file__).parent / "data/roofline_parity"
 LATENCY = jax.jit(latency, static_argnums=0)
@@ -54,13 +55,14 @@ def test_the_closed_form_is_the_rule_of_the_distribution(step_model):
 
 
 def test_panels_follow_measured_tables_as_the_sum_over_steps_does():
-    tier0 = load_tier0(overheads="h2b", mfu_tables=TABLES)
-    lengths = [(100, 2), (100, 100), (3000, 300), (6000, 300)]
-    panels, steps = (
-        traced(*columns(lengths), scalar(8), tier0, step_model="roofline", panels=count) for count in (PANELS, 299)
+    tier0, arch = load_tier0(mfu_tables=TABLES), load_architecture("llama-2-7b")
+    per_token = jax.jit(
+        jax.vmap(lambda c: c / tier0.hardware.mfu.decode_attention(heads(arch), scalar(2), scalar(8), c))
     )
-    for name in ("ttft_s", "tpot_s", "e2e_s"):
-        np.testing.assert_allclose(getattr(panels, name), getattr(steps, name), rtol=1e-3)
+    for prompt, output in ((100, 100), (300, 2000), (6000, 700)):
+        nodes = fixed_schedule(scalar(prompt), scalar(output), scalar(7), chunks=1, panels=PANELS)
+        ours = nodes.e2e_weight @ per_token(nodes.decode_context_tokens)
+        np.testing.assert_allclose(ours, per_token(7.0 + prompt + np.arange(output - 1.0)).sum(), rtol=1e-3)
 
 
 @pytest.mark.parametrize("panels", [1, 4, 64])

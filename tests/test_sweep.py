@@ -9,6 +9,7 @@ import pytest
 from test_bad_input import refused, run, works
 
 from jaxroof import devices_command, stream
+from jaxroof.plan import Plan
 from jaxroof.reductions import Best, least_indices, pareto_front
 
 pytestmark = pytest.mark.usefixtures("compile_cache")
@@ -242,7 +243,7 @@ def test_a_block_is_halved_until_it_fits():
         patch.setattr(stream, "BLOCK_SIZES", {"cpu": 2**16})
         patch.setattr(stream, "_compile", lambda *arguments: sizes.append(arguments[-1]) or Fake(arguments[-1]))
         space = type("Space", (), {"size": 10**9})()
-        stream.build(space, None, {}, left_bytes=lambda: 5e6)
+        stream.build(Plan(space, None, {}, 0, {}), left_bytes=lambda: 5e6)
     assert sizes == [2**16, 2**12]
 
 

@@ -15,9 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from jaxroof.objectives import Objective
+from jaxroof.plan import Plan
 from jaxroof.reductions import Reduction, State
-from jaxroof.space import Space
 
 # Settings per device and chunk where memory allows: more gains nothing, and less is lost at an interruption.
 BLOCK_SIZES = {"cpu": 2**16}
@@ -32,8 +31,7 @@ Reductions = Mapping[str, Reduction]
 class Program:
     """A compiled sweep; ``block`` settings per device and chunk, ``device_bytes`` by XLA's own count."""
 
-    space: Space
-    reductions: Reductions
+    plan: Plan
     block: int
     device_bytes: int
     constants: Sequence[Any]
@@ -47,27 +45,30 @@ class Program:
     @property
     def chunks(self) -> int:
         """Chunks of the whole space."""
-        return -(-self.space.size // self.chunk)
+        return -(-self.plan.space.size // self.chunk)
+
+    @property
+    def evaluations(self) -> int:
+        """Requests' latencies per point."""
+        return self.plan.objective.evaluations
 
     def count(self, index: int) -> int:
         """Points of a chunk: the last one may have fewer."""
-        return min(self.chunk, self.space.size - index * self.chunk)
+        return min(self.chunk, self.plan.space.size - index * self.chunk)
 
     def __call__(self, index: int, hints: Mapping[str, Any]) -> list[Any]:
         """The blocks of a chunk, one per device, on the host."""
         firsts = [index * self.chunk + device * self.block for device in range(len(self.compiled))]
-        counts = [np.int32(np.clip(self.space.size - first, 0, self.block)) for first in firsts]
+        counts = [np.int32(np.clip(self.plan.space.size - first, 0, self.block)) for first in firsts]
         running = [
-            run(constants, hints, self.space.inputs(first, self.block), count)
+            run(constants, hints, self.plan.space.inputs(first, self.block), count)
             for run, constants, first, count in zip(self.compiled, self.constants, firsts, counts, strict=True)
         ]
         return jax.device_get(running)
 
 
 def build(
-    space: Space,
-    objective: Objective,
-    reductions: Reductions,
+    plan: Plan,
     *,
     left_bytes: Callable[[], float],
     host_bytes_per_setting: float = 0.0,
@@ -81,9 +82,9 @@ def build(
     """
     devices = jax.local_devices()
     share = len(devices) if devices[0].platform == "cpu" else 1
-    size = block or _wanted_block(space.size, devices[0].platform)
+    size = block or _wanted_block(plan.space.size, devices[0].platform)
     while True:
-        program = _compile(space, objective, reductions, devices, size)
+        program = _compile(plan, devices, size)
         need, left = program.device_bytes + size * host_bytes_per_setting, left_bytes() / share
         if block is not None or need <= left:
             return program
@@ -104,7 +105,7 @@ def merge(program: Program, states: States, index: int, chunk: Sequence[Any]) ->
     for device, block in enumerate(chunk):
         first = index * program.chunk + device * program.block
         states["counts"] = {"infeasible": states["counts"]["infeasible"] + block["infeasible"]}
-        states |= {name: r.merge(states[name], block[name], first) for name, r in program.reductions.items()}
+        states |= {name: r.merge(states[name], block[name], first) for name, r in program.plan.reductions.items()}
     return states
 
 
@@ -120,7 +121,7 @@ def join(reductions: Reductions, each: Iterable[States]) -> States:
 def reduced(program: Program, states: States, indices: Iterable[int]) -> Iterator[States]:
     """The states after each chunk."""
     for index in indices:
-        chunk = program(index, {name: r.hint(states[name]) for name, r in program.reductions.items()})
+        chunk = program(index, {name: r.hint(states[name]) for name, r in program.plan.reductions.items()})
         states = merge(program, states, index, chunk)
         yield states
 
@@ -138,34 +139,29 @@ def _wanted_block(points: int, platform: str) -> int:
     return min(enough, BLOCK_SIZES.get(platform, LARGEST_BLOCK))
 
 
-def _compile(space: Space, objective: Objective, reductions: Reductions, devices: list[Any], size: int) -> Program:
+def _compile(plan: Plan, devices: list[Any], size: int) -> Program:
     """The same program for each device on its own: one that spans devices would be fused, and round, differently."""
-    hints = {name: reduction.hint(reduction.start()) for name, reduction in reductions.items()}
-    inputs, count = space.inputs(0, size), np.int32(0)
-    run = jax.jit(functools.partial(_block, space, objective, reductions, size))
-    constants = [jax.device_put((objective.constants, space.tables()), device) for device in devices]
+    hints = {name: reduction.hint(reduction.start()) for name, reduction in plan.reductions.items()}
+    inputs, count = plan.space.inputs(0, size), np.int32(0)
+    run = jax.jit(functools.partial(_block, plan, size))
+    constants = [jax.device_put((plan.objective.constants, plan.space.tables()), device) for device in devices]
     lowered = [run.lower(mine, hints, inputs, count) for mine in constants]
     with ThreadPoolExecutor() as pool:
         compiled = list(pool.map(lambda each: each.compile(), lowered))
     memory = compiled[0].memory_analysis()
     needed = memory.temp_size_in_bytes + memory.output_size_in_bytes + memory.argument_size_in_bytes
-    return Program(space, reductions, size, needed, constants, compiled)
+    return Program(plan, size, needed, constants, compiled)
 
 
-def _block(
-    space: Space, objective: Objective, reductions: Reductions, size: int, constants: Any, hints: Any, inputs: Any,
-    count: Int[Array, ""],
-) -> dict[str, Any]:  # fmt: skip
+def _block(plan: Plan, size: int, constants: Any, hints: Any, inputs: Any, count: Int[Array, ""]) -> dict[str, Any]:
     """What one device makes of its block, traced."""
     fixed, tables = constants
     offsets = jnp.arange(size, dtype=np.int32)
-    settings = space.settings(tables, inputs, offsets)
-    metrics, feasible = objective.evaluate(fixed, settings.values)
+    settings = plan.space.settings(tables, inputs, offsets)
+    metrics, feasible = plan.objective.evaluate(fixed, settings.values)
     there = offsets < count
     out: dict[str, Any] = {"infeasible": jnp.sum(there & ~feasible, dtype=np.int32)}
-    if not reductions:
+    if not plan.reductions:
         return out | {"metrics": metrics}
-    return out | {
-        name: reduction.of_block(settings, metrics, there & feasible, hints[name])
-        for name, reduction in reductions.items()
-    }
+    each = plan.reductions.items()
+    return out | {name: r.of_block(settings, metrics, there & feasible, hints[name]) for name, r in each}

@@ -20,8 +20,9 @@ from jaxroof.inputs.processes import Processes
 from jaxroof.outputs import sweep_report, sweep_store
 from jaxroof.outputs.progress import rated
 from jaxroof.outputs.sweep_store import Store
+from jaxroof.plan import Plan
 from jaxroof.stream import Program
-from jaxroof.sweep_plan import Keep, Plan, Request, Score, load_plan
+from jaxroof.sweep_options import Keep, Request, Score, load_plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ def sweep(
     store = _store(plan, output, group)
     previous = store.previous(output.resume, output.force, must=not group.several) if store else None
     program = _build(plan, memory, previous)
-    manifest = _manifest(plan, program, group)
+    manifest = _manifest(program, group)
     if store is not None and not store.begin(manifest, output.resume, output.force):
         sys.stderr.write(f"jaxroof: {store.target} is complete\n")
         if output.json:
@@ -54,10 +55,10 @@ def sweep(
     began = time.monotonic()
     try:
         run = _reduce if plan.reductions else _rows
-        points, infeasible = run(plan, program, store, group, manifest, output.json)
+        points, infeasible = run(program, store, group, manifest, output.json)
     except KeyboardInterrupt:
         _interrupted(store)
-    _summary(plan, program, points, infeasible, time.monotonic() - began)
+    _summary(program, points, infeasible, time.monotonic() - began)
 
 
 def _store(plan: Plan, output: Output, group: Processes) -> Store | None:
@@ -89,7 +90,7 @@ def _build(plan: Plan, memory: float | None, previous: dict[str, Any] | None) ->
 
     def build(block: int | None) -> Program:
         return stream.build(
-            plan.space, plan.objective, plan.reductions, left_bytes=lambda: machine.left_bytes(memory),
+            plan, left_bytes=lambda: machine.left_bytes(memory),
             host_bytes_per_setting=machine.HOST_COPIES * 8 * columns, block=block,
         )  # fmt: skip
 
@@ -101,7 +102,7 @@ def _build(plan: Plan, memory: float | None, previous: dict[str, Any] | None) ->
     return program if least == program.block else build(least)
 
 
-def _manifest(plan: Plan, program: Program, group: Processes) -> dict[str, Any]:
+def _manifest(program: Program, group: Processes) -> dict[str, Any]:
     """Everything that determines the result, bit for bit."""
     return {
         "jaxroof": importlib.metadata.version("jaxroof"),
@@ -112,18 +113,19 @@ def _manifest(plan: Plan, program: Program, group: Processes) -> dict[str, Any]:
         "processes": group.count or 1,
         "process": group.index or 0,
         "block": program.block,
-        **plan.manifest(),
+        **program.plan.identity(),
     }
 
 
 def _rows(
-    plan: Plan, program: Program, store: Store | None, group: Processes, manifest: dict[str, Any], json: bool
+    program: Program, store: Store | None, group: Processes, manifest: dict[str, Any], json: bool
 ) -> tuple[int, int]:
     """Write every point of this process's share; the first process adds the manifest of all shards."""
     assert store is not None
-    indices, names, labels = group.share(program.chunks), plan.objective.metrics, plan.space.labels
+    plan, indices = program.plan, group.share(program.chunks)
+    names, labels = plan.objective.metrics, plan.space.labels
     missing = store.missing(indices)
-    for index in rated(missing, program, plan.objective.evaluations):
+    for index in rated(missing, program):
         metrics, infeasible = stream.metrics_of(program, index)
         values = plan.space.block(index * program.chunk, program.count(index))
         store.write_chunk(index, sweep_store.table(values, labels, names, metrics), infeasible)
@@ -138,13 +140,13 @@ def _rows(
 
 
 def _reduce(
-    plan: Plan, program: Program, store: Store | None, group: Processes, manifest: dict[str, Any], json: bool
+    program: Program, store: Store | None, group: Processes, manifest: dict[str, Any], json: bool
 ) -> tuple[int, int]:
     """Keep what was asked for, across all processes; the first one reports."""
-    share, first = group.share(program.chunks), (group.index or 0) == 0
+    plan, share, first = program.plan, group.share(program.chunks), (group.index or 0) == 0
     done, states = (store and store.read_state()) or (0, stream.start(plan.reductions))
     rest = share[done:]
-    for latest in stream.reduced(program, states, rated(rest, program, plan.objective.evaluations)):
+    for latest in stream.reduced(program, states, rated(rest, program)):
         states, done = latest, done + 1
         if store is not None:
             store.write_state(done, states)
@@ -168,11 +170,11 @@ def _interrupted(store: Store | None) -> NoReturn:
     sys.exit(130)
 
 
-def _summary(plan: Plan, program: Program, points: int, infeasible: int, seconds: float) -> None:
+def _summary(program: Program, points: int, infeasible: int, seconds: float) -> None:
     """One line on stderr: what was done, how fast, in how much memory."""
     rate = points / max(seconds, 1e-9)
     sys.stderr.write(
         f"jaxroof: {points} points ({infeasible} infeasible) in {seconds:.1f} s, {rate:.3g} points/s, "
-        f"{rate * plan.objective.evaluations:.3g} evaluations/s; chunks of {len(program.compiled)} × {program.block}, "
+        f"{rate * program.evaluations:.3g} evaluations/s; chunks of {len(program.compiled)} × {program.block}, "
         f"peak memory {machine.peak_bytes() / 1e6:.0f} MB\n"
     )

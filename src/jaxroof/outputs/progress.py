@@ -21,8 +21,8 @@ def progress(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     yield from track(items, description=what, total=total, console=Console(stderr=True), transient=True)
 
 
-def rated(indices: Sequence[int], program: Program, evaluations: int) -> Iterator[int]:
-    """The chunks of a sweep; on a terminal a bar with the rate, ``evaluations`` per point, and what is left."""
+def rated(indices: Sequence[int], program: Program) -> Iterator[int]:
+    """The chunks of a sweep; on a terminal a bar with the rate and what is left."""
     if not sys.stderr.isatty():
         yield from indices
         return
@@ -36,4 +36,8 @@ def rated(indices: Sequence[int], program: Program, evaluations: int) -> Iterato
             yield index
             done += program.count(index)
             rate = done / (time.monotonic() - began)
-            bar.update(task, advance=1, rate=f"{rate:.3g} points/s, {rate * evaluations:.3g} evaluations/s")
+            bar.update(
+                task,
+                advance=1,
+                rate=f"{rate:.3g} points/s, {rate * program.evaluations:.3g} evaluations/s",
+            )

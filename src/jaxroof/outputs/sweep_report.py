@@ -11,10 +11,10 @@ import pandas as pd
 
 from jaxroof.outputs import report as files
 from jaxroof.outputs.sweep_plots import plot_marginal, plot_pareto
+from jaxroof.plan import Plan
 from jaxroof.reductions import Pareto
 from jaxroof.space import Grid, rows
 from jaxroof.stream import States
-from jaxroof.sweep_plan import Plan
 
 # A terminal shows no more rows of a front.
 SHOWN = 40

@@ -1,13 +1,11 @@
 """The options of ``sweep`` → what varies, what is evaluated, and what is kept of it."""
 
 import dataclasses
-import hashlib
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +22,7 @@ from jaxroof.leaves import COUNT, replace, walk
 from jaxroof.metrics import SCORINGS
 from jaxroof.objectives import ARCHITECTURE, Objective, Variants
 from jaxroof.params import Architecture, Tier0
+from jaxroof.plan import Plan
 from jaxroof.reductions import Best, Marginals, Pareto, Reduction
 from jaxroof.space import Grid, Space
 
@@ -64,26 +63,6 @@ class Keep:
     by: str | None
     pareto: str | None
     marginals: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """A sweep, ready to compile; ``settled`` is what it was made of, for its manifest."""
-
-    space: Space
-    objective: Objective
-    reductions: dict[str, Reduction]
-    by: int
-    settled: dict[str, Any]
-
-    def manifest(self) -> dict[str, Any]:
-        """Everything that determines the figures."""
-        return self.settled | {
-            "metrics": list(self.objective.metrics),
-            "space": self.space.identity(),
-            "constants": _described(self.objective.constants),
-            "keep": {name: dataclasses.asdict(reduction) for name, reduction in self.reductions.items()},  # type: ignore[call-overload]
-        }
 
 
 def load_plan(constants: Constants, axes: Axes, request: Request, score: Score, keep: Keep) -> Plan:
@@ -233,13 +212,3 @@ def _metric(option: str, name: str, names: Sequence[str]) -> int:
     name = "itl_ms" if name == "tpot_ms" and "itl_ms" in names else name
     files.one_of(option, "metric", name, names)
     return names.index(name)
-
-
-def _described(constants: Any) -> dict[str, Any]:
-    """Every number of a tree by its path, arrays that are long as a digest."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(constants)
-    return {jax.tree_util.keystr(path): _value(np.asarray(leaf)) for path, leaf in leaves}
-
-
-def _value(array: NDArray[Any]) -> Any:
-    return array.tolist() if array.size <= 32 else hashlib.sha256(array.tobytes()).hexdigest()
