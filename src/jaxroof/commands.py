@@ -46,6 +46,11 @@ class Constants:
         formula_given = self.formula or self.hardware.endswith(".json")
         return self.named_step_model or ("memory" if formula_given else "kernels")
 
+    @property
+    def default_scoring(self) -> str:
+        """``itl`` for ``kernels``; what was published is ``published``."""
+        return "itl" if self.step_model == "kernels" else "published"
+
     def tier0(self) -> Tier0:
         """The constants, checked. Raises InputError."""
         files.one_of("--step-model", "value", self.step_model, STEP_MODELS)
@@ -101,7 +106,7 @@ def evaluate(
 ) -> None:
     """Errors of one set of constants on every experiment."""
     tier0, step_model = constants.tier0(), constants.step_model
-    scoring = scoring or ("itl" if step_model == "kernels" else "published")
+    scoring = scoring or constants.default_scoring
     files.one_of("--scoring", "value", scoring, SCORINGS)
     if seed is not None:
         files.number("--sampled", "seed", seed, Range(whole=True))

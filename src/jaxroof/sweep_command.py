@@ -47,15 +47,19 @@ def sweep(
     previous = store.previous(output.resume, output.force, must=not group.several) if store else None
     program = _build(plan, memory, previous)
     manifest = _manifest(program, group)
-    if store is not None and not store.begin(manifest, output.resume, output.force):
-        sys.stderr.write(f"jaxroof: {store.target} is complete\n")
-        if output.json:
-            sys.stdout.write(sweep_report.reread(store.target))
-        return
+    complete = store is not None and not store.begin(manifest, output.resume, output.force)
+    if store is not None and complete:
+        _say_complete(store, output.json)
+        if plan.reductions or not group.several:
+            return
     began = time.monotonic()
     try:
-        run = _reduce if plan.reductions else _rows
-        points, infeasible = run(program, store, group, manifest, output.json)
+        if plan.reductions:
+            points, infeasible = _reduce(program, store, group, manifest, output.json)
+        else:
+            assert store is not None
+            points, infeasible = (0, 0) if complete else _rows(program, store, group, manifest)
+            _shards(program, store, group, manifest)
     except KeyboardInterrupt:
         _interrupted(store)
     _summary(program, points, infeasible, time.monotonic() - began)
@@ -111,17 +115,13 @@ def _manifest(program: Program, group: Processes) -> dict[str, Any]:
         "device": jax.local_devices()[0].device_kind,
         "devices": len(program.compiled),
         "processes": group.count or 1,
-        "process": group.index or 0,
         "block": program.block,
         **program.plan.identity(),
     }
 
 
-def _rows(
-    program: Program, store: Store | None, group: Processes, manifest: dict[str, Any], json: bool
-) -> tuple[int, int]:
-    """Write every point of this process's share; the first process adds the manifest of all shards."""
-    assert store is not None
+def _rows(program: Program, store: Store, group: Processes, manifest: dict[str, Any]) -> tuple[int, int]:
+    """Write every point of this process's share: how many were computed now, and how many cannot be."""
     plan, indices = program.plan, group.share(program.chunks)
     names, labels = plan.objective.metrics, plan.space.labels
     missing = store.missing(indices)
@@ -131,12 +131,15 @@ def _rows(
         store.write_chunk(index, sweep_store.table(values, labels, names, metrics), infeasible)
     empty = np.zeros((len(names), 0), dtype=jax.numpy.result_type(float))
     schema = sweep_store.table(plan.space.block(0, 0), labels, names, empty).schema
-    infeasible = store.finish(indices, schema, manifest)
+    return sum(map(program.count, missing)), store.finish(indices, schema, manifest)
+
+
+def _shards(program: Program, store: Store, group: Processes, manifest: dict[str, Any]) -> None:
+    """When all shards are complete, the first process writes the manifest of them."""
     shards = [data.decode() for data in processes.gather(store.target.name.encode())]
     if group.several and group.index == 0:
-        text = sweep_store.dump(manifest | {"points": plan.space.size, "shards": shards})
+        text = sweep_store.dump(manifest | {"points": program.plan.space.size, "shards": shards})
         sweep_store.write(store.target.with_name(sweep_store.MANIFEST), text.encode())
-    return sum(map(program.count, missing)), infeasible
 
 
 def _reduce(
@@ -160,6 +163,12 @@ def _reduce(
     if first:
         sweep_report.show(plan, states, json)
     return sum(map(program.count, rest)), int(states["counts"]["infeasible"][0])
+
+
+def _say_complete(store: Store, json: bool) -> None:
+    sys.stderr.write(f"jaxroof: {store.target} is complete\n")
+    if json:
+        sys.stdout.write(sweep_report.reread(store.target))
 
 
 def _interrupted(store: Store | None) -> NoReturn:

@@ -117,7 +117,7 @@ def _tier0s(constants: Constants, space: Space) -> tuple[Constants, Variants]:
     step_model = each[0].step_model
     trees = [dataclasses.replace(one, named_step_model=step_model).tier0() for one in each]
     shape = [len(space.labels[name]) for name in names]
-    return each[0], objectives.variants(_array(trees, shape), names)
+    return dataclasses.replace(each[0], named_step_model=step_model), objectives.variants(_array(trees, shape), names)
 
 
 def _array(trees: Sequence[Any], shape: Sequence[int]) -> NDArray[Any]:
@@ -160,7 +160,7 @@ def _scored(constants: Constants, tier0s: Variants, space: Space, score: Score) 
     files.one_of("--metric", "value", metric, ["tpot_mape", "latencies"])
     if metric == "latencies" and score.group is not None:
         raise InputError("--group", score.group, "is for errors, not for latencies")
-    scoring = score.scoring or ("itl" if step_model == "kernels" else "published")
+    scoring = score.scoring or constants.default_scoring
     files.one_of("--scoring", "value", scoring, SCORINGS)
     truth = load_ground_truth(score.ground_truth, _splitting(tier0s, space))
     refuse_mixture(score.ground_truth or "ground truth", step_model, truth.runs.architecture)
