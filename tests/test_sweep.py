@@ -1,6 +1,7 @@
 """``jaxroof sweep`` in this process: figures, reductions, files, refusals."""
 
 import json
+import socket
 
 import jax
 import numpy as np
@@ -288,9 +289,13 @@ def test_wrong_sweep(tmp_path, options, says):
     refused(tmp_path, ["sweep", *options], says)
 
 
-def test_a_coordinator_that_is_not_there(tmp_path):
-    group = ["--coordinator=127.0.0.1:9", "--processes=2", "--process-id=1", "--timeout=0.3"]
-    refused(tmp_path, ["sweep", VARY, "--best=1", *group], "--coordinator: 127.0.0.1:9: cannot be reached: ")
+def test_a_group_that_does_not_come_together(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    group = ["sweep", VARY, "--best=1", f"--coordinator={address}", "--processes=2", "--timeout=0.3"]
+    refused(tmp_path, [*group, "--process-id=1"], f"--coordinator: {address}: cannot be reached: ")
+    refused(tmp_path, [*group, "--process-id=0"], f"--coordinator: {address}: not all 2 processes came within 0.3 s")
 
 
 def test_devices(monkeypatch):

@@ -62,7 +62,8 @@ def sweep(
             _shards(program, store, group, manifest)
     except KeyboardInterrupt:
         _interrupted(store)
-    _summary(program, points, infeasible, time.monotonic() - began)
+    if not complete:
+        _summary(program, points, infeasible, time.monotonic() - began)
 
 
 def _store(plan: Plan, output: Output, group: Processes) -> Store | None:

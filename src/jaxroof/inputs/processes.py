@@ -1,8 +1,12 @@
 """Several processes, one sweep: joining them, and what each says to all."""
 
+import contextlib
 import dataclasses
+import os
 import socket
+import sys
 import time
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -46,14 +50,9 @@ def join(processes: Processes) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise InputError("--coordinator", address, "must be HOST:PORT")
-    if index > 0:
-        _await(address, host, int(port), processes.timeout_s)
+    _meet(address, (host, int(port)), count, index, processes.timeout_s)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    try:
-        timeout_s = max(int(processes.timeout_s), 1)
-        jax.distributed.initialize(address, count, index, initialization_timeout=timeout_s)
-    except (RuntimeError, ValueError) as error:
-        raise InputError("--coordinator", address, str(error).splitlines()[0]) from None
+    jax.distributed.initialize(address, count, index)
 
 
 def gather(data: bytes) -> list[bytes]:
@@ -62,20 +61,64 @@ def gather(data: bytes) -> list[bytes]:
         return [data]
     from jax.experimental.multihost_utils import process_allgather
 
-    sizes = np.ravel(process_allgather(np.int32(len(data))))
-    padded = np.frombuffer(data.ljust(int(sizes.max()), b"\0"), dtype=np.uint8)
-    rows = process_allgather(padded)
+    with _stdout_is_stderr():
+        sizes = np.ravel(process_allgather(np.int32(len(data))))
+        padded = np.frombuffer(data.ljust(int(sizes.max()), b"\0"), dtype=np.uint8)
+        rows = process_allgather(padded)
     return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
 
 
-def _await(address: str, host: str, port: int, timeout_s: float) -> None:
-    """Wait until the coordinator listens."""
+@contextlib.contextmanager
+def _stdout_is_stderr() -> Iterator[None]:
+    """The collectives' library reports its connections on stdout, where only results belong."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+
+
+def _meet(address: str, at: tuple[str, int], count: int, index: int, timeout_s: float) -> None:
+    """Wait until all are there: JAX's own meeting ends the program where one is missing. Raises InputError."""
     end = time.monotonic() + timeout_s
+    try:
+        if index == 0:
+            _await_others(at[1], count, end)
+        else:
+            _await_first(at, index, end)
+    except TimeoutError:
+        raise InputError("--coordinator", address, f"not all {count} processes came within {timeout_s:g} s") from None
+    except OSError as error:
+        raise InputError("--coordinator", address, f"cannot be reached: {error}") from None
+
+
+def _await_others(port: int, count: int, end: float) -> None:
+    """The first process: let every other one say its number, then let all go."""
+    there: dict[bytes, socket.socket] = {}
+    with contextlib.ExitStack() as sockets, socket.create_server(("", port)) as server:
+        while len(there) < count - 1:
+            server.settimeout(max(end - time.monotonic(), 1e-3))
+            peer = sockets.enter_context(server.accept()[0])
+            peer.settimeout(max(end - time.monotonic(), 1e-3))
+            there[peer.recv(16)] = peer
+        for peer in there.values():
+            peer.sendall(b"all")
+
+
+def _await_first(at: tuple[str, int], index: int, end: float) -> None:
+    """Every other one: find the first, and wait for it to say that all are there."""
     while True:
         try:
-            socket.create_connection((host, port), timeout=max(end - time.monotonic(), 0.1)).close()
-            return
-        except OSError as error:
+            with socket.create_connection(at, timeout=max(end - time.monotonic(), 1e-3)) as first:
+                first.sendall(str(index).encode())
+                if first.recv(16) == b"all":
+                    return
+        except (ConnectionError, socket.gaierror):
             if time.monotonic() > end:
-                raise InputError("--coordinator", address, f"cannot be reached: {error}") from None
-            time.sleep(0.2)
+                raise
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.2)
