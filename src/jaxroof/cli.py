@@ -194,6 +194,74 @@ def calibrate(
     )  # fmt: skip
 
 
+@app.command()
+def sweep(
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=start:stop:step, KEY=log:low:high:N or KEY=a,b,c; repeatable, the last one fastest."),
+    ] = None,
+    zipped: Annotated[
+        list[str] | None, typer.Option("--zip", help="As --vary; all of them advance together, as the last axis.")
+    ] = None,
+    points: Annotated[Path | None, typer.Option(help="CSV or Parquet file of points, keys as columns.")] = None,
+    random: Annotated[int | None, typer.Option(help="N Sobol points between the ends of each --vary.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of --random. [default: 0]")] = None,
+    model: Annotated[str | None, typer.Option(help="Sweep predictions for this model, not the measured runs.")] = None,
+    tp: Annotated[int | None, typer.Option(help="Tensor-parallel degree.")] = None,
+    prompt: Annotated[int | None, typer.Option(help="New prompt tokens.")] = None,
+    output: Annotated[int | None, typer.Option(help="Output tokens.")] = None,
+    cached: Annotated[int | None, typer.Option(help="Prompt tokens already in the KV cache. [default: 0]")] = None,
+    batch: Annotated[int | None, typer.Option(help="Requests in flight. [default: 1]")] = None,
+    metric: Annotated[str | None, typer.Option(help="tpot_mape or latencies. [default: tpot_mape]")] = None,
+    group: Annotated[str | None, typer.Option(help="Runs that are scored: all, train, test, … [default: all]")] = None,
+    scoring: Annotated[str | None, typer.Option(help="published, itl or e2e_per_token, as in evaluate.")] = None,
+    ground_truth: Annotated[Path | None, typer.Option(help="Folder or CSV of experiments. [default: the 13]")] = None,
+    best: Annotated[int | None, typer.Option(help="Keep the N points with the least --by.")] = None,
+    by: Annotated[str | None, typer.Option(help="Metric of --best and --marginals. [default: the first]")] = None,
+    pareto: Annotated[str | None, typer.Option(help="Keep the front of these metrics, all minimised: a,b,c.")] = None,
+    marginals: Annotated[bool, typer.Option("--marginals", help="Keep the least --by at each value.")] = False,
+    out: Annotated[Path | None, typer.Option(help="FILE.parquet of all points, or a folder for what is kept.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted sweep.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a finished sweep, drop an interrupted one.")
+    ] = False,
+    memory: Annotated[str | None, typer.Option(help="Most memory, as 2GB. [default: half of what is free]")] = None,
+    precision: Annotated[str, typer.Option(help="f64 or f32.")] = "f64",
+    coordinator: Annotated[str | None, typer.Option(help="HOST:PORT where several processes meet.")] = None,
+    processes: Annotated[int | None, typer.Option(help="How many processes.")] = None,
+    process_id: Annotated[int | None, typer.Option(help="Which of them this is, from 0.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the other processes.")] = 300.0,
+    hardware: HardwareName = "h100-sxm",
+    step_model: StepModelName = None,
+    formula: Formula = None,
+    settings: Settings = None,
+    mfu_tables: MfuTables = None,
+    json: Json = False,
+) -> None:
+    """Evaluate millions to billions of settings: all of them to a file, or the best, the front, the marginals."""
+    _use_precision(precision)
+    from jaxroof import commands, sweep_command
+
+    sweep_command.sweep(
+        commands.Constants(step_model, hardware, formula, mfu_tables, settings or []),
+        sweep_command.Axes(vary or [], zipped or [], points, random, seed),
+        sweep_command.Request(model, tp, prompt, output, cached, batch),
+        sweep_command.Score(metric, group, scoring, ground_truth),
+        sweep_command.Keep(best, by, pareto, marginals),
+        sweep_command.Output(out, resume, force, json, memory),
+        sweep_command.Processes(coordinator, processes, process_id, timeout),
+    )
+
+
+@app.command()
+def devices(json: Json = False) -> None:
+    """What JAX sees here, and how fast it evaluates: a self-test of two seconds."""
+    _use_float64()
+    from jaxroof import devices_command
+
+    devices_command.devices(json)
+
+
 @app.command("list")
 def list_(
     kind: Annotated[str, typer.Argument(help="models, hardware, overheads, studies or experiments.")],
@@ -207,9 +275,16 @@ def list_(
 
 
 def _use_float64() -> None:
+    _use_precision("f64")
+
+
+def _use_precision(precision: str) -> None:
     import jax
 
-    jax.config.update("jax_enable_x64", True)
+    from jaxroof.inputs import files
+
+    files.one_of("--precision", "value", precision, ["f32", "f64"])
+    jax.config.update("jax_enable_x64", precision == "f64")
     _use_cache()
 
 

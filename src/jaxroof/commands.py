@@ -12,6 +12,7 @@ import pandas as pd
 from jaxroof import prediction as core_prediction
 from jaxroof import study as core_study
 from jaxroof import work
+from jaxroof.capacity import weights_fit
 from jaxroof.comparison import compare
 from jaxroof.inputs import files
 from jaxroof.inputs.collections import load_collection
@@ -47,6 +48,11 @@ class Constants:
         """``kernels``, unless named or an overhead formula is given: those describe what ``memory`` lacks."""
         formula_given = self.formula or self.hardware.endswith(".json")
         return self.named_step_model or ("memory" if formula_given else "kernels")
+
+    @property
+    def default_scoring(self) -> str:
+        """``itl`` for ``kernels``; what was published is ``published``."""
+        return "itl" if self.step_model == "kernels" else "published"
 
     def tier0(self) -> Tier0:
         """The constants, checked. Raises InputError."""
@@ -135,7 +141,7 @@ def measured(
 ) -> tuple[Tier0, GroundTruth, str]:
     """Constants, the measurements to compare with, and under which scoring. Raises InputError."""
     tier0, step_model = constants.tier0(), constants.step_model
-    scoring = scoring or ("itl" if step_model == "kernels" else "published")
+    scoring = scoring or constants.default_scoring
     files.one_of("--scoring", "value", scoring, SCORINGS)
     if seed is not None:
         files.number("--sampled", "seed", seed, Range(whole=True))
@@ -190,7 +196,8 @@ def capacity_note(arch: Architecture, deployment: Deployment, tier0: Tier0) -> s
         float(work.total_weight_bytes(arch) / deployment.tp) / GIGA,
         float(tier0.hardware.hbm_bytes) / GIGA,
     )
-    return None if weights_gb <= gpu_gb else f"{weights_gb:.0f} GB of weights per GPU do not fit its {gpu_gb:.0f} GB"
+    fit = weights_fit(arch, deployment.tp, tier0.hardware.hbm_bytes)
+    return None if fit else f"{weights_gb:.0f} GB of weights per GPU do not fit its {gpu_gb:.0f} GB"
 
 
 def refuse_mixture(where: object, step_model: str, arch: Architecture) -> None:

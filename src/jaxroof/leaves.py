@@ -110,6 +110,9 @@ def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
     Raises KeyError for a key that no leaf has.
     """
     known = {key: (path, leaf.unit) for key, path, leaf in walk(tree)}  # type: ignore[arg-type]
-    paths = [known[key][0] for key in values]
-    new = [scalar(value) * known[key][1] for key, value in values.items()]
-    return eqx.tree_at(lambda t: [get(t, path) for path in paths], tree, new) if paths else tree
+    return put(tree, {known[key][0]: scalar(value) * known[key][1] for key, value in values.items()})
+
+
+def put(tree: Tree, values: Mapping[str, Any]) -> Tree:
+    """``tree`` with the leaves at dotted attribute paths replaced, values in SI."""
+    return eqx.tree_at(lambda t: [get(t, path) for path in values], tree, list(values.values())) if values else tree

@@ -6,6 +6,8 @@ import equinox as eqx
 import jax
 
 from jaxroof import schedule
+from jaxroof.efficiency import AnalyticMfu
+from jaxroof.fixed import chunks_of, fixed_schedule
 from jaxroof.knots import knots
 from jaxroof.leaves import Scalar, scalar
 from jaxroof.params import Architecture, Deployment, Latency, Schedule, Tier0
@@ -38,11 +40,19 @@ def predict(
     ``batch`` requests are in flight and decode together, the others ride along in a prefill step.
     With ``output`` 1 there is no second token and the ITL is 0. Times in s.
     """
-    starts = range(cached, cached + prompt, MAX_NUM_BATCHED_TOKENS)
-    splits = knots(tier0.hardware.mfu, arch, deployment, starts, cached + prompt + output)
-    share = Share(1.0, cached, schedule.point(prompt), schedule.point(output))
-    nodes, _ = schedule.realised([share], output, splits)
+    if isinstance(tier0.hardware.mfu, AnalyticMfu):
+        nodes = _fixed(scalar(prompt), scalar(output), scalar(cached), chunks=chunks_of(prompt))
+    else:  # measured tables kink and jump at places of their own
+        starts = range(cached, cached + prompt, MAX_NUM_BATCHED_TOKENS)
+        splits = knots(tier0.hardware.mfu, arch, deployment, starts, cached + prompt + output)
+        share = Share(1.0, cached, schedule.point(prompt), schedule.point(output))
+        nodes, _ = schedule.realised([share], output, splits)
     return _predict(nodes, arch, deployment, tier0, scalar(batch), step_model=step_model)
+
+
+@functools.partial(jax.jit, static_argnames="chunks")
+def _fixed(prompt: Scalar, output: Scalar, cached: Scalar, *, chunks: int) -> Schedule:
+    return fixed_schedule(prompt, output, cached, chunks=chunks)
 
 
 @functools.partial(jax.jit, static_argnames="step_model")

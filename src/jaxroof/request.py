@@ -135,7 +135,8 @@ def _without_chunks(tree: Tier0, values: tuple[float | None, float | None]) -> T
 def _as_primitives(step_model: StepModel) -> StepModel:
     """``step_model`` as the list of its primitives: tracing jax.numpy through nested vmaps costs several times more."""
 
-    def step(*args: Any) -> StepTime:
+    def step(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tier0) -> StepTime:
+        args = (batch, arch, deployment, tier0)
         jaxpr, shape = jax.make_jaxpr(step_model, return_shape=True)(*args)
         return jax.tree.unflatten(jax.tree.structure(shape), jaxpr_as_fun(jaxpr)(*jax.tree.leaves(args)))
 

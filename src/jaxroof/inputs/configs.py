@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 
+from jaxroof.capacity import heads_divide, kv_heads_divide
 from jaxroof.hardware import Hardware
 from jaxroof.inputs import files
 from jaxroof.inputs.errors import InputError
@@ -44,10 +45,10 @@ def load_architecture(name: str) -> Architecture:
 def load_deployment(file: object, arch: Architecture, tp: float) -> Deployment:
     """A deployment whose heads can be divided by ``tp``; ``file`` is what named it. Raises InputError."""
     files.number(file, "tp", tp, COUNT)
-    if float(arch.num_attention_heads) % tp:
+    if not heads_divide(float(arch.num_attention_heads), tp):
         raise InputError(file, "tp", f"{float(arch.num_attention_heads):g} attention heads cannot be divided by {tp:g}")
     kv_heads = float(arch.num_key_value_heads)
-    if kv_heads % tp and tp % kv_heads:
+    if not kv_heads_divide(kv_heads, tp):
         raise InputError(file, "tp", f"{kv_heads:g} KV heads can be neither divided nor replicated over {tp:g}")
     return Deployment(tp)
 

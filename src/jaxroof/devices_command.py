@@ -1,0 +1,69 @@
+"""``jaxroof devices``: what JAX sees, and how fast it evaluates."""
+
+import os
+import sys
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from jaxroof.inputs import machine
+from jaxroof.inputs.configs import load_tier0
+from jaxroof.inputs.ground_truth import load_experiments
+from jaxroof.leaves import get, put, scalar, walk
+from jaxroof.outputs import report
+from jaxroof.params import Runs
+from jaxroof.sweep import latencies
+from jaxroof.units import GIGA
+
+SETTINGS = 2**14
+SECONDS_PER_MODEL = 1.0
+STEP_MODELS = ("memory", "kernels")
+
+
+def devices(json: bool) -> None:
+    """Devices, memory, cores, precision, and a self-test of two seconds on one device."""
+    seen = [_device(device) for device in jax.devices()]
+    runs = load_experiments()
+    rates = {model: _rate(model, runs) for model in STEP_MODELS}
+    data: dict[str, Any] = {
+        "devices": seen,
+        "precision": "f64" if jnp.result_type(float) == np.float64 else "f32",
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "evaluations_per_s": rates,
+    }
+    if json:
+        sys.stdout.write(report.dump(data))
+        return
+    report.print_table(pd.DataFrame(seen), f"devices ({data['cores']} cores, {data['precision']})")
+    table = pd.DataFrame({"step_model": list(rates), "million_evaluations_per_s": np.array(list(rates.values())) / 1e6})
+    report.print_table(table, f"one device, {SETTINGS} settings of the 13 runs", digits=2)
+
+
+def _device(device: Any) -> dict[str, Any]:
+    """Platform, kind, memory [GB]: a CPU's is what is free."""
+    stats = device.memory_stats()
+    memory = stats["bytes_limit"] if stats and "bytes_limit" in stats else machine.free_bytes()
+    return {
+        "id": device.id, "platform": device.platform, "kind": device.device_kind,
+        "process": device.process_index, "memory_gb": memory / GIGA,
+    }  # fmt: skip
+
+
+def _rate(step_model: str, runs: Runs) -> float:
+    """Experiment evaluations (TTFT, TPOT and E2E of a request) per second, warm, every constant varying."""
+    tier0, around = load_tier0(), np.linspace(0.9, 1.0, SETTINGS)
+    settings = put(tier0, {path: scalar(get(tier0, path) * around) for _, path, _ in walk(tier0)})
+
+    def evaluate() -> None:
+        jax.block_until_ready(latencies(settings, runs, scoring="itl", step_model=step_model))
+
+    evaluate()
+    began, calls = time.perf_counter(), 0
+    while time.perf_counter() - began < SECONDS_PER_MODEL:
+        evaluate()
+        calls += 1
+    return calls * SETTINGS * runs.deployment.tp.size / (time.perf_counter() - began)

@@ -1,0 +1,190 @@
+"""``jaxroof sweep``: load, stream chunk by chunk, write."""
+
+import dataclasses
+import importlib.metadata
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+
+from jaxroof import stream
+from jaxroof.commands import Constants
+from jaxroof.inputs import machine, processes
+from jaxroof.inputs.axes import Axes
+from jaxroof.inputs.errors import InputError
+from jaxroof.inputs.processes import Processes
+from jaxroof.outputs import sweep_report, sweep_store
+from jaxroof.outputs.progress import rated
+from jaxroof.outputs.sweep_store import Store
+from jaxroof.plan import Plan
+from jaxroof.stream import Program
+from jaxroof.sweep_options import Keep, Request, Score, load_plan
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """The options that say where results go, and what may happen to what is there."""
+
+    out: Path | None
+    resume: bool
+    force: bool
+    json: bool
+    memory: str | None
+
+
+def sweep(
+    constants: Constants, axes: Axes, request: Request, score: Score, keep: Keep, output: Output, group: Processes
+) -> None:
+    """Evaluate every point of a space; write them all, or what is kept of them."""
+    memory = machine.parse_bytes("--memory", output.memory) if output.memory is not None else None
+    processes.join(group)
+    plan = load_plan(constants, axes, request, score, keep)
+    store = _store(plan, output, group)
+    previous = store.previous(output.resume, output.force, must=not group.several) if store else None
+    program = _build(plan, memory, previous)
+    manifest = _manifest(program, group)
+    complete = store is not None and not store.begin(manifest, output.resume, output.force)
+    if store is not None and complete:
+        _say_complete(store, output.json)
+        if plan.reductions or not group.several:
+            return
+    began = time.monotonic()
+    try:
+        if plan.reductions:
+            points, infeasible = _reduce(program, store, group, manifest, output.json)
+        else:
+            assert store is not None
+            points, infeasible = (0, 0) if complete else _rows(program, store, group, manifest)
+            _shards(program, store, group, manifest)
+    except KeyboardInterrupt:
+        _interrupted(store)
+    if not complete:
+        _summary(program, points, infeasible, time.monotonic() - began)
+
+
+def _store(plan: Plan, output: Output, group: Processes) -> Store | None:
+    """Where results go: one file, a shard per process, or a folder of what is kept."""
+    shard = f"-{group.index:05}" if group.several else ""
+    if plan.reductions:
+        if output.out is None:
+            if output.resume or output.force:
+                raise InputError("--out", "is missing: without it there is nothing to resume or to overwrite")
+            return None
+        if output.out.suffix == ".parquet":
+            raise InputError(output.out, "--out", "must be a folder: what is kept are tables, not rows")
+        return Store(output.out / "results.json", output.out / f".part{shard}")
+    if output.out is None or output.out.suffix != ".parquet":
+        where = output.out or "sweep"
+        raise InputError(
+            where, "--out", "must be a FILE.parquet, unless --best, --pareto or --marginals say what to keep"
+        )
+    if output.json:
+        raise InputError("--json", "is for --best, --pareto and --marginals: rows go to the file")
+    file = output.out / f"shard{shard}.parquet" if group.several else output.out
+    return Store(file, file.with_name(f"{file.name}.part"))
+
+
+def _build(plan: Plan, memory: float | None, previous: dict[str, Any] | None) -> Program:
+    """The compiled sweep, the same block on every process; a resumed one keeps its own."""
+
+    columns = len(plan.space.block(0, 0)) + len(plan.objective.metrics)
+
+    def build(block: int | None) -> Program:
+        return stream.build(
+            plan, left_bytes=lambda: machine.left_bytes(memory),
+            host_bytes_per_setting=machine.HOST_COPIES * 8 * columns, block=block,
+        )  # fmt: skip
+
+    try:
+        program = build((previous or {}).get("block"))
+    except MemoryError as error:
+        raise InputError("--memory", str(error)) from None
+    least = min(int(data) for data in processes.gather(str(program.block).encode()))
+    return program if least == program.block else build(least)
+
+
+def _manifest(program: Program, group: Processes) -> dict[str, Any]:
+    """Everything that determines the result, bit for bit."""
+    return {
+        "jaxroof": importlib.metadata.version("jaxroof"),
+        "jax": jax.__version__,
+        "precision": jax.numpy.result_type(float).name,
+        "device": jax.local_devices()[0].device_kind,
+        "devices": len(program.compiled),
+        "processes": group.count or 1,
+        "block": program.block,
+        **program.plan.identity(),
+    }
+
+
+def _rows(program: Program, store: Store, group: Processes, manifest: dict[str, Any]) -> tuple[int, int]:
+    """Write every point of this process's share: how many were computed now, and how many cannot be."""
+    plan, indices = program.plan, group.share(program.chunks)
+    names, labels = plan.objective.metrics, plan.space.labels
+    missing = store.missing(indices)
+    for index in rated(missing, program):
+        metrics, infeasible = stream.metrics_of(program, index)
+        values = plan.space.block(index * program.chunk, program.count(index))
+        store.write_chunk(index, sweep_store.table(values, labels, names, metrics), infeasible)
+    empty = np.zeros((len(names), 0), dtype=jax.numpy.result_type(float))
+    schema = sweep_store.table(plan.space.block(0, 0), labels, names, empty).schema
+    return sum(map(program.count, missing)), store.finish(indices, schema, manifest)
+
+
+def _shards(program: Program, store: Store, group: Processes, manifest: dict[str, Any]) -> None:
+    """When all shards are complete, the first process writes the manifest of them."""
+    shards = [data.decode() for data in processes.gather(store.target.name.encode())]
+    if group.several and group.index == 0:
+        text = sweep_store.dump(manifest | {"points": program.plan.space.size, "shards": shards})
+        sweep_store.write(store.target.with_name(sweep_store.MANIFEST), text.encode())
+
+
+def _reduce(
+    program: Program, store: Store | None, group: Processes, manifest: dict[str, Any], json: bool
+) -> tuple[int, int]:
+    """Keep what was asked for, across all processes; the first one reports."""
+    plan, share, first = program.plan, group.share(program.chunks), (group.index or 0) == 0
+    done, states = (store and store.read_state()) or (0, stream.start(plan.reductions))
+    rest = share[done:]
+    for latest in stream.reduced(program, states, rated(rest, program)):
+        states, done = latest, done + 1
+        if store is not None:
+            store.write_state(done, states)
+    everyone = [sweep_store.unpack(data)[1] for data in processes.gather(sweep_store.pack(states, done))]
+    states = stream.join(plan.reductions, everyone)
+    if store is not None:
+        if first:
+            sweep_report.write(store.target.parent, plan, states, manifest)
+        processes.gather(b"written")
+        store.clear()
+    if first:
+        sweep_report.show(plan, states, json)
+    return sum(map(program.count, rest)), int(states["counts"]["infeasible"][0])
+
+
+def _say_complete(store: Store, json: bool) -> None:
+    sys.stderr.write(f"jaxroof: {store.target} is complete\n")
+    if json:
+        sys.stdout.write(sweep_report.reread(store.target))
+
+
+def _interrupted(store: Store | None) -> NoReturn:
+    sys.stderr.write(f"jaxroof: interrupted{'; --resume goes on' if store else ''}\n")
+    sys.stderr.flush()
+    if jax.process_count() > 1:
+        os._exit(130)  # the others cannot be waited for
+    sys.exit(130)
+
+
+def _summary(program: Program, points: int, infeasible: int, seconds: float) -> None:
+    """One line on stderr: what was done, how fast, in how much memory."""
+    rate = points / max(seconds, 1e-9)
+    sys.stderr.write(
+        f"jaxroof: {points} points ({infeasible} infeasible) in {seconds:.1f} s, {rate:.3g} points/s, "
+        f"{rate * program.evaluations:.3g} evaluations/s; chunks of {len(program.compiled)} × {program.block}, "
+        f"peak memory {machine.peak_bytes() / 1e6:.0f} MB\n"
+    )

@@ -1,0 +1,85 @@
+"""The schedule of given lengths in closed form against quadrature over distributions, and the sum over steps."""
+
+import functools
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxroof import load_architecture, load_tier0, schedule
+from jaxroof.fixed import chunks_of, fixed_schedule
+from jaxroof.leaves import scalar
+from jaxroof.objectives import PANELS
+from jaxroof.params import Deployment
+from jaxroof.request import latency
+from jaxroof.schedule import Share
+from jaxroof.step import STEP_MODELS
+from jaxroof.step.roofline import heads
+
+TABLES = Path(__file__).parent / "data/roofline_parity"
+LATENCY = jax.jit(latency, static_argnums=0)
+FORMULAS = {"memory": "h2b", "roofline": "idea_e", "kernels": "none"}
+LENGTHS = [(prompt, output) for prompt in (1, 512, 2047, 2048, 2049, 4096, 5000) for output in (1, 2, 3, 130)]
+CHUNKS = 3
+
+
+@functools.partial(jax.jit, static_argnames=("step_model", "panels"))
+def traced(prompt, output, batch, tier0, *, step_model, panels):
+    """Latencies at traced lengths, padded to ``CHUNKS`` prefill steps."""
+
+    def one(prompt, output):
+        nodes = fixed_schedule(prompt, output, scalar(7), chunks=CHUNKS, panels=panels)
+        return latency(STEP_MODELS[step_model], nodes, load_architecture("llama-2-7b"), Deployment(2), tier0, batch)
+
+    return jax.vmap(one)(prompt, output)
+
+
+def columns(lengths):
+    return (np.array(column, dtype=float) for column in zip(*lengths, strict=True))
+
+
+@pytest.mark.parametrize("step_model", STEP_MODELS)
+def test_the_closed_form_is_the_rule_of_the_distribution(step_model):
+    """One-point distributions by the general quadrature, no knots; one token has no decode step to ride along."""
+    tier0, arch, deployment = load_tier0(overheads=FORMULAS[step_model]), load_architecture("llama-2-7b"), Deployment(2)
+    for batch in (1, 32):
+        lengths = [(prompt, output) for prompt, output in LENGTHS if output > 1 or batch == 1]
+        ours = traced(*columns(lengths), scalar(batch), tier0, step_model=step_model, panels=1)
+        for i, (prompt, output) in enumerate(lengths):
+            share = Share(1.0, 7, schedule.point(prompt), schedule.point(output))
+            nodes = schedule.pad(schedule.realised([share], output, schedule.Knots(()))[0], CHUNKS, 2)
+            theirs = LATENCY(STEP_MODELS[step_model], nodes, arch, deployment, tier0, scalar(batch))
+            for name in ("ttft_s", "tpot_s", "e2e_s"):
+                np.testing.assert_allclose(getattr(ours, name)[i], getattr(theirs, name), rtol=1e-9)
+
+
+def test_panels_follow_measured_tables_as_the_sum_over_steps_does():
+    tier0, arch = load_tier0(mfu_tables=TABLES), load_architecture("llama-2-7b")
+    per_token = jax.jit(
+        jax.vmap(lambda c: c / tier0.hardware.mfu.decode_attention(heads(arch), scalar(2), scalar(8), c))
+    )
+    for prompt, output in ((100, 100), (300, 2000), (6000, 700)):
+        nodes = fixed_schedule(scalar(prompt), scalar(output), scalar(7), chunks=1, panels=PANELS)
+        ours = nodes.e2e_weight @ per_token(nodes.decode_context_tokens)
+        np.testing.assert_allclose(ours, per_token(7.0 + prompt + np.arange(output - 1.0)).sum(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("panels", [1, 4, 64])
+@pytest.mark.parametrize("output", [1, 2, 3, 5, 64, 65, 200])
+def test_nodes_sum_a_parabola_exactly_and_few_steps_one_by_one(panels, output):
+    nodes = fixed_schedule(scalar(10), scalar(output), scalar(5), chunks=1, panels=panels)
+    contexts = 15 + np.arange(output - 1.0)
+    context, weight = np.asarray(nodes.decode_context_tokens), np.asarray(nodes.e2e_weight)
+    for power in range(3):
+        assert weight @ context**power == pytest.approx((contexts**power).sum(), rel=1e-12, abs=1e-9)
+    if 1 < output <= panels:
+        assert weight @ np.sin(context) == pytest.approx(np.sin(contexts).sum(), rel=1e-9)
+
+
+def test_prefill_chunks():
+    nodes = fixed_schedule(scalar(5000), scalar(2), scalar(10), chunks=4)
+    there = np.asarray(nodes.prefill_weight) > 0
+    assert np.asarray(nodes.prefill_context_tokens)[there].tolist() == [10, 2058, 4106]
+    assert np.asarray(nodes.prefill_new_tokens)[there].tolist() == [2048, 2048, 904]
+    assert [chunks_of(prompt) for prompt in (1, 2048, 2049, 5000)] == [1, 1, 2, 3]
