@@ -185,6 +185,13 @@ def test_nothing_is_overwritten_or_resumed_by_mistake(tmp_path):
         refused(tmp_path, arguments, f"{target}: --out: is there already; --force overwrites it")
         code, _, err = run([*arguments, "--resume"])
         assert (code, err) == (0, f"jaxroof: {target} is complete\n")
+    mine = tmp_path / "new.parquet.part/mine.txt"
+    mine.parent.mkdir()
+    mine.touch()
+    refused(
+        tmp_path, ["sweep", VARY, FAST, f"--out={tmp_path}/new.parquet", "--force"], f"{mine}: --out: is in the way"
+    )
+    refused(tmp_path, ["sweep", VARY, FAST, f"--out={mine.parent}", "--force"], f"{mine.parent}: --out: must be")
     before, other = file.read_bytes(), ["sweep", VARY.replace("50", "60"), FAST, f"--out={file}"]
     refused(tmp_path, [*other, "--resume"], f"{file}: --resume: is another sweep's; --force overwrites it")
     assert file.read_bytes() == before

@@ -26,6 +26,8 @@ from jaxroof.stream import States
 
 MANIFEST = "manifest.json"
 STATE = "state.npz"
+FINISHED = "finished"
+PARTS = (MANIFEST, STATE, FINISHED, "chunk-")
 METADATA, INFEASIBLE = b"jaxroof", b"infeasible"
 
 
@@ -42,6 +44,10 @@ class Store:
         And where there is nothing to ``resume``, if there ``must`` be: one of several processes may not have begun.
         """
         there, manifest = self.target.exists(), self.part / MANIFEST
+        if self.target.is_dir():
+            raise InputError(self.target, "--out", "is a folder")
+        if foreign := next((path for path in self.part.glob("*") if not path.name.startswith(PARTS)), None):
+            raise InputError(foreign, "--out", "is in the way: no part of a sweep")
         if resume:
             if must and not (there or manifest.exists()):
                 raise InputError("--resume", str(self.part), "no interrupted sweep is there to go on with")
@@ -91,7 +97,7 @@ class Store:
 
     def finish(self, indices: range, schema: pyarrow.Schema, manifest: Mapping[str, Any]) -> int:
         """All chunks as one file, a row group each, that carries its manifest; how many points cannot be."""
-        draft, infeasible = self.part / "finished", 0
+        draft, infeasible = self.part / FINISHED, 0
         with parquet.ParquetWriter(draft, schema.with_metadata({METADATA: dump(manifest).encode()})) as writer:
             for index in indices:
                 table = parquet.read_table(self.chunk(index))
