@@ -1,30 +1,32 @@
-"""Numerics of the tests: float64, no implicit promotion of ranks or dtypes."""
+"""Numerics of the tests: float64, no implicit promotion of ranks or dtypes; programs compiled once for all workers."""
 
 import os
+import shutil
+import tempfile
 
 import jax
 import matplotlib
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from jaxroof import load_ground_truth, load_tier0
+from jaxroof.cache import KEEP_ALL
 
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if not IS_WORKER:  # workers and child processes inherit it
+    os.environ["JAXROOF_CACHE"] = tempfile.mkdtemp(prefix="jaxroof-tests-")
+
+for name, value in {"jax_compilation_cache_dir": os.environ["JAXROOF_CACHE"], **KEEP_ALL}.items():
+    jax.config.update(name, value)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 matplotlib.use("Agg")
 
 
-@pytest.fixture(scope="session")
-def compile_cache(tmp_path_factory):
-    """Programs that are compiled once for all workers and their children; the environment that says so."""
-    folder = tmp_path_factory.getbasetemp()
-    folder = (folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder) / "compiled"
-    options = {"jax_compilation_cache_dir": str(folder), "jax_persistent_cache_min_compile_time_secs": 0}
-    for name, value in options.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    return {name.upper(): str(value) for name, value in options.items()}
+def pytest_sessionfinish():
+    """Drop the compiled programs."""
+    if not IS_WORKER:
+        shutil.rmtree(os.environ["JAXROOF_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

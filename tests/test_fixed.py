@@ -12,13 +12,20 @@ from jaxroof.fixed import chunks_of, fixed_schedule
 from jaxroof.leaves import scalar
 from jaxroof.objectives import PANELS
 from jaxroof.params import Deployment
-from jaxroof.request import latency
+from jaxroof.request import step_times, total
 from jaxroof.schedule import Share
 from jaxroof.step import STEP_MODELS
 from jaxroof.step.roofline import heads
 
 TABLES = Path(__file__).parent / "data/roofline_parity"
-LATENCY = jax.jit(latency, static_argnums=0)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def latency(step_model, nodes, *served):
+    """Every node's step, nothing merged: as ``predict`` and a sweep do."""
+    return total(nodes, *step_times(step_model, nodes, *served))
+
+
 FORMULAS = {"memory": "h2b", "roofline": "idea_e", "kernels": "none"}
 LENGTHS = [(prompt, output) for prompt in (1, 512, 2047, 2048, 2049, 4096, 5000) for output in (1, 2, 3, 130)]
 CHUNKS = 3
@@ -46,10 +53,12 @@ def test_the_closed_form_is_the_rule_of_the_distribution(step_model):
     for batch in (1, 32):
         lengths = [(prompt, output) for prompt, output in LENGTHS if output > 1 or batch == 1]
         ours = traced(*columns(lengths), scalar(batch), tier0, step_model=step_model, panels=1)
-        for i, (prompt, output) in enumerate(lengths):
-            share = Share(1.0, 7, schedule.point(prompt), schedule.point(output))
-            nodes = schedule.pad(schedule.realised([share], output, schedule.Knots(()))[0], CHUNKS, 2)
-            theirs = LATENCY(STEP_MODELS[step_model], nodes, arch, deployment, tier0, scalar(batch))
+        shares = [[Share(1.0, 7, schedule.point(prompt), schedule.point(output))] for prompt, output in lengths]
+        rules = [
+            schedule.realised(share, n, schedule.Knots(()))[0] for share, (_, n) in zip(shares, lengths, strict=True)
+        ]
+        for i, nodes in enumerate(schedule.pad(rules)):
+            theirs = latency(STEP_MODELS[step_model], nodes, arch, deployment, tier0, scalar(batch))
             for name in ("ttft_s", "tpot_s", "e2e_s"):
                 np.testing.assert_allclose(getattr(ours, name)[i], getattr(theirs, name), rtol=1e-9)
 

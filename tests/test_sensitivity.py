@@ -135,7 +135,7 @@ def test_memory_gradients_kinks_and_jumps(truth, tier0):
     assert " | " not in cells["test"]  # that experiment is in train
 
     # ⌈prompt / chunk⌉ jumps where the chunk divides a step's tokens; elsewhere it is flat.
-    full = float(truth.runs.schedules["itl"].prefill_new_tokens.max())
+    full = float(truth.runs.schedules["itl"].chunk_new_tokens.max())
     for chunk, note in ((full / 4, "jump"), (full / 4.2, "flat here")):
         chunked = replace(tier0, {"overheads.prefill.per_chunk_us": 50.0, CHUNK: chunk})
         ttft = record(chunked, truth)["metrics"]["ttft"]

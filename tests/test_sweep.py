@@ -13,7 +13,6 @@ from jaxroof import devices_command, stream
 from jaxroof.plan import Plan
 from jaxroof.reductions import Best, least_indices, pareto_front
 
-pytestmark = pytest.mark.usefixtures("compile_cache")
 FAST = "--formula=h2b"  # the memory step time compiles quickly
 AXES = [
     "--vary=overheads.decode.per_layer_us=0:200:10",

@@ -29,12 +29,12 @@ def small_blocks(monkeypatch):
 
 
 @pytest.fixture
-def child(compile_cache):
+def child():
     """Start a child."""
 
     def start(arguments, **environment):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([*CHILD, *arguments], env=os.environ | compile_cache | environment, **pipes)
+        return subprocess.Popen([*CHILD, *arguments], env=os.environ | environment, **pipes)
 
     return start
 
