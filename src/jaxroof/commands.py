@@ -69,7 +69,7 @@ class Request:
 def study(name: str, out: Path | None, json: bool) -> None:
     """Run a study, or every member of a collection, under all its scorings and step models."""
     collection = load_collection(name)
-    prepared = {member: _prepare(member) for member in (collection.members if collection else [name])}
+    prepared = _prepare(collection.members if collection else [name])
     if out is not None:
         report.check_writable(out)
     runs = {
@@ -83,16 +83,17 @@ def study(name: str, out: Path | None, json: bool) -> None:
         report.show_study(out, name, results, records.study(results, truth), truth, json)
 
 
-def _prepare(name: str) -> tuple[Study, GroundTruth, dict[str, Tier0]]:
-    """A study, its measurements and constants, checked against each other. Raises InputError."""
-    spec = load_study(name)
-    tier0s = study_tier0s(spec)
-    truth = load_ground_truth(tier0s=list(tier0s.values()))
-    check_groups(name, spec, truth.groups())
-    for step_model in {*spec.step_models().values(), *spec.also_step_model}:
-        refuse_mixture(name, step_model, truth.runs.architecture)
-    check_terms(name, spec, tier0s, truth.runs)
-    return spec, truth, tier0s
+def _prepare(names: Sequence[str]) -> dict[str, tuple[Study, GroundTruth, dict[str, Tier0]]]:
+    """Studies, the measurements and their constants, checked against each other. Raises InputError."""
+    specs = {name: load_study(name) for name in names}
+    constants = {name: study_tier0s(spec) for name, spec in specs.items()}
+    truth = load_ground_truth(tier0s=[tier0 for tier0s in constants.values() for tier0 in tier0s.values()])
+    for name, spec in specs.items():
+        check_groups(name, spec, truth.groups())
+        for step_model in {*spec.step_models().values(), *spec.also_step_model}:
+            refuse_mixture(name, step_model, truth.runs.architecture)
+        check_terms(name, spec, constants[name], truth.runs)
+    return {name: (spec, truth, constants[name]) for name, spec in specs.items()}
 
 
 def evaluate(

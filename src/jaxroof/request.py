@@ -7,12 +7,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Float
 
 from jaxroof.leaves import Scalar
 from jaxroof.overhead import chunks_s
 from jaxroof.params import Architecture, Batch, Deployment, Latency, Requests, Schedule, Tier0
+from jaxroof.primitives import as_primitives
 from jaxroof.step import AFFINE, StepModel, StepTime
 
 
@@ -34,7 +34,7 @@ def latency(
     if step_model in AFFINE:
         schedule = _merged(schedule)
     smooth, axes = _without_chunks(tier0, (0.0, 1.0)), settings and _without_chunks(settings, (None, None))
-    nodes = step_times(step_model, schedule, arch, deployment, smooth, batch, axes)
+    nodes = step_times(_totals(step_model), schedule, arch, deployment, smooth, batch, axes)
     return total(schedule, *nodes, _chunks_s(schedule, tier0, settings))
 
 
@@ -72,7 +72,7 @@ def step_times(
     With ``settings``, the axes of ``tier0`` to map over, ``[prefill setting]`` and ``[decode setting]``:
     settings are the last axis, so that the vector units of a CPU run along them.
     """
-    every = _over(settings, _as_primitives(step_model), 3)
+    every = _over(settings, as_primitives(step_model), 3)
     if batch is None:
         batch, others = jnp.ones_like(deployment.tp), no_requests()
     else:
@@ -100,6 +100,11 @@ def rows(context_tokens: Scalar, new_tokens: Scalar | float, count: Scalar | flo
     """``count`` equal requests as the one row of a phase."""
     row = (context_tokens, new_tokens, count)
     return Requests(*(jnp.asarray(x, dtype=jnp.result_type(float))[None] for x in row))
+
+
+def _totals(step_model: StepModel) -> StepModel:
+    """``step_model`` without its breakdown."""
+    return lambda *args: dataclasses.replace(step_model(*args), parts={})
 
 
 def _merged(schedule: Schedule) -> Schedule:
@@ -130,16 +135,6 @@ def _without_chunks(tree: Tier0, values: tuple[float | None, float | None]) -> T
         return tree.overheads.prefill.per_chunk_s, tree.overheads.prefill.chunk_tokens
 
     return eqx.tree_at(terms, tree, values, is_leaf=lambda x: x is None)
-
-
-def _as_primitives(step_model: StepModel) -> StepModel:
-    """``step_model`` as the list of its primitives: tracing jax.numpy through nested vmaps costs several times more."""
-
-    def step(*args: Any) -> StepTime:
-        jaxpr, shape = jax.make_jaxpr(step_model, return_shape=True)(*args)
-        return jax.tree.unflatten(jax.tree.structure(shape), jaxpr_as_fun(jaxpr)(*jax.tree.leaves(args)))
-
-    return step
 
 
 def _over(settings: Tier0 | None, function: Callable[..., Any], shared: int) -> Callable[..., Any]:

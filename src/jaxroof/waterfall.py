@@ -6,12 +6,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxroof.params import Architecture, Deployment, Runs, Tier0
+from jaxroof.params import Architecture, Batch, Deployment, Runs, Tier0
 from jaxroof.quadrature import Vector
-from jaxroof.request import breakdown, step_times
+from jaxroof.request import breakdown, no_requests, rows, step_times
 from jaxroof.schedule import Schedule
 from jaxroof.step import STEP_MODELS, StepTime
-from jaxroof.sweep import latencies
+from jaxroof.sweep import latencies, stack
 
 # Terms that every step has; a study names the others.
 WORK, FLOORS, HOST = "own bytes and FLOPs", "launch floors", "host"
@@ -41,7 +41,8 @@ def stages(start: Model, end: Model, runs: Runs, terms: Mapping[str, Sequence[st
     published, itl = (np.asarray(runs.measured[scoring].tpot_s) for scoring in ("published", "itl"))
 
     def predicted(scoring: str) -> Vector:
-        return np.asarray(latencies(start.tier0, runs, scoring=scoring, step_model=start.step_model).tpot_s)
+        # One setting, stacked: the program that a study's evaluation of this model has compiled already.
+        return np.asarray(latencies(stack(start.tier0), runs, scoring=scoring, step_model=start.step_model).tpot_s[:, 0])
 
     built = [Stage("published way", predicted("published"), published)]
     built.append(Stage("metric fix: ITL against ITL", predicted("itl"), itl))
@@ -54,7 +55,9 @@ def stages(start: Model, end: Model, runs: Runs, terms: Mapping[str, Sequence[st
 
 def part_names(model: Model, runs: Runs) -> list[str]:
     """The parts that a step model breaks a step into."""
-    return list(jax.eval_shape(lambda: _mean_decode_step(model, runs)).parts)
+    arch, deployment = jax.tree.map(lambda leaf: leaf[0], (runs.architecture, runs.deployment))
+    batch = Batch(no_requests(), rows(0.0, 1.0, 1.0))
+    return list(jax.eval_shape(STEP_MODELS[model.step_model], batch, arch, deployment, model.tier0).parts)
 
 
 def _decode_terms(model: Model, runs: Runs, terms: Mapping[str, Sequence[str]]) -> dict[str, Vector]:
