@@ -6,9 +6,8 @@ construction: stacked trees and gradient trees are legal values of the same clas
 """
 
 import dataclasses
-import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -106,7 +105,12 @@ def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
     Raises KeyError for a key that no leaf has.
     """
     known = {key: (path, leaf.unit) for key, path, leaf in walk(tree)}  # type: ignore[arg-type]
-    for key, value in values.items():
-        path, unit = known[key]
-        tree = eqx.tree_at(functools.partial(get, path=path), tree, scalar(value) * unit)
-    return tree
+    paths = [known[key][0] for key in values]
+    return replace_at(tree, paths, [scalar(value) * known[key][1] for key, value in values.items()])
+
+
+def replace_at(tree: Tree, paths: Sequence[str], values: Sequence[Any]) -> Tree:
+    """``tree`` with the leaves (or absent ones) at dotted attribute paths replaced."""
+    if not paths:
+        return tree
+    return eqx.tree_at(lambda t: [get(t, path) for path in paths], tree, list(values), is_leaf=lambda x: x is None)

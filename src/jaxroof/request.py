@@ -1,15 +1,14 @@
 """Steps → TTFT, TPOT and E2E of a request, and what they are made of."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxroof.leaves import Scalar
+from jaxroof.leaves import Scalar, replace_at
 from jaxroof.overhead import chunks_s
 from jaxroof.params import Architecture, Batch, Deployment, Latency, Requests, Schedule, Tier0
 from jaxroof.primitives import as_primitives
@@ -128,13 +127,9 @@ def _chunks_s(schedule: Schedule, tier0: Tier0, settings: Tier0 | None) -> Float
     return _over(settings, one, 0)(tier0)
 
 
-def _without_chunks(tree: Tier0, values: tuple[float | None, float | None]) -> Tier0:
+def _without_chunks(tree: Tier0, values: Sequence[float | None]) -> Tier0:
     """``tree`` with ``values`` at a prefill step's cost per chunk and tokens per chunk."""
-
-    def terms(tree: Tier0) -> tuple[Scalar, Scalar]:
-        return tree.overheads.prefill.per_chunk_s, tree.overheads.prefill.chunk_tokens
-
-    return eqx.tree_at(terms, tree, values, is_leaf=lambda x: x is None)
+    return replace_at(tree, ["overheads.prefill.per_chunk_s", "overheads.prefill.chunk_tokens"], values)
 
 
 def _over(settings: Tier0 | None, function: Callable[..., Any], shared: int) -> Callable[..., Any]:

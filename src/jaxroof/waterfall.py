@@ -42,7 +42,8 @@ def stages(start: Model, end: Model, runs: Runs, terms: Mapping[str, Sequence[st
 
     def predicted(scoring: str) -> Vector:
         # One setting, stacked: the program that a study's evaluation of this model has compiled already.
-        return np.asarray(latencies(stack(start.tier0), runs, scoring=scoring, step_model=start.step_model).tpot_s[:, 0])
+        swept = latencies(stack(start.tier0), runs, scoring=scoring, step_model=start.step_model)
+        return np.asarray(swept.tpot_s[:, 0])
 
     built = [Stage("published way", predicted("published"), published)]
     built.append(Stage("metric fix: ITL against ITL", predicted("itl"), itl))
