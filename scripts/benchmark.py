@@ -1,69 +1,54 @@
-"""How fast: the cold process and the compiled evaluations of ``study hg1``, and single steps.
+"""How fast: processes, evaluations, steps, gradients, scaling, and the share of what the machine can do.
 
-    python scripts/benchmark.py [--json]
+    python scripts/benchmark.py [--json] [--plot FILE.png]
 
-Medians of several runs. The original simulator takes 77 to 135 s for the same 327 evaluations.
+Medians of several runs, on whatever device JAX sees. The original simulator takes 77 to 135 s for hg1's
+327 evaluations.
 """
 
+import argparse
 import json
-import statistics
+import os
+import platform
+import resource
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from typing import Any
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 
+import benchmark_physics as physics
 import jax
 import numpy as np
-from jax import Array
+from benchmark_physics import MODELS, median_seconds
 
 from jaxroof import metrics, splits, study
-from jaxroof.inputs.configs import load_architecture, load_tier0
 from jaxroof.inputs.ground_truth import GroundTruth, load_ground_truth
 from jaxroof.inputs.studies import load_study, study_tier0s
-from jaxroof.params import Batch, Deployment, Requests, Tier0
-from jaxroof.request import no_requests
-from jaxroof.step import STEP_MODELS
+from jaxroof.params import Tier0
+
+SIZES = [10**n for n in range(3, 8)]
 
 
-def median_seconds(call: Callable[[], Any], repeats: int) -> float:
-    """Median wall time of ``call``, its first run not counted."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def process_seconds(arguments: list[str], repeats: int = 5, **environment: str) -> float:
+    """Median wall time of a command line in a process of its own."""
+    command = [sys.executable, "-c", "from jaxroof.cli import main; main()", *arguments]
+    everything = {**os.environ, **environment}
+    return median_seconds(
+        lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=everything), repeats
+    )
 
 
-def cold_process() -> None:
-    """``jaxroof study hg1 --json`` in a process of its own."""
-    code = "from jaxroof.cli import main; main(['study', 'hg1', '--json'])"
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
-
-
-def help_process() -> None:
-    """``jaxroof --help`` in a process of its own."""
-    code = "from jaxroof.cli import main; main(['--help'])"
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
-
-
-def steps_per_second(name: str, requests: int, settings: int = 100_000) -> float:
-    """Single decode steps per second in one compiled call, every constant its own value in each."""
-    generator = np.random.default_rng(0)
-    tier0, arch = load_tier0(overheads="none"), load_architecture("llama-2-7b")
-    varied = jax.tree.map(lambda leaf: leaf * generator.uniform(0.9, 1.1, (settings, *np.shape(leaf))), tier0)
-    contexts = generator.uniform(100, 4000, (settings, requests))
-    ones = np.ones(requests)
-
-    @jax.jit
-    @jax.vmap
-    def seconds(context: Array, constants: Tier0) -> Array:
-        batch = Batch(no_requests(), Requests(context, ones, ones))
-        return STEP_MODELS[name](batch, arch, Deployment(2.0), constants).total_s
-
-    return settings / median_seconds(lambda: seconds(contexts, varied).block_until_ready(), 5)
+def processes() -> dict[str, float]:
+    """Start-up: help, and hg1 without and with programs in the cache."""
+    with tempfile.TemporaryDirectory() as cache:
+        return {
+            "jaxroof --help, process [s]": process_seconds(["--help"]),
+            "study hg1 --json, process, cold [s]": process_seconds(["study", "hg1", "--json", "--no-cache"]),
+            "study hg1 --json, process, programs cached [s]": process_seconds(
+                ["study", "hg1", "--json"], JAXROOF_CACHE=cache
+            ),
+        }
 
 
 def all_splits(tier0: Tier0, truth: GroundTruth, scoring: str) -> None:
@@ -74,20 +59,11 @@ def all_splits(tier0: Tier0, truth: GroundTruth, scoring: str) -> None:
     splits.search(errors, values, splits.every_split(len(errors)))
 
 
-def main() -> None:
-    """Print the table, or JSON with ``--json``."""
-    jax.config.update("jax_enable_x64", True)
-    ideas = load_study("idea_ac")
-    spec, truth = load_study("hg1"), load_ground_truth()
+def studies() -> dict[str, float]:
+    """Whole searches in float64, compiled."""
+    spec, ideas, truth = load_study("hg1"), load_study("idea_ac"), load_ground_truth()
     tier0s, groups = study_tier0s(spec), truth.groups()
-    rates = {
-        f"{name}, batch {batch}, single steps [1/s]": steps_per_second(name, batch)
-        for name in STEP_MODELS
-        for batch in (1, 32)
-    }
-    rows = {
-        "jaxroof --help, process [s]": median_seconds(help_process, 5),
-        "study hg1 --json, cold process [s]": median_seconds(cold_process, 5),
+    return {
         "327 evaluations of hg1, compiled [s]": median_seconds(
             lambda: study.run(spec, "published", truth.runs, groups, tier0s), 20
         ),
@@ -97,12 +73,85 @@ def main() -> None:
         "132 651 grid points x 9 experiments (ideas A + C) [s]": median_seconds(
             lambda: study.run(ideas, "itl", truth.runs, groups, study_tier0s(ideas)), 3
         ),
-        **rates,
     }
-    if "--json" in sys.argv:
-        print(json.dumps(rows, indent=2))
+
+
+def rates(precision: str) -> dict[str, float]:
+    """Evaluations and steps per second, and the cost of a gradient, for every step model."""
+    rows = {}
+    for name, model in MODELS.items():
+        rows[f"{name}, {precision}, all constants vary [M evaluations/s]"] = (
+            physics.evaluations_per_second(model, physics.varied) / 1e6
+        )
+    for name, model in MODELS.items():
+        rows[f"{name}, {precision}, one overhead varies [M evaluations/s]"] = (
+            physics.evaluations_per_second(model, physics.one_overhead_varied) / 1e6
+        )
+    for name, model in MODELS.items():
+        for batch in (1, 32):
+            rows[f"{name}, {precision}, batch {batch} [M steps/s]"] = physics.steps_per_second(model, batch) / 1e6
+    for name, model in MODELS.items():
+        rows[f"{name}, {precision}, gradient in all leaves [evaluations]"] = physics.gradient_cost(model)
+    return rows
+
+
+def roofline_share(rows: Mapping[str, float]) -> dict[str, float]:
+    """The least time of an evaluation on this machine over its measured time, per step model, in float32."""
+    bandwidth, flop_rate = physics.machine_limits()
+    shares = {"measured bandwidth [GB/s]": bandwidth / 1e9, "measured matrix product [GFLOP/s]": flop_rate / 1e9}
+    for name in ("memory", "kernels"):
+        work = physics.limits(MODELS[name])
+        least_s = max(work["least_bytes"] / bandwidth, work["flops"] / flop_rate)
+        rate = rows[f"{name}, f32, all constants vary [M evaluations/s]"] * 1e6
+        shares |= {f"{name}, {what} per evaluation": work[what] for what in ("flops", "bytes", "least_bytes")}
+        shares[f"{name}, share of the roofline [%]"] = 100 * least_s * rate
+    return shares
+
+
+def plot_scaling(path: Path, seconds: Mapping[str, Mapping[int, float]]) -> None:
+    """Time per evaluation over the number of settings."""
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for name, line in seconds.items():
+        ax.loglog(list(line), [1e9 * s / physics.EXPERIMENTS for s in line.values()], marker="o", label=name)
+    ax.set(xlabel="settings, all constants varying", ylabel="time per evaluation [ns]", title=f"float32, {device()}")
+    ax.set_ylim(bottom=1)
+    ax.grid(alpha=0.3)
+    ax.legend()
+    figure.savefig(path, dpi=120)
+
+
+def device() -> str:
+    """What JAX computes on."""
+    kind = jax.devices()[0].device_kind
+    return f"{os.cpu_count()}-core {platform.machine()} CPU" if kind == "cpu" else f"{jax.device_count()} x {kind}"
+
+
+def main() -> None:
+    """Print the table, or JSON with ``--json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--plot", type=Path, help="PNG of the scaling")
+    options = parser.parse_args()
+    rows = processes()
+    for precision in ("f32", "f64"):
+        with jax.enable_x64(precision == "f64"):
+            rows |= rates(precision)
+    with jax.enable_x64(True):
+        rows |= studies()
+    with jax.enable_x64(False):
+        lines = {name: physics.scaling(MODELS[name], SIZES) for name in ("memory", "kernels")}
+        rows |= roofline_share(rows)
+    for name, line in lines.items():
+        rows |= {f"{name}, f32, 10^{len(str(n)) - 1} settings [ns per setting]": 1e9 * s for n, s in line.items()}
+    rows["peak memory [MB]"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    if options.plot:
+        plot_scaling(options.plot, lines)
+    if options.json:
+        print(json.dumps({"device": device(), **rows}, indent=2))
     else:
-        print("\n".join(f"{name:<58} {value:14,.3f}" for name, value in rows.items()))
+        print(f"{device()}\n" + "\n".join(f"{name:<66} {value:12,.3f}" for name, value in rows.items()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Numerics of the tests: float64, no implicit promotion of ranks or dtypes; programs compiled once for all workers."""
+"""Numerics of the tests: float64, no implicit promotion of ranks or dtypes. Programs are compiled once per run."""
 
 import os
 import shutil
@@ -11,21 +11,21 @@ import pytest
 from jaxroof import load_ground_truth, load_tier0
 from jaxroof.cache import KEEP_ALL
 
-IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
-if not IS_WORKER:  # workers and child processes inherit it
-    os.environ["JAXROOF_CACHE"] = tempfile.mkdtemp(prefix="jaxroof-tests-")
-
-for name, value in {"jax_compilation_cache_dir": os.environ["JAXROOF_CACHE"], **KEEP_ALL}.items():
-    jax.config.update(name, value)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 matplotlib.use("Agg")
 
+# One fresh cache for the run, its workers and the command lines that they start.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["JAXROOF_CACHE"] = tempfile.mkdtemp(prefix="jaxroof-tests-")
+for name, value in {"jax_compilation_cache_dir": os.environ["JAXROOF_CACHE"], **KEEP_ALL}.items():
+    jax.config.update(name, value)
 
-def pytest_sessionfinish():
-    """Drop the compiled programs."""
-    if not IS_WORKER:
+
+def pytest_unconfigure():
+    """The run that made the cache removes it."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
         shutil.rmtree(os.environ["JAXROOF_CACHE"], ignore_errors=True)
 
 

@@ -85,7 +85,7 @@ def study(name: str, out: Path | None, json: bool) -> None:
     if comparison := load_comparison(name):
         return _compare(comparison, out, json)
     collection = load_collection(name)
-    prepared = {member: _prepare(member) for member in (collection.members if collection else [name])}
+    prepared = _prepare(collection.members if collection else [name])
     if out is not None:
         report.check_writable(out)
     runs = {
@@ -103,7 +103,7 @@ def _compare(spec: ComparisonSpec, out: Path | None, json: bool) -> None:
     """Solve every problem of a comparison by its grid and by descent."""
     if out is not None:
         report.check_writable(out)
-    prepared = {problem.name: _prepare(problem.name) for problem in spec.problems}
+    prepared = _prepare([problem.name for problem in spec.problems])
     compared = {
         name: compare(study, list(tier0s.values())[-1], truth.runs, truth.groups()["train"])
         for name, (study, truth, tier0s) in progress(prepared.items(), "problems", len(prepared))
@@ -111,16 +111,17 @@ def _compare(spec: ComparisonSpec, out: Path | None, json: bool) -> None:
     show_comparison(out, spec, compared, json)
 
 
-def _prepare(name: str) -> tuple[Study, GroundTruth, dict[str, Tier0]]:
-    """A study, its measurements and constants, checked against each other. Raises InputError."""
-    spec = load_study(name)
-    tier0s = study_tier0s(spec)
-    truth = load_ground_truth(tier0s=list(tier0s.values()))
-    check_groups(name, spec, truth.groups())
-    for step_model in {*spec.step_models().values(), *spec.also_step_model}:
-        refuse_mixture(name, step_model, truth.runs.architecture)
-    check_terms(name, spec, tier0s, truth.runs)
-    return spec, truth, tier0s
+def _prepare(names: Sequence[str]) -> dict[str, tuple[Study, GroundTruth, dict[str, Tier0]]]:
+    """Studies, the measurements and their constants, checked against each other. Raises InputError."""
+    specs = {name: load_study(name) for name in names}
+    constants = {name: study_tier0s(spec) for name, spec in specs.items()}
+    truth = load_ground_truth(tier0s=[tier0 for tier0s in constants.values() for tier0 in tier0s.values()])
+    for name, spec in specs.items():
+        check_groups(name, spec, truth.groups())
+        for step_model in {*spec.step_models().values(), *spec.also_step_model}:
+            refuse_mixture(name, step_model, truth.runs.architecture)
+        check_terms(name, spec, constants[name], truth.runs)
+    return {name: (spec, truth, constants[name]) for name, spec in specs.items()}
 
 
 def evaluate(

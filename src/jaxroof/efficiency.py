@@ -121,7 +121,7 @@ def _linear(x: Scalar, xs: Float[Array, " n"], ys: Float[Array, " n"]) -> Scalar
 def _at_least_minimum(
     value: Scalar, x: Scalar, xs: Float[Array, " row"], away: Float[Array, " row"], mfu: Float[Array, " row"]
 ) -> Scalar:
-    """``value``, or where it vanishes the ``mfu`` of the nearest row; rows are ``away`` [squared] off the x axis."""
+    """``value``, or where it vanishes the ``mfu`` of the row nearest to x; rows lie ``away`` (squared) off its axis."""
     distance, replacement = jnp.asarray(jnp.inf, dtype=xs.dtype), mfu[0]
     for i in range(len(xs)):
         here = away[i] + (x - xs[i]) ** 2

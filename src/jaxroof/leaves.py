@@ -114,5 +114,9 @@ def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
 
 
 def put(tree: Tree, values: Mapping[str, Any]) -> Tree:
-    """``tree`` with the leaves at dotted attribute paths replaced, values in SI."""
-    return eqx.tree_at(lambda t: [get(t, path) for path in values], tree, list(values.values())) if values else tree
+    """``tree`` with the leaves (or absent ones) at dotted attribute paths replaced, values in SI."""
+    if not values:
+        return tree
+    return eqx.tree_at(
+        lambda t: [get(t, path) for path in values], tree, list(values.values()), is_leaf=lambda x: x is None
+    )

@@ -1,19 +1,21 @@
 """Steps → TTFT, TPOT and E2E of a request, and what they are made of."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Float
 
-from jaxroof.leaves import Scalar
+from jaxroof.leaves import Scalar, put
 from jaxroof.overhead import chunks_s
 from jaxroof.params import Architecture, Batch, Deployment, Latency, Requests, Schedule, Tier0
+from jaxroof.primitives import as_primitives
 from jaxroof.step import AFFINE, StepModel, StepTime
+
+# The staircase among the overheads of a prefill step: its cost per chunk and tokens per chunk.
+CHUNKS = ("overheads.prefill.per_chunk_s", "overheads.prefill.chunk_tokens")
 
 
 def latency(
@@ -34,7 +36,7 @@ def latency(
     if step_model in AFFINE:
         schedule = _merged(schedule)
     smooth, axes = _without_chunks(tier0, (0.0, 1.0)), settings and _without_chunks(settings, (None, None))
-    nodes = step_times(step_model, schedule, arch, deployment, smooth, batch, axes)
+    nodes = step_times(_totals(step_model), schedule, arch, deployment, smooth, batch, axes)
     return total(schedule, *nodes, _chunks_s(schedule, tier0, settings))
 
 
@@ -72,7 +74,7 @@ def step_times(
     With ``settings``, the axes of ``tier0`` to map over, ``[prefill setting]`` and ``[decode setting]``:
     settings are the last axis, so that the vector units of a CPU run along them.
     """
-    every = _over(settings, _as_primitives(step_model), 3)
+    every = _over(settings, as_primitives(step_model), 3)
     if batch is None:
         batch, others = jnp.ones_like(deployment.tp), no_requests()
     else:
@@ -102,6 +104,11 @@ def rows(context_tokens: Scalar, new_tokens: Scalar | float, count: Scalar | flo
     return Requests(*(jnp.asarray(x, dtype=jnp.result_type(float))[None] for x in row))
 
 
+def _totals(step_model: StepModel) -> StepModel:
+    """``step_model`` without its breakdown."""
+    return lambda *args: dataclasses.replace(step_model(*args), parts={})
+
+
 def _merged(schedule: Schedule) -> Schedule:
     """One prefill node, the mean one: Σ w·t(c, m) = Σ w · t(mean c, mean m) for a step time affine in both."""
     weight = jnp.sum(schedule.prefill_weight, keepdims=True)
@@ -123,24 +130,9 @@ def _chunks_s(schedule: Schedule, tier0: Tier0, settings: Tier0 | None) -> Float
     return _over(settings, one, 0)(tier0)
 
 
-def _without_chunks(tree: Tier0, values: tuple[float | None, float | None]) -> Tier0:
-    """``tree`` with ``values`` at a prefill step's cost per chunk and tokens per chunk."""
-
-    def terms(tree: Tier0) -> tuple[Scalar, Scalar]:
-        return tree.overheads.prefill.per_chunk_s, tree.overheads.prefill.chunk_tokens
-
-    return eqx.tree_at(terms, tree, values, is_leaf=lambda x: x is None)
-
-
-def _as_primitives(step_model: StepModel) -> StepModel:
-    """``step_model`` as the list of its primitives: tracing jax.numpy through nested vmaps costs several times more."""
-
-    def step(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tier0) -> StepTime:
-        args = (batch, arch, deployment, tier0)
-        jaxpr, shape = jax.make_jaxpr(step_model, return_shape=True)(*args)
-        return jax.tree.unflatten(jax.tree.structure(shape), jaxpr_as_fun(jaxpr)(*jax.tree.leaves(args)))
-
-    return step
+def _without_chunks(tree: Tier0, values: Sequence[float | None]) -> Tier0:
+    """``tree`` with ``values`` at the staircase's cost and tokens per chunk."""
+    return put(tree, dict(zip(CHUNKS, values, strict=True)))
 
 
 def _over(settings: Tier0 | None, function: Callable[..., Any], shared: int) -> Callable[..., Any]:

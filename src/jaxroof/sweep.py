@@ -6,14 +6,13 @@ arrays makes one, and so does :func:`stack`. Leaves without it are shared, not c
 
 import functools
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxroof import metrics
-from jaxroof.leaves import get, walk
+from jaxroof.leaves import get, put, walk
 from jaxroof.params import Architecture, Deployment, Latency, Runs, Schedule, Tier0
 from jaxroof.request import breakdown, latency, step_times
 from jaxroof.step import STEP_MODELS, StepTime
@@ -79,6 +78,4 @@ def _setting_axes(tier0: Tier0) -> Tier0 | None:
     """0 at every declared leaf with a setting axis, None elsewhere; None if there is none."""
     axes: Tier0 = jax.tree.map(lambda _: None, tier0)
     paths = [path for _, path, _ in walk(tier0) if jnp.ndim(get(tier0, path)) > 0]
-    for path in paths:
-        axes = eqx.tree_at(functools.partial(get, path=path), axes, 0, is_leaf=lambda x: x is None)
-    return axes if paths else None
+    return put(axes, dict.fromkeys(paths, 0)) if paths else None

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxroof.params import Runs, Tier0
+from jaxroof.params import Batch, Runs, Tier0
 from jaxroof.quadrature import Vector
-from jaxroof.step import StepTime
-from jaxroof.sweep import breakdowns, latencies
+from jaxroof.request import no_requests, rows
+from jaxroof.step import STEP_MODELS, StepTime
+from jaxroof.sweep import breakdowns, latencies, stack
 
 # Terms that every step has; a study names the others.
 WORK, FLOORS, HOST = "own bytes and FLOPs", "launch floors", "host"
@@ -39,7 +40,9 @@ def stages(start: Model, end: Model, runs: Runs, terms: Mapping[str, Sequence[st
     published, itl = (np.asarray(runs.measured[scoring].tpot_s) for scoring in ("published", "itl"))
 
     def predicted(scoring: str) -> Vector:
-        return np.asarray(latencies(start.tier0, runs, scoring=scoring, step_model=start.step_model).tpot_s)
+        # One setting, stacked: the program that a study's evaluation of this model has compiled already.
+        swept = latencies(stack(start.tier0), runs, scoring=scoring, step_model=start.step_model)
+        return np.asarray(swept.tpot_s[:, 0])
 
     built = [Stage("published way", predicted("published"), published)]
     built.append(Stage("metric fix: ITL against ITL", predicted("itl"), itl))
@@ -52,7 +55,9 @@ def stages(start: Model, end: Model, runs: Runs, terms: Mapping[str, Sequence[st
 
 def part_names(model: Model, runs: Runs) -> list[str]:
     """The parts that a step model breaks a step into."""
-    return list(jax.eval_shape(lambda: _mean_decode_step(model, runs)).parts)
+    arch, deployment = jax.tree.map(lambda leaf: leaf[0], (runs.architecture, runs.deployment))
+    batch = Batch(no_requests(), rows(0.0, 1.0, 1.0))
+    return list(jax.eval_shape(STEP_MODELS[model.step_model], batch, arch, deployment, model.tier0).parts)
 
 
 def _decode_terms(model: Model, runs: Runs, terms: Mapping[str, Sequence[str]]) -> dict[str, Vector]:
