@@ -15,7 +15,8 @@ import time
 import warnings
 from pathlib import Path
 
-from jaxroof import stream, sweep_command  # noqa: F401  # imported before the forks
+import jaxroof.commands.sweep  # noqa: F401  # before the forks
+from jaxroof import stream
 from jaxroof.cli import main
 from jaxroof.inputs import processes
 

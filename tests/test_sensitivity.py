@@ -12,9 +12,11 @@ import pytest
 
 import jaxroof
 from jaxroof.cli import main
+from jaxroof.commands.options import Constants
+from jaxroof.commands.sensitivity import command
 from jaxroof.identifiability import identifiability, indistinguishable
 from jaxroof.leaves import get, replace, walk
-from jaxroof.outputs import sensitivity_record, sensitivity_report
+from jaxroof.outputs import sensitivity_record
 from jaxroof.outputs.sensitivity_tables import tables
 from jaxroof.sensitivity import HOMES, sensitivities
 
@@ -300,11 +302,9 @@ def test_parallel_columns_are_indistinguishable():
 
 
 def test_the_reproducing_command_quotes_and_repeats_what_was_asked():
-    from jaxroof.commands import Constants
-
     constants = Constants(None, "h100-sxm", "my formula.toml", None, ["a=1", "b=2"])
-    command = sensitivity_report.command(constants, {"scoring": "itl", "ground-truth": None})
-    assert command == (
+    text = command(constants, {"scoring": "itl", "ground-truth": None})
+    assert text == (
         "jaxroof sensitivity --step-model memory --formula 'my formula.toml' --hardware h100-sxm --scoring itl "
         "--set a=1 --set b=2"
     )

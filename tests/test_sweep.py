@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from test_bad_input import refused, run, works
 
-from jaxroof import devices_command, stream
+from jaxroof import stream
+from jaxroof.commands import devices as devices_command
 from jaxroof.plan import Plan
 from jaxroof.reductions import Best, least_indices, pareto_front
 

@@ -67,9 +67,9 @@ def study(
 ) -> None:
     """Run a pre-registered study: tables and a verdict. Exit 0 whatever the verdict."""
     _use_float64()
-    from jaxroof import commands
+    from jaxroof.commands.study import run
 
-    commands.study(name, out, json)
+    run(name, out, json)
 
 
 @app.command()
@@ -86,10 +86,11 @@ def evaluate(
 ) -> None:
     """Score predictions against measurements, per experiment and on average."""
     _use_float64()
-    from jaxroof import commands
+    from jaxroof.commands.evaluate import run
+    from jaxroof.commands.options import Constants
 
-    commands.evaluate(
-        commands.Constants(step_model, hardware, formula, mfu_tables, settings or []),
+    run(
+        Constants(step_model, hardware, formula, mfu_tables, settings or []),
         scoring=scoring, ground_truth=ground_truth, seed=sampled, json=json,
     )  # fmt: skip
 
@@ -113,11 +114,12 @@ def predict(
 ) -> None:
     """Predict the latency of one request, and what it is made of."""
     _use_float64()
-    from jaxroof import commands
+    from jaxroof.commands.options import Constants
+    from jaxroof.commands.predict import Request, run
 
-    commands.predict(
-        commands.Constants(step_model, hardware, formula, mfu_tables, settings or []),
-        commands.Request(model, tp, prompt, output, cached, batch),
+    run(
+        Constants(step_model, hardware, formula, mfu_tables, settings or []),
+        Request(model, tp, prompt, output, cached, batch),
         plot=plot if breakdown else None, json=json,
     )  # fmt: skip
 
@@ -130,9 +132,9 @@ def splits(
 ) -> None:
     """Search HG1's overhead on every train/test split, group and sampled workload."""
     _use_float64()
-    from jaxroof.outputs import splits_report
+    from jaxroof.commands.splits import run
 
-    splits_report.run_splits(step_model, out, json)
+    run(step_model, out, json)
 
 
 @app.command()
@@ -151,13 +153,11 @@ def sensitivity(
 ) -> None:
     """Differentiate every error with respect to every constant: what matters, and what the data asks for."""
     _use_float64()
-    from jaxroof import commands
-    from jaxroof.outputs import sensitivity_report
+    from jaxroof.commands.options import Constants
+    from jaxroof.commands.sensitivity import run
 
-    constants = commands.Constants(step_model, hardware, formula, mfu_tables, settings or [])
-    sensitivity_report.run_sensitivity(
-        constants, scoring=scoring, ground_truth=ground_truth, metric=metric, per=per, out=out, json=json
-    )
+    constants = Constants(step_model, hardware, formula, mfu_tables, settings or [])
+    run(constants, scoring=scoring, ground_truth=ground_truth, metric=metric, per=per, out=out, json=json)
 
 
 @app.command()
@@ -185,11 +185,12 @@ def calibrate(
 ) -> None:
     """Fit constants by gradient on the train split, with HG1's guard, intervals and each family left out."""
     _use_float64()
-    from jaxroof import calibrate_command, commands
+    from jaxroof.commands.calibrate import Fit, run
+    from jaxroof.commands.options import Constants
 
-    calibrate_command.run_calibrate(
-        commands.Constants(step_model, hardware, formula, mfu_tables, settings or []),
-        calibrate_command.Fit(free or [], metric, loss, starts, seed, force),
+    run(
+        Constants(step_model, hardware, formula, mfu_tables, settings or []),
+        Fit(free or [], metric, loss, starts, seed, force),
         scoring=scoring, ground_truth=ground_truth, out=out, json=json,
     )  # fmt: skip
 
@@ -240,16 +241,17 @@ def sweep(
 ) -> None:
     """Evaluate millions to billions of settings: all of them to a file, or the best, the front, the marginals."""
     _use_precision(precision)
-    from jaxroof import commands, sweep_command
+    from jaxroof.commands import sweep as command
+    from jaxroof.commands.options import Constants
 
-    sweep_command.sweep(
-        commands.Constants(step_model, hardware, formula, mfu_tables, settings or []),
-        sweep_command.Axes(vary or [], zipped or [], points, random, seed),
-        sweep_command.Request(model, tp, prompt, output, cached, batch),
-        sweep_command.Score(metric, group, scoring, ground_truth),
-        sweep_command.Keep(best, by, pareto, marginals),
-        sweep_command.Output(out, resume, force, json, memory),
-        sweep_command.Processes(coordinator, processes, process_id, timeout),
+    command.run(
+        Constants(step_model, hardware, formula, mfu_tables, settings or []),
+        command.Axes(vary or [], zipped or [], points, random, seed),
+        command.Request(model, tp, prompt, output, cached, batch),
+        command.Score(metric, group, scoring, ground_truth),
+        command.Keep(best, by, pareto, marginals),
+        command.Output(out, resume, force, json, memory),
+        command.Processes(coordinator, processes, process_id, timeout),
     )
 
 
@@ -257,9 +259,9 @@ def sweep(
 def devices(json: Json = False) -> None:
     """What JAX sees here, and how fast it evaluates: a self-test of two seconds."""
     _use_float64()
-    from jaxroof import devices_command
+    from jaxroof.commands.devices import run
 
-    devices_command.devices(json)
+    run(json)
 
 
 @app.command("list")
@@ -269,9 +271,9 @@ def list_(
 ) -> None:
     """List what is there."""
     _use_float64()
-    from jaxroof import commands
+    from jaxroof.commands.listing import run
 
-    commands.list_(kind, json)
+    run(kind, json)
 
 
 def _use_float64() -> None:

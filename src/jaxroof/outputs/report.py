@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,14 @@ def print_table(table: pd.DataFrame, title: str, digits: int = 1) -> None:
     # Too narrow for the table: let the terminal wrap its lines rather than cut its cells.
     console.width = max(console.width, console.measure(rich).maximum)
     console.print(rich, soft_wrap=True)
+
+
+def show_table(data: Mapping[str, Any], table: pd.DataFrame, title: str, as_json: bool) -> None:
+    """One table, or its JSON object, on stdout."""
+    if as_json:
+        sys.stdout.write(dump(data))
+    else:
+        print_table(table, title)
 
 
 def show_study(

@@ -1,55 +1,17 @@
 """``jaxroof sensitivity``: its sentences, FINDINGS.md, files and figures."""
 
-import shlex
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from jaxroof.commands import Constants, measured
-from jaxroof.inputs import files
 from jaxroof.outputs import report
 from jaxroof.outputs.findings import markdown
-from jaxroof.outputs.sensitivity_record import METRICS, PER, Record, results
+from jaxroof.outputs.sensitivity_record import Record
 from jaxroof.outputs.sensitivity_tables import csvs, label, slopes, swings, tables
 
 IMAGES = ("tornado", "heatmap", "eigenvalues")
 # Half a 95 % interval [% of the constant] beyond which it is not known even if it alone is free.
 UNKNOWN_PCT = 100
-
-
-def run_sensitivity(
-    constants: Constants, *, scoring: str | None, ground_truth: Path | None, metric: str, per: str,
-    out: Path | None, json: bool,
-) -> None:  # fmt: skip
-    """Differentiate all four metrics; print tables of one, or one JSON object; fill the folder ``out``."""
-    files.one_of("--metric", "value", metric, METRICS)
-    files.one_of("--per", "value", per, PER)
-    tier0, truth, scoring = measured(constants, scoring, ground_truth)
-    if out is not None:
-        report.check_writable(out)
-    data = results(tier0, truth, scoring=scoring, step_model=constants.step_model, per=per)
-    if out is not None:
-        options = {"scoring": scoring, "ground-truth": ground_truth, "metric": metric, "per": per, "out": out}
-        report.write_folder(out, lambda draft: _fill(draft, data, metric, command(constants, options)))
-    if json:
-        sys.stdout.write(report.dump(data))
-        return
-    for title, table in tables(data, metric).items():
-        report.print_table(table, title)
-    sys.stdout.write("\n".join(answers(data, metric)) + "\n")
-
-
-def command(constants: Constants, options: Mapping[str, object]) -> str:
-    """The command line that runs this again."""
-    chosen = {
-        "step-model": constants.step_model, "formula": constants.formula, "hardware": constants.hardware,
-        "mfu-tables": constants.mfu_tables, **options,
-    }  # fmt: skip
-    words = [word for name, value in chosen.items() if value is not None for word in (f"--{name}", str(value))]
-    words += [word for setting in constants.settings for word in ("--set", setting)]
-    return shlex.join(["jaxroof", "sensitivity", *words])
 
 
 def answers(data: Record, metric: str) -> list[str]:
@@ -107,7 +69,7 @@ def findings(data: Record, metric: str, reproduce: str) -> str:
     return "\n".join([*lines, "", "## Reproducing", "", "```bash", reproduce, "```", ""])
 
 
-def _fill(folder: Path, data: Record, metric: str, reproduce: str) -> None:
+def fill(folder: Path, data: Record, metric: str, reproduce: str) -> None:
     """FINDINGS.md, results.json, CSVs and PNGs."""
     for name, table in csvs(data).items():
         table.to_csv(folder / f"{name}.csv", index=False)

@@ -1,6 +1,5 @@
 """``jaxroof splits``: its tables, its answers in words, FINDINGS.md, files and figures."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,40 +7,16 @@ from typing import Any
 import pandas as pd
 
 from jaxroof import sampling, splits
-from jaxroof.commands import refuse_mixture
-from jaxroof.inputs import files
-from jaxroof.inputs.configs import load_tier0
-from jaxroof.inputs.ground_truth import GroundTruth, load_ground_truth
+from jaxroof.inputs.ground_truth import GroundTruth
 from jaxroof.inputs.studies import load_study
 from jaxroof.outputs import report
 from jaxroof.outputs.findings import markdown
 from jaxroof.outputs.progress import progress
-from jaxroof.outputs.splits_record import KINDS, QUANTILES, QUANTITIES, Record, results, split_rows
+from jaxroof.outputs.splits_record import KINDS, QUANTILES, QUANTITIES, Record, split_rows
 from jaxroof.splits import Analysis, Outcomes
-from jaxroof.step import STEP_MODELS
 from jaxroof.units import PERCENT
 
 Figure = tuple[str, str, Callable[..., Any], tuple[Any, ...]]
-
-
-def run_splits(step_model: str, out: Path | None, json: bool) -> None:
-    """Analyse under both scorings; print tables, or one JSON object; fill the folder ``out``."""
-    files.one_of("--step-model", "value", step_model, STEP_MODELS)
-    tier0 = load_tier0(overheads="none")
-    truth = load_ground_truth(tier0s=[tier0])
-    refuse_mixture("ground truth", step_model, truth.runs.architecture)
-    if out is not None:
-        report.check_writable(out)
-    data, analyses, sampled = results(tier0, truth, step_model)
-    if out is not None:
-        csvs, figures = _csvs(data, analyses, truth), list(_figures(data, analyses, sampled))
-        report.write_folder(out, lambda draft: _fill(draft, data, csvs, figures))
-    if json:
-        sys.stdout.write(report.dump(data))
-        return
-    for title, (_, table) in tables(data).items():
-        report.print_table(table, title)
-    sys.stdout.write("\n".join(answers(data)) + "\n")
 
 
 def tables(data: Record) -> dict[str, tuple[str, pd.DataFrame]]:
@@ -175,7 +150,7 @@ def findings(data: Record, images: Sequence[str]) -> str:
     return "\n".join([*lines, "```", ""])
 
 
-def _fill(folder: Path, data: Record, csvs: Mapping[str, pd.DataFrame], figures: Sequence[Figure]) -> None:
+def fill(folder: Path, data: Record, csvs: Mapping[str, pd.DataFrame], figures: Sequence[Figure]) -> None:
     """FINDINGS.md, results.json, CSVs and PNGs."""
     for csv, table in csvs.items():
         table.to_csv(folder / f"{csv}.csv", index=False)
@@ -185,7 +160,7 @@ def _fill(folder: Path, data: Record, csvs: Mapping[str, pd.DataFrame], figures:
     (folder / "FINDINGS.md").write_text(findings(data, [png for png, *_ in figures]), encoding="utf-8")
 
 
-def _csvs(data: Record, analyses: Mapping[str, Analysis], truth: GroundTruth) -> dict[str, pd.DataFrame]:
+def csvs(data: Record, analyses: Mapping[str, Analysis], truth: GroundTruth) -> dict[str, pd.DataFrame]:
     """The tables shown, and per scoring all splits and the loss curves of the groups, by file name."""
     csvs = dict(tables(data).values())
     for scoring, a in analyses.items():
@@ -196,7 +171,7 @@ def _csvs(data: Record, analyses: Mapping[str, Analysis], truth: GroundTruth) ->
     return csvs
 
 
-def _figures(data: Record, analyses: Mapping[str, Analysis], sampled: Outcomes) -> Iterator[Figure]:
+def figures(data: Record, analyses: Mapping[str, Analysis], sampled: Outcomes) -> Iterator[Figure]:
     """Name, heading, plot and its data of every figure."""
     from jaxroof.outputs import splits_plots
 

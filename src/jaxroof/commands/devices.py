@@ -24,7 +24,7 @@ SECONDS_PER_MODEL = 1.0
 STEP_MODELS = ("memory", "kernels")
 
 
-def devices(json: bool) -> None:
+def run(json: bool) -> None:
     """Devices, memory, cores, precision, and a self-test of two seconds on one device."""
     seen = [_device(device) for device in jax.devices()]
     runs = load_experiments()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxroof.calibrate import STAGES, calibrate, most_free
-from jaxroof.commands import Constants, measured
+from jaxroof.commands.options import Constants, measured
 from jaxroof.inputs import files
 from jaxroof.inputs.errors import InputError
 from jaxroof.inputs.free import OPTION, load_free
@@ -36,7 +36,7 @@ class Fit:
         files.number("--starts", "value", self.starts, COUNT)
 
 
-def run_calibrate(
+def run(
     constants: Constants, fit: Fit, *, scoring: str | None, ground_truth: Path | None, out: Path | None, json: bool
 ) -> None:
     """Fit on the train split and with each family left out; print tables, or one JSON object; fill ``out``."""
@@ -57,7 +57,7 @@ def run_calibrate(
     data = calibrate_record.results(
         dict(zip(masks, fits, strict=True)),
         {"step_model": constants.step_model, "scoring": scoring, "metric": fit.metric, "loss": fit.loss,
-         "ground_truth": where, "formula": constants.formula_name()},
+         "ground_truth": where, "formula": constants.overheads_source()},
     )  # fmt: skip
     text = report.dump(data)
     if out is not None:

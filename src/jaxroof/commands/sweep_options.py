@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxroof import objectives
-from jaxroof.commands import Constants, refuse_mixture
+from jaxroof.commands.options import Constants, refuse_mixture
 from jaxroof.inputs import files
 from jaxroof.inputs.axes import Axes, Keys, key_of, load_space
 from jaxroof.inputs.configs import DEFAULT_HARDWARE, load_architecture

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from jaxroof import stream
-from jaxroof.commands import Constants
+from jaxroof.commands.options import Constants
+from jaxroof.commands.sweep_options import Keep, Request, Score, load_plan
 from jaxroof.inputs import machine, processes
 from jaxroof.inputs.axes import Axes
 from jaxroof.inputs.errors import InputError
@@ -22,7 +23,6 @@ from jaxroof.outputs.progress import rated
 from jaxroof.outputs.sweep_store import Store
 from jaxroof.plan import Plan
 from jaxroof.stream import Program
-from jaxroof.sweep_options import Keep, Request, Score, load_plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Output:
     memory: str | None
 
 
-def sweep(
+def run(
     constants: Constants, axes: Axes, request: Request, score: Score, keep: Keep, output: Output, group: Processes
 ) -> None:
     """Evaluate every point of a space; write them all, or what is kept of them."""

@@ -1,0 +1,1 @@
+"""What each command does: load, one core call, write."""

@@ -1,0 +1,61 @@
+"""``jaxroof study``: a study, a collection of them, or gradient against grid."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxroof import study as core_study
+from jaxroof.commands.options import refuse_mixture
+from jaxroof.comparison import compare
+from jaxroof.inputs.collections import load_collection
+from jaxroof.inputs.comparisons import ComparisonSpec, load_comparison
+from jaxroof.inputs.ground_truth import GroundTruth, load_ground_truth
+from jaxroof.inputs.studies import check_groups, check_terms, load_study, study_tier0s
+from jaxroof.outputs import records, report
+from jaxroof.outputs.comparison_report import show_comparison
+from jaxroof.outputs.progress import progress
+from jaxroof.params import Tier0
+from jaxroof.spec import Study
+
+
+def run(name: str, out: Path | None, json: bool) -> None:
+    """Run a study, every member of a collection, or gradient against grid."""
+    if comparison := load_comparison(name):
+        return _compare(comparison, out, json)
+    collection = load_collection(name)
+    prepared = _prepare(collection.members if collection else [name])
+    if out is not None:
+        report.check_writable(out)
+    runs = {
+        member: (core_study.run_all(spec, truth.runs, truth.groups(), tier0s), truth)
+        for member, (spec, truth, tier0s) in progress(prepared.items(), "studies", len(prepared))
+    }
+    if collection:
+        report.show_collection(out, collection, runs, records.collection(collection, runs), json)
+    else:
+        ((results, truth),) = runs.values()
+        report.show_study(out, name, results, records.study(results, truth), truth, json)
+
+
+def _compare(spec: ComparisonSpec, out: Path | None, json: bool) -> None:
+    """Solve every problem of a comparison by its grid and by descent."""
+    if out is not None:
+        report.check_writable(out)
+    prepared = _prepare([problem.name for problem in spec.problems])
+    compared = {
+        name: compare(study, list(tier0s.values())[-1], truth.runs, truth.groups()["train"])
+        for name, (study, truth, tier0s) in progress(prepared.items(), "problems", len(prepared))
+    }
+    show_comparison(out, spec, compared, json)
+
+
+def _prepare(names: Sequence[str]) -> dict[str, tuple[Study, GroundTruth, dict[str, Tier0]]]:
+    """Studies, the measurements and their constants, checked against each other. Raises InputError."""
+    specs = {name: load_study(name) for name in names}
+    constants = {name: study_tier0s(spec) for name, spec in specs.items()}
+    truth = load_ground_truth(tier0s=[tier0 for tier0s in constants.values() for tier0 in tier0s.values()])
+    for name, spec in specs.items():
+        check_groups(name, spec, truth.groups())
+        for step_model in {*spec.step_models().values(), *spec.also_step_model}:
+            refuse_mixture(name, step_model, truth.runs.architecture)
+        check_terms(name, spec, constants[name], truth.runs)
+    return {name: (spec, truth, constants[name]) for name, spec in specs.items()}
