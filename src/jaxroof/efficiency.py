@@ -112,10 +112,7 @@ def _linear(x: Scalar, xs: Float[Array, " n"], ys: Float[Array, " n"]) -> Scalar
     """Piecewise linear, constant outside: ``y₀ + Σ slope·clip(x − xᵢ, 0, xᵢ₊₁ − xᵢ)``, without a look-up."""
     width, rise = jnp.diff(xs), jnp.diff(ys)
     slope = jnp.where(width > 0, rise, 0.0) / jnp.where(width > 0, width, 1.0)
-    y = ys[0]
-    for i in range(len(xs) - 1):
-        y = y + slope[i] * jnp.clip(x - xs[i], 0.0, width[i])
-    return y
+    return ys[0] + jnp.dot(slope, jnp.clip(x - xs[:-1], 0.0, width))
 
 
 def _at_least_minimum(
