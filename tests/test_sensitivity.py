@@ -305,6 +305,6 @@ def test_the_reproducing_command_quotes_and_repeats_what_was_asked():
     constants = Constants(None, "h100-sxm", "my formula.toml", None, ["a=1", "b=2"])
     text = command(constants, {"scoring": "itl", "ground-truth": None})
     assert text == (
-        "jaxroof sensitivity --step-model memory --formula 'my formula.toml' --hardware h100-sxm --scoring itl "
-        "--set a=1 --set b=2"
+        "jaxroof sensitivity --step-model=memory '--formula=my formula.toml' --hardware=h100-sxm "
+        "--set=a=1 --set=b=2 --scoring=itl"
     )

@@ -10,12 +10,13 @@ import pytest
 
 from jaxroof import metrics, rounding, sampling, schedule, splits
 from jaxroof.cli import main
+from jaxroof.commands import splits as splits_command
 from jaxroof.inputs.configs import load_tier0
 from jaxroof.inputs.errors import InputError
 from jaxroof.inputs.ground_truth import load_ground_truth
 from jaxroof.inputs.studies import load_study
 from jaxroof.leaves import replace
-from jaxroof.outputs import splits_record, splits_report
+from jaxroof.outputs import splits_record
 from jaxroof.params import Latency
 from jaxroof.search import grid_search
 from jaxroof.study import aggregate, errors, evaluate
@@ -221,7 +222,7 @@ def test_the_published_split_is_that_of_the_study(jaxroof, truth):
 def test_too_few_experiments_are_one_line(jaxroof, monkeypatch, truth, tmp_path, count, why):
     some = select(truth.runs, range(count))
     few = dataclasses.replace(truth, experiments=truth.experiments[:count], runs=some)
-    monkeypatch.setattr(splits_report, "load_ground_truth", lambda **_: few)
+    monkeypatch.setattr(splits_command, "load_ground_truth", lambda **_: few)
     monkeypatch.setattr(splits_record, "DIGITS", tmp_path / "absent.csv")
     code, out, err = jaxroof("splits", "--json")
     assert (code, out, err.count("\n")) == (2, "", 1)

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.stats import qmc
 
-from jaxroof.quadrature import Vector
-from jaxroof.spec import Mask
+from jaxroof.quadrature import Mask, Vector
 
 # A descent begins no nearer to a bound than this share of the constant's size.
 MARGIN = 1e-3
@@ -32,7 +31,9 @@ class Bounded:
     @property
     def name(self) -> str:
         """Its key; of several, the words that they share, with * for the others."""
-        columns = zip(*(key.split(".") for key in self.keys), strict=True)
+        columns = list(zip(*(key.split(".") for key in self.keys), strict=False))
+        if any(len(key.split(".")) != len(columns) for key in self.keys):
+            return ",".join(self.keys)
         return ".".join(words[0] if len(set(words)) == 1 else "*" for words in columns)
 
     @property
@@ -83,7 +84,7 @@ def starting_points(free: Sequence[Bounded], count: int, seed: int) -> Vector:
     share = qmc.Halton(len(free), rng=seed).random(count - 1)
     bounded, size = np.isfinite(high), np.where(own > 0, own, FALLBACK)
     floor = np.where(bounded, low, np.maximum(low, size / REACH))
-    top = np.where(bounded, high, floor + size * REACH)
+    top = np.where(bounded, high, np.maximum(size, floor) * REACH)
     growth = np.where(bounded, 1.0, top / np.where(bounded, 1.0, floor))
     drawn = np.where(bounded, floor + (top - floor) * share, floor * growth**share)
     return np.vstack([own, drawn])

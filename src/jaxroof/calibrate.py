@@ -19,8 +19,7 @@ from jaxroof.descent import Path, Stages, descend
 from jaxroof.identifiability import LEAST_ABSOLUTE, Identifiability, identifiability
 from jaxroof.leaves import replace
 from jaxroof.params import Runs, Tier0
-from jaxroof.quadrature import Vector
-from jaxroof.spec import Mask
+from jaxroof.quadrature import Mask, Vector
 from jaxroof.sweep import latencies
 
 # Errors below this weigh by their square, above by their size. Source: Huber, Robust estimation (1964).
@@ -92,9 +91,8 @@ def calibrate(
 ) -> list[Calibration]:
     """Fit ``free`` on every train set ``train[fold experiment]``, all folds and starts in one compiled call.
 
-    The first start is the constants' own, the others fill the box. The end with the least train MAPE counts (with
-    the ``huber`` loss they are one up to local minima), and a constant that ends next to a bound is put on it where
-    that costs nothing.
+    The first start is the constants' own, the others fill the box. The least train MAPE counts, of all ends and
+    of the constants as they stand, and a constant that ends next to a bound is put on it where that costs nothing.
     """
     target = Target(tuple(tuple(f.keys) for f in free), scoring, step_model, metric)
     points = starting_points(free, starts, seed)
@@ -115,7 +113,10 @@ def _calibration(
         trial = np.where(np.arange(len(free)) == i, bound, values)
         if abs(evaluate(trial)[0] - 1)[train].mean() <= mape + TIE:
             values = trial
-    (before, _), (ratio, slopes), kept = evaluate(starts(free)), evaluate(values), inside(free, values)
+    before, _ = evaluate(starts(free))
+    if abs(before - 1)[train].mean() < mape:
+        values = starts(free)
+    (ratio, slopes), kept = evaluate(values), inside(free, values)
     names = [f.name for f, k in zip(free, kept, strict=True) if k]
     found = identifiability(names, (slopes * values)[train][:, kept], np.log(ratio)[train], VARIANCE[loss])
     interval, ends = np.full((2, len(free)), np.nan), np.array([[-1.0], [1.0]])

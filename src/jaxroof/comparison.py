@@ -11,9 +11,9 @@ from jaxroof.affine import Affine, affine_tpot
 from jaxroof.bounds import Bounded
 from jaxroof.calibrate import Calibration, calibrate
 from jaxroof.params import Runs, Tier0
-from jaxroof.quadrature import Vector
+from jaxroof.quadrature import Mask, Vector
 from jaxroof.search import Free, grid_search, product_search
-from jaxroof.spec import Mask, Study
+from jaxroof.spec import Study
 from jaxroof.sweep import select
 
 STARTS = 64

@@ -59,13 +59,9 @@ class Identifiability:
     @property
     def correlation(self) -> Vector:
         """Correlation of the identified constants' estimates ``[constant constant]``, NaN for the others."""
-        spread = np.sqrt(np.diag(self.covariance))
-        known = self.identified & (spread > 0)
-        correlation = np.full(self.covariance.shape, np.nan)
-        kept = np.ix_(known, known)
-        correlation[kept] = (self.covariance / np.where(known, spread, 1.0)[:, None] / np.where(known, spread, 1.0))[
-            kept
-        ]
+        correlation, kept = np.full(self.covariance.shape, np.nan), np.ix_(self.identified, self.identified)
+        spread = np.sqrt(np.diag(self.covariance)[self.identified])
+        correlation[kept] = self.covariance[kept] / np.where(spread > 0, np.outer(spread, spread), np.nan)
         return correlation
 
     def trade_offs(self) -> list[tuple[str, str, float]]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.floating]
+Mask = NDArray[np.bool_]
 
 
 def gauss_nodes(points: Vector, weights: Vector, count: int) -> Vector:

@@ -13,11 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from numpy.typing import NDArray
 
 from jaxroof.leaves import numbers, replace, walk
 from jaxroof.params import Latency, Runs, Schedule, Tier0
-from jaxroof.quadrature import Vector
+from jaxroof.quadrature import Mask, Vector
 from jaxroof.sweep import latencies
 
 # Metric → its scoring, the wanted one (0) or ``itl`` (1), and its name there.
@@ -32,8 +31,6 @@ JUMP = 1e-6
 ROUNDING = 1e-12
 # The finite change of :meth:`Sensitivity.swings`.
 SWING = 0.1
-
-Mask = NDArray[np.bool_]
 
 
 @dataclasses.dataclass(frozen=True)

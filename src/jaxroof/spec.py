@@ -4,11 +4,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from jaxroof.quadrature import Mask
 from jaxroof.search import Free, Grid
-
-Mask = NDArray[np.bool_]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,9 @@ from jaxroof import metrics
 from jaxroof.affine import affine_tpot
 from jaxroof.leaves import replace
 from jaxroof.params import Latency, Runs, Tier0
+from jaxroof.quadrature import Mask
 from jaxroof.search import Curve, Surface, grid_search, product_search
-from jaxroof.spec import Criterion, Mask, ProductGrid, Search, Study
+from jaxroof.spec import Criterion, ProductGrid, Search, Study
 from jaxroof.sweep import latencies, select, stack
 from jaxroof.units import PERCENT
 from jaxroof.waterfall import Model, Stage, stages

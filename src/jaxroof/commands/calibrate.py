@@ -1,21 +1,22 @@
 """``jaxroof calibrate``: load, fit on every fold at once, write."""
 
 import dataclasses
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from jaxroof.calibrate import STAGES, calibrate, most_free
+from jaxroof.calibrate import STAGES, Calibration, calibrate, most_free
 from jaxroof.commands.options import Constants, measured
 from jaxroof.inputs import files
 from jaxroof.inputs.errors import InputError
 from jaxroof.inputs.free import OPTION, load_free
-from jaxroof.leaves import COUNT
+from jaxroof.leaves import COUNT, Range
 from jaxroof.metrics import METRICS
 from jaxroof.outputs import calibrate_record, calibrate_report, report
-from jaxroof.spec import Mask
+from jaxroof.quadrature import Mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Fit:
         files.one_of("--metric", "value", self.metric, METRICS)
         files.one_of("--loss", "value", self.loss, STAGES)
         files.number("--starts", "value", self.starts, COUNT)
+        files.number("--seed", "value", self.seed, Range(whole=True))
 
 
 def run(
@@ -57,18 +59,34 @@ def run(
     data = calibrate_record.results(
         dict(zip(masks, fits, strict=True)),
         {"step_model": constants.step_model, "scoring": scoring, "metric": fit.metric, "loss": fit.loss,
-         "ground_truth": where, "formula": constants.overheads_source()},
+         "ground_truth": where, "formula": constants.overheads_source(),
+         "set": [setting.partition("=")[0] for setting in constants.settings]},
     )  # fmt: skip
     text = report.dump(data)
     if out is not None:
         formula = calibrate_report.formula(data, fits[0], tier0)
-        report.write_folder(out, lambda draft: calibrate_report.fill(draft, out, data, formula))
+        again = command(constants, fits[0], scoring, ground_truth, out / calibrate_report.FORMULA if formula else None)
+        report.write_folder(out, lambda draft: calibrate_report.fill(draft, data, formula, again))
     if json:
         sys.stdout.write(text)
         return
     for title, table in calibrate_report.tables(data).items():
         report.print_table(table, title)
     sys.stdout.write("\n".join(calibrate_report.sentences(data)) + "\n")
+
+
+def command(
+    constants: Constants, fit: Calibration, scoring: str, ground_truth: Path | None, formula: Path | None
+) -> str:
+    """The command line that evaluates the fitted constants; ``formula`` is the file of the overheads among them."""
+    fitted = [f"{k}={v!r}" for k, v in fit.settings().items() if not k.startswith("overheads.")]
+    kept = [s for s in constants.settings if s.partition("=")[0] not in fit.settings()]
+    used = dataclasses.replace(
+        constants, named_step_model=constants.step_model, settings=[*kept, *fitted],
+        formula=str(formula) if formula else constants.formula,
+    )  # fmt: skip
+    truth = [] if ground_truth is None else [f"--ground-truth={ground_truth}"]
+    return shlex.join(["jaxroof", "evaluate", *used.words(), f"--scoring={scoring}", *truth])
 
 
 def _check_size(where: str, free: int, groups: Mapping[str, Mask], force: bool) -> None:

@@ -44,6 +44,12 @@ class Constants:
             raise InputError("--mfu-tables", self.step_model, "uses no MFU tables; only roofline does")
         return with_settings(load_tier0(self.hardware, self._overheads(), self.mfu_tables), self.settings)
 
+    def words(self) -> list[str]:
+        """The options that choose the same again."""
+        chosen = {"formula": self.formula, "hardware": self.hardware, "mfu-tables": self.mfu_tables}
+        words = [f"--step-model={self.step_model}", *(f"--{k}={v}" for k, v in chosen.items() if v is not None)]
+        return words + [f"--set={setting}" for setting in self.settings]
+
     def overheads_source(self) -> str:
         """Where the overheads come from, before ``--set``."""
         return self._overheads() or (self.hardware if self.hardware.endswith(".json") else "h2b")
@@ -57,7 +63,7 @@ def measured(
 ) -> tuple[Tier0, GroundTruth, str]:
     """Constants, the measurements to compare with, and under which scoring. Raises InputError."""
     tier0, step_model = constants.tier0(), constants.step_model
-    scoring = scoring or constants.default_scoring
+    scoring = constants.default_scoring if scoring is None else scoring
     files.one_of("--scoring", "value", scoring, SCORINGS)
     if seed is not None:
         files.number("--sampled", "seed", seed, Range(whole=True))

@@ -38,10 +38,5 @@ def run(
 
 def command(constants: Constants, options: Mapping[str, object]) -> str:
     """The command line that runs this again."""
-    chosen = {
-        "step-model": constants.step_model, "formula": constants.formula, "hardware": constants.hardware,
-        "mfu-tables": constants.mfu_tables, **options,
-    }  # fmt: skip
-    words = [word for name, value in chosen.items() if value is not None for word in (f"--{name}", str(value))]
-    words += [word for setting in constants.settings for word in ("--set", setting)]
-    return shlex.join(["jaxroof", "sensitivity", *words])
+    words = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    return shlex.join(["jaxroof", "sensitivity", *constants.words(), *words])

@@ -100,7 +100,7 @@ def _build(plan: Plan, memory: float | None, previous: dict[str, Any] | None) ->
         )  # fmt: skip
 
     try:
-        program = build((previous or {}).get("block"))
+        program = build(previous["block"] if previous and sweep_store.same_points(previous, plan.identity()) else None)
     except MemoryError as error:
         raise InputError("--memory", str(error)) from None
     least = min(int(data) for data in processes.gather(str(program.block).encode()))

@@ -15,7 +15,7 @@ from jaxroof.inputs import files
 from jaxroof.inputs.axes import Axes, Keys, key_of, load_space
 from jaxroof.inputs.configs import DEFAULT_HARDWARE, load_architecture
 from jaxroof.inputs.errors import InputError
-from jaxroof.inputs.ground_truth import load_ground_truth
+from jaxroof.inputs.ground_truth import SPLITTING, load_ground_truth
 from jaxroof.inputs.points import columns_of
 from jaxroof.inputs.workloads import CACHED_TOKENS, TOKENS
 from jaxroof.leaves import COUNT, replace, walk
@@ -28,7 +28,6 @@ from jaxroof.space import Grid, Space
 
 REQUEST_RANGES = {"tp": COUNT, "prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}
 # Where the quadrature over lengths splits: at every multiple, so not at many of them.
-SPLITTING = ("overheads.prefill.chunk_tokens", "host.graph_tokens")
 MOST_SPLITTING = 16
 MOST_BEST = dataclasses.replace(COUNT, high=1e5)
 
@@ -160,11 +159,11 @@ def _scored(constants: Constants, tier0s: Variants, space: Space, score: Score) 
     files.one_of("--metric", "value", metric, ["tpot_mape", "latencies"])
     if metric == "latencies" and score.group is not None:
         raise InputError("--group", score.group, "is for errors, not for latencies")
-    scoring = score.scoring or constants.default_scoring
+    scoring = constants.default_scoring if score.scoring is None else score.scoring
     files.one_of("--scoring", "value", scoring, SCORINGS)
     truth = load_ground_truth(score.ground_truth, _splitting(tier0s, space))
     refuse_mixture(score.ground_truth or "ground truth", step_model, truth.runs.architecture)
-    groups, group = truth.groups(), score.group or "all"
+    groups, group = truth.groups(), "all" if score.group is None else score.group
     files.one_of("--group", "value", group, groups)
     names = [e.name for e in truth.experiments] if metric == "latencies" else None
     objective = objectives.scored(tier0s, truth.runs, groups[group], names, scoring=scoring, step_model=step_model)

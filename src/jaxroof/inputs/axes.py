@@ -1,8 +1,9 @@
 """``--vary``, ``--zip``, ``--points`` and ``--random`` → a space of points, every value checked."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,8 @@ def _steps(option: str, key: str, parts: Sequence[str]) -> NDArray[np.float64]:
     try:
         start, stop, step = map(Decimal, parts)
         finite = all(number.is_finite() for number in (start, stop, step))
-    except InvalidOperation:
+        finite = finite and all(math.isfinite(float(number)) for number in (start, stop, step))
+    except ArithmeticError:
         finite = False
     if not finite:
         raise InputError(option, key, f"must be three numbers, got {':'.join(parts)!r}")

@@ -1,12 +1,12 @@
 """What ``--free`` says → the constants that a calibration moves, checked."""
 
 import dataclasses
-import fnmatch
 from collections.abc import Mapping, Sequence
 
 from jaxroof.bounds import Bounded
 from jaxroof.inputs import files
 from jaxroof.inputs.errors import InputError
+from jaxroof.inputs.ground_truth import SPLITTING
 from jaxroof.leaves import Range, numbers, walk
 from jaxroof.params import Tier0
 
@@ -14,7 +14,7 @@ OPTION = "--free"
 
 
 def load_free(texts: Sequence[str], tier0: Tier0) -> list[Bounded]:
-    """``KEY[,KEY…][=LOW:HIGH]``, keys with * for any word; bounds default to the legal range. Raises InputError.
+    """``KEY[,KEY…][=LOW:HIGH]``, * for any one word of a key; bounds default to the legal range. Raises InputError.
 
     Keys of one text share one value, which starts at the first key's in ``tier0``.
     """
@@ -29,6 +29,7 @@ def load_free(texts: Sequence[str], tier0: Tier0) -> list[Bounded]:
 def _bounded(text: str, ranges: Mapping[str, Range], values: Mapping[str, float]) -> Bounded:
     names, given, bounds = text.partition("=")
     keys = [key for name in names.split(",") for key in _matching(name, ranges)]
+    _check_shared(names, keys, values)
     low, high = max(ranges[key].low for key in keys), min(ranges[key].high for key in keys)
     if given:
         low, high = _bounds(names, bounds, [ranges[key] for key in keys])
@@ -41,9 +42,25 @@ def _bounded(text: str, ranges: Mapping[str, Range], values: Mapping[str, float]
 
 
 def _matching(name: str, ranges: Mapping[str, Range]) -> list[str]:
-    if found := fnmatch.filter(ranges, name):
-        return found
-    raise InputError(OPTION, name, f"unknown key{files.suggestion(name, ranges)}")
+    words = name.split(".")
+    found = [
+        key for key in ranges
+        if len(words) == key.count(".") + 1 and all(w in ("*", k) for w, k in zip(words, key.split("."), strict=True))
+    ]  # fmt: skip
+    if not found:
+        raise InputError(OPTION, name, f"unknown key{files.suggestion(name, ranges)}")
+    return found
+
+
+def _check_shared(names: str, keys: Sequence[str], values: Mapping[str, float]) -> None:
+    """Keys of one option share a unit and a start, and have a slope. Raises InputError."""
+    if step := next((key for key in keys if key in SPLITTING), None):
+        raise InputError(OPTION, step, "latencies only jump with it, so it has no gradient; sweep searches it")
+    if len({key.rsplit("_")[-1] for key in keys}) > 1:
+        raise InputError(OPTION, names, f"keys of different units cannot share a value: {', '.join(keys)}")
+    if len({values[key] for key in keys}) > 1:
+        starts = ", ".join(f"{values[key]:g}" for key in keys)
+        raise InputError(OPTION, names, f"its keys start at different values ({starts}); --set them to one")
 
 
 def _bounds(names: str, text: str, ranges: Sequence[Range]) -> tuple[float, float]:

@@ -20,6 +20,9 @@ from jaxroof.params import Architecture, Deployment, Latency, Runs, Schedule, Ti
 from jaxroof.schedule import MAX_NUM_BATCHED_TOKENS, Share, Workload
 from jaxroof.units import MILLI
 
+# Constants at whose multiples step time jumps, so that the quadrature of a request splits there.
+SPLITTING = ("overheads.prefill.chunk_tokens", "host.graph_tokens")
+
 COLUMNS = ("name", "model", "tp", "workload", "split", "ttft_ms", "tpot_ms", "e2e_ms", "source")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxroof.inputs import files
 from jaxroof.inputs.errors import InputError
-from jaxroof.leaves import COUNT, Range
+from jaxroof.leaves import COUNT, POSITIVE, Range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +48,9 @@ def join(processes: Processes) -> None:
     legal = Range(high=count - 1, whole=True)
     index = int(files.number("--process-id", "I", processes.index, legal))
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
         raise InputError("--coordinator", address, "must be HOST:PORT")
+    files.number("--timeout", "seconds", processes.timeout_s, POSITIVE)
     _meet(address, (host, int(port)), count, index, processes.timeout_s)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(address, count, index)

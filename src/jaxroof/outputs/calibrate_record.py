@@ -9,7 +9,7 @@ from jaxroof import splits
 from jaxroof.calibrate import Calibration, most_free
 from jaxroof.identifiability import Identifiability, in_words
 from jaxroof.inputs.studies import load_study
-from jaxroof.spec import Mask
+from jaxroof.quadrature import Mask
 from jaxroof.splits import Outcomes
 from jaxroof.study import verdict
 from jaxroof.units import PERCENT
@@ -31,7 +31,7 @@ def results(folds: Mapping[str, Calibration], settings: Record) -> Record:
         "free": [_constant(first, i) for i in range(len(first.free))],
         "before": _errors(first.before, first.train),
         "after": _errors(first.after, first.train),
-        "criteria": (criteria := _criteria(first)),
+        "criteria": (criteria := _criteria(first, settings["metric"].upper())),
         "verdict": verdict([c["passed"] for c in criteria]),
         "starts": {"count": len(ends), "reached_best": int((ends <= ends.min() + SAME).sum())},
         "identifiability": identifiability_record(first.identifiability),
@@ -64,12 +64,12 @@ def _errors(ape: np.ndarray, mask: Mask) -> Record:
     return {"train_mape_pct": train, "test_mape_pct": test, "gap_pp": test - train}
 
 
-def _criteria(fit: Calibration) -> list[Record]:
+def _criteria(fit: Calibration, metric: str) -> list[Record]:
     """HG1's guard: its accept criteria on this fit."""
     train, test = (np.array([fit.after[mask].mean()]) for mask in (fit.train, ~fit.train))
     outcome = Outcomes(np.array([np.nan]), train, test)
     return [
-        {"name": c.name, "comparison": c.comparison, "threshold": c.threshold, "unit": c.unit,
+        {"name": c.name.replace("TPOT", metric), "comparison": c.comparison, "threshold": c.threshold, "unit": c.unit,
          "passed": bool(splits.passes(c, outcome)[0])}
         for c in load_study("hg1").criteria
     ]  # fmt: skip

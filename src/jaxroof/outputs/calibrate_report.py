@@ -65,7 +65,7 @@ def sentences(data: Record) -> list[str]:
     lines = [
         f"Verdict: {data['verdict']} ({called(data)}). {metric} MAPE {data['after']['train_mape_pct']:.1f} % on train, "
         f"{data['after']['test_mape_pct']:.1f} % on test, gap {data['after']['gap_pp']:.1f} pp.",
-        f"{data['starts']['reached_best']} of {data['starts']['count']} starts ended at the best loss.",
+        f"{data['starts']['reached_best']} of {data['starts']['count']} starts ended at the best MAPE.",
     ]
     if known["constants"]:
         stiffest, sloppiest = known["directions"][0], known["directions"][-1]
@@ -89,7 +89,8 @@ def formula(data: Record, fit: Calibration, tier0: Tier0) -> str | None:
     if not keys:
         return None
     source = provenance(data)
-    sources = {key.removeprefix("overheads."): source for key in keys}
+    sources = {key.removeprefix("overheads."): "set on the command line" for key in data["set"]}
+    sources |= {key.removeprefix("overheads."): source for key in keys}
     overheads = replace(tier0, fit.settings()).overheads
     return formula_toml(
         f"{called(data).capitalize()} on {data['train_experiments']} experiments",
@@ -116,19 +117,7 @@ def called(data: Record) -> str:
     return f"fitted by force, not calibrated ({len(data['free'])} free constants)"
 
 
-def reuse(data: Record, folder: Path) -> str:
-    """The command that evaluates with the calibrated constants."""
-    others = [(key, c["value"]) for c in data["free"] for key in c["keys"] if not key.startswith("overheads.")]
-    settings = "".join(f" --set {key}={value!r}" for key, value in others)
-    formula = (
-        f" --formula {folder / FORMULA}"
-        if any(k.startswith("overheads.") for c in data["free"] for k in c["keys"])
-        else ""
-    )
-    return f"jaxroof evaluate --step-model {data['step_model']} --scoring {data['scoring']}{formula}{settings}"
-
-
-def fill(folder: Path, out: Path, data: Record, formula_text: str | None) -> None:
+def fill(folder: Path, data: Record, formula_text: str | None, again: str) -> None:
     """FINDINGS.md, results.json, CSVs, the formula file and the correlation matrix."""
     from jaxroof.outputs import calibrate_plots
 
@@ -143,10 +132,10 @@ def fill(folder: Path, out: Path, data: Record, formula_text: str | None) -> Non
         heading = f"What {data['train_experiments']} experiments tell about the constants"
         known: Any = data["identifiability"]
         report.save_figure(folder / "correlation.png", heading, calibrate_plots.plot_correlation, known)
-    (folder / "FINDINGS.md").write_text(_findings(data, out, image), encoding="utf-8")
+    (folder / "FINDINGS.md").write_text(_findings(data, again, image), encoding="utf-8")
 
 
-def _findings(data: Record, out: Path, image: bool) -> str:
+def _findings(data: Record, again: str, image: bool) -> str:
     lines = [
         "# Calibration", "", f"{provenance(data)}.", "",
         *(f"- {line}" for line in sentences(data)),
@@ -155,4 +144,4 @@ def _findings(data: Record, out: Path, image: bool) -> str:
         lines += ["", f"## {title}", "", markdown(table)]
     if image:
         lines += ["", "![Correlation](correlation.png)"]
-    return "\n".join([*lines, "", "## Evaluating with these constants", "", "```bash", reuse(data, out), "```", ""])
+    return "\n".join([*lines, "", "## Evaluating with these constants", "", "```bash", again, "```", ""])

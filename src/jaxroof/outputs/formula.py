@@ -15,7 +15,7 @@ def formula_toml(title: str, overheads: Overheads, sources: Mapping[str, str], o
         for key, value in numbers(overheads).items():
             if key.startswith(f"{phase}.") and (value != defaults[key] or key in sources):
                 term, source = key.removeprefix(f"{phase}."), sources.get(key, otherwise)
-                lines.append(f"{term} = {{ value = {value!r}, source = {_quoted(source)} }}")
+                lines.append(f"{term} = {{ value = {value:.15g}, source = {_quoted(source)} }}")
     return "\n".join([*lines, ""])
 
 

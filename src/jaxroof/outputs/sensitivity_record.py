@@ -9,7 +9,8 @@ from jaxroof.identifiability import Identifiability, identifiability, in_words, 
 from jaxroof.inputs.errors import InputError
 from jaxroof.inputs.ground_truth import GroundTruth
 from jaxroof.params import Tier0
-from jaxroof.sensitivity import HOMES, Mask, Sensitivity, either, sensitivities
+from jaxroof.quadrature import Mask
+from jaxroof.sensitivity import HOMES, Sensitivity, either, sensitivities
 from jaxroof.step import Part
 from jaxroof.study import SPLITS
 from jaxroof.sweep import breakdowns

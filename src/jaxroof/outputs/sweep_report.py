@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxroof.outputs import report as files
+from jaxroof.outputs import report
 from jaxroof.outputs.sweep_plots import plot_marginal, plot_pareto
 from jaxroof.plan import Plan
 from jaxroof.reductions import Pareto
@@ -25,28 +25,28 @@ POINTS = ("best", "pareto")
 def write(folder: Path, plan: Plan, states: States, manifest: Mapping[str, Any]) -> None:
     """CSVs, PNGs, and last ``results.json`` with the sweep's manifest, into ``folder``."""
     data = record(plan, states) | {"sweep": dict(manifest)}
-    files.write_folder(folder, lambda draft: _fill(draft, plan, states, data))
+    report.write_folder(folder, lambda draft: _fill(draft, plan, states, data))
 
 
 def show(plan: Plan, states: States, as_json: bool) -> None:
     """Tables, or one JSON object, on stdout."""
     if as_json:
-        sys.stdout.write(files.dump(record(plan, states)))
+        sys.stdout.write(report.dump(record(plan, states)))
         return
     by = plan.objective.metrics[plan.by]
     if "best" in states:
-        files.print_table(_readable(plan, points(plan, states["best"])), f"least {by}", digits=4)
+        report.print_table(_readable(plan, points(plan, states["best"])), f"least {by}", digits=4)
     if "pareto" in states:
         front = points(plan, states["pareto"])
-        files.print_table(_readable(plan, front.head(SHOWN)), f"Pareto front, {len(front)} points", digits=4)
+        report.print_table(_readable(plan, front.head(SHOWN)), f"Pareto front, {len(front)} points", digits=4)
     for keys, table in marginals(plan, states).items():
-        files.print_table(_readable(plan, table), f"least {by} at each {keys}", digits=4)
+        report.print_table(_readable(plan, table), f"least {by} at each {keys}", digits=4)
 
 
 def reread(results: Path) -> str:
     """What ``show`` printed as JSON of a finished sweep."""
     data = json.loads(results.read_text(encoding="utf-8"))
-    return files.dump({key: value for key, value in data.items() if key != "sweep"})
+    return report.dump({key: value for key, value in data.items() if key != "sweep"})
 
 
 def points(plan: Plan, state: Mapping[str, Any]) -> pd.DataFrame:
@@ -88,12 +88,12 @@ def _fill(folder: Path, plan: Plan, states: States, data: Mapping[str, Any]) -> 
     for keys, table in marginals(plan, states).items():
         name = f"marginal_{keys.replace(',', '+')}"
         table.to_csv(folder / f"{name}.csv", index=False)
-        files.save_figure(folder / f"{name}.png", heading, plot_marginal, table, names[plan.by])
+        report.save_figure(folder / f"{name}.png", heading, plot_marginal, table, names[plan.by])
     front = plan.reductions.get("pareto")
     if isinstance(front, Pareto):
         wanted = [names[i] for i in front.objectives]
-        files.save_figure(folder / "pareto.png", heading, plot_pareto, tables["pareto"], wanted)
-    (folder / "results.json").write_text(files.dump(data), encoding="utf-8")
+        report.save_figure(folder / "pareto.png", heading, plot_pareto, tables["pareto"], wanted)
+    (folder / "results.json").write_text(report.dump(data), encoding="utf-8")
 
 
 def _readable(plan: Plan, table: pd.DataFrame) -> pd.DataFrame:
@@ -110,5 +110,5 @@ def _named(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    plain = table.astype(object).where(table.notna(), None)
+    plain = table.replace([np.inf, -np.inf], np.nan).astype(object).where(lambda x: x.notna(), None)
     return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]

@@ -128,6 +128,11 @@ def finished_manifest(target: Path) -> dict[str, Any] | None:
         return None
 
 
+def same_points(previous: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
+    """Whether an earlier sweep had these points and metrics, so that its blocks fit."""
+    return all(previous.get(key) == value for key, value in _plain(identity).items() if key in ("space", "metrics"))
+
+
 def same_sweep(where: Path, previous: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
     """Raise InputError that names the first thing that differs."""
     if differing := next(_differences(previous, _plain(manifest)), None):
