@@ -5,6 +5,7 @@ arrays makes one, and so does :func:`stack`. Leaves without it are shared, not c
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,9 @@ from jaxroof.leaves import get, replace_at, walk
 from jaxroof.params import Architecture, Deployment, Latency, Runs, Schedule, Tier0
 from jaxroof.request import latency
 from jaxroof.step import STEP_MODELS
+
+# Settings that are no sweep are evaluated by fours.
+FEW = 4
 
 
 def latencies(tier0: Tier0, runs: Runs, *, scoring: str = "published", step_model: str = "memory") -> Latency:
@@ -39,6 +43,13 @@ def tpot_mape(
     measured = jnp.asarray(runs.measured[scoring].tpot_s)
     measured = measured.reshape(measured.shape + (1,) * (predicted.ndim - 1))
     return metrics.mean(metrics.ape(predicted, measured), group)
+
+
+def latencies_of(tier0s: Sequence[Tier0], runs: Runs, *, scoring: str, step_model: str) -> Latency:
+    """Latencies ``[experiment setting]`` of a few settings; however few, they share one compiled program."""
+    filled = [*tier0s, *[tier0s[-1]] * (-len(tier0s) % FEW)]
+    swept = latencies(stack(*filled), runs, scoring=scoring, step_model=step_model)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:, : len(tier0s)], swept)
 
 
 def stack(*settings: Tier0) -> Tier0:

@@ -8,10 +8,10 @@ import numpy as np
 
 from jaxroof.params import Architecture, Batch, Deployment, Runs, Tier0
 from jaxroof.quadrature import Vector
-from jaxroof.request import breakdown, no_requests, rows, step_times
+from jaxroof.request import decode_times, mean_step, no_requests, rows
 from jaxroof.schedule import Schedule
 from jaxroof.step import STEP_MODELS, StepTime
-from jaxroof.sweep import latencies, stack
+from jaxroof.sweep import latencies_of
 
 # Terms that every step has; a study names the others.
 WORK, FLOORS, HOST = "own bytes and FLOPs", "launch floors", "host"
@@ -41,9 +41,8 @@ def stages(start: Model, end: Model, runs: Runs, terms: Mapping[str, Sequence[st
     published, itl = (np.asarray(runs.measured[scoring].tpot_s) for scoring in ("published", "itl"))
 
     def predicted(scoring: str) -> Vector:
-        # One setting, stacked: the program that a study's evaluation of this model has compiled already.
-        swept = latencies(stack(start.tier0), runs, scoring=scoring, step_model=start.step_model)
-        return np.asarray(swept.tpot_s[:, 0])
+        swept = latencies_of([start.tier0], runs, scoring=scoring, step_model=start.step_model)
+        return swept.tpot_s[:, 0]
 
     built = [Stage("published way", predicted("published"), published)]
     built.append(Stage("metric fix: ITL against ITL", predicted("itl"), itl))
@@ -82,6 +81,6 @@ def _mean_decode_step(model: Model, runs: Runs) -> StepTime:
     @jax.jit
     @jax.vmap
     def one(schedule: Schedule, arch: Architecture, deployment: Deployment) -> StepTime:
-        return breakdown(schedule, *step_times(step_model, schedule, arch, deployment, model.tier0))[1]
+        return mean_step(schedule, decode_times(step_model, schedule, arch, deployment, model.tier0))
 
     return one(runs.schedules["itl"], runs.architecture, runs.deployment)
