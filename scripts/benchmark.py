@@ -70,7 +70,7 @@ def studies() -> dict[str, float]:
         "715 splits x 101 values, published and itl, compiled [s]": median_seconds(
             lambda: [all_splits(tier0s["none"], truth, scoring) for scoring in ("published", "itl")], 10
         ),
-        "132 651 grid points x 9 experiments (ideas A + C) [s]": median_seconds(
+        "158 661 grid points x 9 experiments (ideas A + C) [s]": median_seconds(
             lambda: study.run(ideas, "itl", truth.runs, groups, study_tier0s(ideas)), 3
         ),
     }

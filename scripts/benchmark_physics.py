@@ -115,16 +115,13 @@ def gradient_cost(model: Model) -> float:
 
 
 def scaling(model: Model, sizes: list[int]) -> dict[int, float]:
-    """Seconds per setting of a sweep of each size, in chunks, so that memory stays bounded."""
+    """Seconds per setting of a sweep of each size, in chunks, so that memory stays bounded; the median chunk's."""
     seconds = {}
     for size in sizes:
         chunk = min(size, chunk_settings())
         call, swept = compiled(model, varied, chunk)
-        jax.block_until_ready(call(swept))
-        start = time.perf_counter()
-        for _ in range(-(-size // chunk)):
-            jax.block_until_ready(call(swept))
-        seconds[size] = (time.perf_counter() - start) / (-(-size // chunk) * chunk)
+        every = median_seconds(lambda c=call, s=swept: jax.block_until_ready(c(s)), max(15, -(-size // chunk)))
+        seconds[size] = every / chunk
     return seconds
 
 

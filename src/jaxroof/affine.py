@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from jaxroof.leaves import replace
 from jaxroof.params import Runs, Tier0
 from jaxroof.quadrature import Vector
-from jaxroof.sweep import latencies, stack
+from jaxroof.sweep import latencies_of
 
 # The constants' size [unit of their files] in the evaluations: a step's own, so that differences keep their digits.
 UNIT = 1e4
-# Up to three free constants and the zero point.
-SETTINGS = 4
 
 
 class Affine(NamedTuple):
@@ -43,14 +41,12 @@ def affine_tpot(
     Each of ``free`` is the keys that share one value, in the unit of their files.
 
     Exact for ``memory`` and ``kernels``; for ``roofline`` as long as no step is shorter than its tick.
-    From one evaluation with all constants at 0 and one with each alone; all in one call of one shape,
-    so that every formula shares its compiled program.
+    From one evaluation with all constants at 0 and one with each alone.
     """
     alone = [
         replace(tier0, {key: UNIT * (i == j) for j, keys in enumerate(free) for key in keys}) for i in range(len(free))
     ]
     zero = replace(tier0, {key: 0.0 for keys in free for key in keys})
-    settings = stack(*alone, *[zero] * max(1, SETTINGS - len(free)))
-    predicted = latencies(settings, runs, scoring=scoring, step_model=step_model)
-    seconds = np.asarray(getattr(predicted, f"{metric}_s"))
+    predicted = latencies_of([*alone, zero], runs, scoring=scoring, step_model=step_model)
+    seconds = getattr(predicted, f"{metric}_s")
     return Affine(seconds[:, -1], (seconds[:, : len(free)] - seconds[:, -1:]) / UNIT)

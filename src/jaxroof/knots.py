@@ -9,10 +9,14 @@ from jaxtyping import Array, Float
 
 from jaxroof import work
 from jaxroof.efficiency import AnalyticMfu, Efficiency
+from jaxroof.leaves import Scalar
 from jaxroof.params import Architecture, Deployment
 from jaxroof.quadrature import Vector
 from jaxroof.schedule import MAX_NUM_BATCHED_TOKENS, Knots
 from jaxroof.step.roofline import BUCKET_TOKENS, heads
+
+# Contexts are counted up to a multiple of this, so that experiments share one compiled program.
+SAME_PROGRAM = 8192
 
 
 def knots(
@@ -33,13 +37,26 @@ def knots(
     """
     if isinstance(mfu, AnalyticMfu):
         return Knots(chunk_tokens, dict.fromkeys(cached, graph_tokens))
-    tokens = _tokens(longest)
-    decode = jax.vmap(lambda c: mfu.decode_attention(heads(arch), deployment.tp, jnp.ones_like(c), c))(tokens)
-    per_shape = jax.vmap(mfu.gemm, in_axes=(None, 0, 0))
-    gemm = jax.vmap(lambda m: per_shape(m, *work.gemm_shapes(arch)))(_tokens(MAX_NUM_BATCHED_TOKENS))
+    tokens = _tokens(-(-longest // SAME_PROGRAM) * SAME_PROGRAM)
+    decode, gemm = _curves(mfu, arch, deployment, tokens, _tokens(MAX_NUM_BATCHED_TOKENS))
     kinks = _kinks(gemm)
     prefill = {c: [*graph_tokens, *kinks, *(edge - c for edge in BUCKET_TOKENS)] for c in cached}
     return Knots(chunk_tokens, prefill, list(_kinks(decode[:, None])), nodes=4)
+
+
+@jax.jit
+def _curves(
+    mfu: Efficiency, arch: Architecture, deployment: Deployment, contexts: Array, tokens: Array
+) -> tuple[Float[Array, " context"], Float[Array, "token 7"]]:
+    """MFU of a request's decode attention at every context, and of the GEMMs at every number of tokens."""
+
+    def attention(context: Scalar) -> Scalar:
+        return mfu.decode_attention(heads(arch), deployment.tp, jnp.ones_like(context), context)
+
+    def gemms(m: Scalar) -> Float[Array, "7"]:
+        return jax.vmap(mfu.gemm, in_axes=(None, 0, 0))(m, *work.gemm_shapes(arch))
+
+    return jax.vmap(attention)(contexts), jax.vmap(gemms)(tokens)
 
 
 def _tokens(count: int) -> Float[Array, " token"]:

@@ -170,7 +170,7 @@ def _prefill_rule(measures: Mapping[int, Vector], knots: Knots) -> tuple[Vector,
     contexts, new, weights = [], [], []
     for context, measure in sorted(measures.items()):
         splits = knots.prefill.get(context, ())
-        nodes, (weight,) = rule(_counts(measure), [measure], splits, knots.nodes, NEGLIGIBLE)
+        nodes, (weight,) = rule(np.arange(float(len(measure))), [measure], splits, knots.nodes, NEGLIGIBLE)
         contexts.append(np.full(len(nodes), float(context)))
         new.append(nodes)
         weights.append(weight)
@@ -181,12 +181,8 @@ def _chunk_rule(measures: Mapping[int, Vector], knots: Knots) -> tuple[Vector, V
     """One node between two jumps of ⌈new tokens / chunk⌉ is exact, whatever the cached context."""
     measure = np.sum(list(measures.values()), axis=0)
     jumps = [jump for chunk in set(knots.chunk_tokens) for jump in np.arange(chunk, len(measure), chunk)]
-    nodes, (weight,) = rule(_counts(measure), [measure], jumps, 1)
+    nodes, (weight,) = rule(np.arange(float(len(measure))), [measure], jumps, 1)
     return nodes, weight
-
-
-def _counts(measure: Vector) -> Vector:
-    return np.arange(len(measure), dtype=float)
 
 
 def pad(schedules: Sequence[Schedule]) -> list[Schedule]:

@@ -15,7 +15,7 @@ from jaxroof.params import Latency, Runs, Tier0
 from jaxroof.quadrature import Mask
 from jaxroof.search import Curve, Surface, grid_search, product_search
 from jaxroof.spec import Criterion, ProductGrid, Search, Study
-from jaxroof.sweep import latencies, select, stack
+from jaxroof.sweep import latencies_of, select
 from jaxroof.units import PERCENT
 from jaxroof.waterfall import Model, Stage, stages
 
@@ -129,8 +129,8 @@ def evaluate(
     predicted: dict[str, Latency] = {}
     for step_model in dict.fromkeys(step_models.values()):
         names = [name for name in tier0s if step_models[name] == step_model]
-        swept = latencies(stack(*(tier0s[name] for name in names)), runs, scoring=scoring, step_model=step_model)
-        columns = [np.asarray(x) for x in (swept.ttft_s, swept.tpot_s, swept.e2e_s)]
+        swept = latencies_of([tier0s[name] for name in names], runs, scoring=scoring, step_model=step_model)
+        columns = (swept.ttft_s, swept.tpot_s, swept.e2e_s)
         predicted |= {name: Latency(*(x[:, i] for x in columns)) for i, name in enumerate(names)}
     return {name: predicted[name] for name in tier0s}
 

@@ -5,6 +5,7 @@ arrays makes one, and so does :func:`stack`. Leaves without it are shared, not c
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,9 @@ from jaxroof.leaves import get, put, walk
 from jaxroof.params import Architecture, Deployment, Latency, Runs, Schedule, Tier0
 from jaxroof.request import breakdown, latency, step_times
 from jaxroof.step import STEP_MODELS, StepTime
+
+# Settings that are no sweep are evaluated by fours.
+FEW = 4
 
 
 def latencies(tier0: Tier0, runs: Runs, *, scoring: str = "published", step_model: str = "memory") -> Latency:
@@ -44,6 +48,13 @@ def tpot_mape(
 def breakdowns(tier0: Tier0, runs: Runs, *, scoring: str, step_model: str) -> tuple[StepTime, StepTime]:
     """What the prefill steps and the mean decode step of every run are made of, leaves ``[experiment]``."""
     return _breakdowns(tier0, runs.schedules[scoring], runs.architecture, runs.deployment, step_model=step_model)
+
+
+def latencies_of(tier0s: Sequence[Tier0], runs: Runs, *, scoring: str, step_model: str) -> Latency:
+    """Latencies ``[experiment setting]`` of a few settings; however few, they share one compiled program."""
+    filled = [*tier0s, *[tier0s[-1]] * (-len(tier0s) % FEW)]
+    swept = latencies(stack(*filled), runs, scoring=scoring, step_model=step_model)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:, : len(tier0s)], swept)
 
 
 def stack(*settings: Tier0) -> Tier0:

@@ -10,7 +10,7 @@ from jaxroof.params import Batch, Runs, Tier0
 from jaxroof.quadrature import Vector
 from jaxroof.request import no_requests, rows
 from jaxroof.step import STEP_MODELS, StepTime
-from jaxroof.sweep import breakdowns, latencies, stack
+from jaxroof.sweep import breakdowns, latencies_of
 
 # Terms that every step has; a study names the others.
 WORK, FLOORS, HOST = "own bytes and FLOPs", "launch floors", "host"
@@ -40,9 +40,8 @@ def stages(start: Model, end: Model, runs: Runs, terms: Mapping[str, Sequence[st
     published, itl = (np.asarray(runs.measured[scoring].tpot_s) for scoring in ("published", "itl"))
 
     def predicted(scoring: str) -> Vector:
-        # One setting, stacked: the program that a study's evaluation of this model has compiled already.
-        swept = latencies(stack(start.tier0), runs, scoring=scoring, step_model=start.step_model)
-        return np.asarray(swept.tpot_s[:, 0])
+        swept = latencies_of([start.tier0], runs, scoring=scoring, step_model=start.step_model)
+        return swept.tpot_s[:, 0]
 
     built = [Stage("published way", predicted("published"), published)]
     built.append(Stage("metric fix: ITL against ITL", predicted("itl"), itl))
