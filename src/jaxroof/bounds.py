@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.stats import qmc
 
 from jaxroof.quadrature import Mask, Vector
 
@@ -80,6 +79,8 @@ def starting_points(free: Sequence[Bounded], count: int, seed: int) -> Vector:
 
     Even between two bounds; where nothing bounds a constant above, even in its logarithm around its own start.
     """
+    from scipy.stats import qmc  # slow to load
+
     own, (low, high, _) = starts(free), box(free)
     share = qmc.Halton(len(free), rng=seed).random(count - 1)
     bounded, size = np.isfinite(high), np.where(own > 0, own, FALLBACK)

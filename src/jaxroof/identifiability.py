@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from jaxroof.quadrature import Vector
 
@@ -52,6 +51,8 @@ class Identifiability:
     @property
     def half_widths(self) -> Vector:
         """Half the 95 % Laplace interval of each log-constant, Student's t on the residuals left ``[constant]``."""
+        from scipy import stats  # slow to load
+
         if self.freedom < 1:
             return np.full(len(self.names), np.inf)
         return stats.t.ppf((1 + CONFIDENCE) / 2, self.freedom) * np.sqrt(np.diag(self.covariance))

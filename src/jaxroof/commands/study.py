@@ -5,13 +5,11 @@ from pathlib import Path
 
 from jaxroof import study as core_study
 from jaxroof.commands.options import refuse_mixture
-from jaxroof.comparison import compare
 from jaxroof.inputs.collections import load_collection
 from jaxroof.inputs.comparisons import ComparisonSpec, load_comparison
 from jaxroof.inputs.ground_truth import GroundTruth, load_ground_truth
 from jaxroof.inputs.studies import check_groups, check_terms, load_study, study_tier0s
 from jaxroof.outputs import records, report
-from jaxroof.outputs.comparison_report import show_comparison
 from jaxroof.outputs.progress import progress
 from jaxroof.params import Tier0
 from jaxroof.spec import Study
@@ -38,6 +36,9 @@ def run(name: str, out: Path | None, json: bool) -> None:
 
 def _compare(spec: ComparisonSpec, out: Path | None, json: bool) -> None:
     """Solve every problem of a comparison by its grid and by descent."""
+    from jaxroof.comparison import compare  # its optimiser takes as long to load as another study to run
+    from jaxroof.outputs.comparison_report import show_comparison
+
     if out is not None:
         report.check_writable(out)
     prepared = _prepare([problem.name for problem in spec.problems])
