@@ -15,6 +15,7 @@ from jaxroof.calibrate import calibrate, most_free
 from jaxroof.cli import main
 from jaxroof.identifiability import identifiability, in_words
 from jaxroof.inputs.configs import load_overheads, load_tier0
+from jaxroof.inputs.files import data_dir
 from jaxroof.inputs.studies import load_study
 from jaxroof.leaves import numbers, replace
 from jaxroof.sweep import latencies
@@ -196,8 +197,6 @@ def test_bad_input_is_one_line(tmp_path, options, says):
 
 
 def test_all_experiments_in_test_are_refused(tmp_path):
-    from jaxroof.inputs.files import data_dir
-
     folder = data_dir() / "ground_truth"
     for name in ("experiments.csv", "workloads.toml"):
         (tmp_path / name).write_text((folder / name).read_text().replace(",train,", ",test,"))
@@ -222,9 +221,19 @@ def test_gradient_against_grid(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
+TEXTS = "\n".join(f'{key} = "x"' for key in ("name", "title", "source", "hypothesis", "differences"))
+
+
+def test_a_comparison_takes_a_study_of_ones_own(tmp_path):
+    hg1 = (data_dir() / "configs/studies/hg1.toml").read_text()
+    (tmp_path / "mine.toml").write_text(hg1.replace('name = "hg1"', 'name = "mine"'))
+    (tmp_path / "x.toml").write_text(f'{TEXTS}\nproblems = ["{tmp_path}/mine.toml"]\n')
+    code, out, _ = run("study", tmp_path / "x.toml", "--json")
+    assert (code, json.loads(out)["problems"]["mine"]["grid_us"]) == (0, [85.0])
+
+
 def test_a_comparison_needs_studies_that_search(tmp_path):
-    path = tmp_path / "x.toml"
-    text = "\n".join(f'{key} = "x"' for key in ("name", "title", "source", "hypothesis", "differences"))
+    path, text = tmp_path / "x.toml", TEXTS
     for problems, says in (
         ("[]", "names no study"),
         ('["h1"]', "h1 searches nothing"),

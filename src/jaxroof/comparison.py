@@ -12,12 +12,10 @@ from jaxroof.bounds import Bounded
 from jaxroof.calibrate import Calibration, calibrate
 from jaxroof.params import Runs, Tier0
 from jaxroof.quadrature import Mask, Vector
-from jaxroof.search import Free, grid_search, product_search
+from jaxroof.search import Free
 from jaxroof.spec import Study
+from jaxroof.study import search_grid, search_product
 from jaxroof.sweep import select
-
-STARTS = 64
-SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +23,7 @@ class Comparison:
     """One study's problem solved both ways; losses are the train MAPE, a share, ``grid_values[constant]`` in µs."""
 
     study: Study
+    step_model: str
     free: Sequence[Free]
     affine: Affine
     measured_s: Vector
@@ -40,21 +39,14 @@ class Comparison:
         """Train MAPE where descent ended, a share."""
         return float(self.descent.after[self.descent.train].mean())
 
-    @property
-    def step_model(self) -> str:
-        """The step model of the searched configuration."""
-        return searched_step_model(self.study)
-
     def steps_apart(self) -> Vector:
         """Distance of the two optima in grid steps ``[constant]``."""
         return abs(self.descent.values - self.grid_values) / np.array([f.step for f in self.free])
 
     def evaluations(self) -> Vector:
         """Evaluations until a start is as good as the grid's best ``[start]``, infinite where it never is."""
-        reached, spent = (
-            self.descent.path.mape <= self.grid_loss + 1e-9,
-            np.cumsum(self.descent.path.evaluations, axis=1),
-        )
+        reached = self.descent.path.mape <= self.grid_loss + 1e-9
+        spent = np.cumsum(self.descent.path.evaluations, axis=1)
         first = np.argmax(reached, axis=1)[:, None]
         return np.where(reached.any(axis=1), np.take_along_axis(spent, first, axis=1)[:, 0], np.inf)
 
@@ -62,13 +54,17 @@ class Comparison:
 def compare(study: Study, tier0: Tier0, runs: Runs, train: Mask) -> Comparison:
     """Solve the study's search on ``train`` by its grid and by descent; both timed compiled."""
     free = searched(study)
-    how = {"scoring": study.scoring, "step_model": searched_step_model(study)}
-    affine = affine_tpot(tier0, runs, [f.keys for f in free], **how).select(train)
+    step_model = study.all_configurations()[-1].step_model
+    affine = affine_tpot(tier0, runs, [f.keys for f in free], scoring=study.scoring, step_model=step_model)
     measured = np.asarray(runs.measured[study.scoring].tpot_s)[train]
     bounded = [Bounded(f.keys, f.start, f.stop, (f.start + f.stop) / 2) for f in free]
-    (values, loss, points), grid_seconds = _timed(lambda: _by_grid(study, free, tier0, runs, train))
-    (fit,), seconds = _timed(lambda: calibrate(tier0, runs, bounded, train[None], **how, starts=STARTS, seed=SEED))
-    return Comparison(study, free, affine, measured, values, loss, points, grid_seconds, fit, seconds)
+    (values, loss, points), grid_seconds = _timed(lambda: _by_grid(study, tier0, runs, train, step_model))
+    (fit,), seconds = _timed(
+        lambda: calibrate(tier0, runs, bounded, train[None], scoring=study.scoring, step_model=step_model)
+    )
+    return Comparison(
+        study, step_model, free, affine.select(train), measured, values, loss, points, grid_seconds, fit, seconds
+    )
 
 
 def searched(study: Study) -> Sequence[Free]:
@@ -93,22 +89,15 @@ def profile(comparison: Comparison, axes: Sequence[Vector]) -> Vector:
     return loss
 
 
-def _by_grid(study: Study, free: Sequence[Free], tier0: Tier0, runs: Runs, train: Mask) -> tuple[Vector, float, int]:
+def _by_grid(study: Study, tier0: Tier0, runs: Runs, train: Mask, step_model: str) -> tuple[Vector, float, int]:
     """Optimum, loss and points of the study's own search."""
-    how = {"scoring": study.scoring, "step_model": searched_step_model(study)}
     if study.search:
-        curve = grid_search(tier0, select(runs, train), study.search.keys, study.search.grid, **how)
+        curve = search_grid(study.search, tier0, select(runs, train), study.scoring, step_model)
         points = len(curve.coarse_values) + len(curve.fine_values)
         return np.array([curve.optimum]), float(curve.fine_loss.min()), points
-    affine = affine_tpot(tier0, runs, [f.keys for f in free], **how).select(train)
-    surface = product_search(affine, np.asarray(runs.measured[study.scoring].tpot_s)[train], free)
+    assert study.grid is not None
+    surface = search_product(study.grid, tier0, runs, train, study.scoring, step_model)
     return surface.optimum, surface.loss, surface.points
-
-
-def searched_step_model(study: Study) -> str:
-    search = study.search or study.grid
-    assert search is not None
-    return search.configuration.step_model
 
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, float]:

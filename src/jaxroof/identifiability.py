@@ -10,9 +10,8 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from jaxroof.quadrature import Vector
+from jaxroof.quadrature import Mask, Vector
 
 # A direction this much less stiff than the stiffest is one that no experiment sees.
 SINGULAR = 1e-10
@@ -38,13 +37,13 @@ class Identifiability:
     names: Sequence[str]
     eigenvalues: Vector
     directions: Vector
-    identified: NDArray[np.bool_]
+    identified: Mask
     covariance: Vector
     noise: float
     freedom: int
 
     @property
-    def seen(self) -> NDArray[np.bool_]:
+    def seen(self) -> Mask:
         """Which directions the experiments see at all ``[direction]``."""
         return _seen(self.eigenvalues)
 
@@ -115,5 +114,5 @@ def indistinguishable(names: Sequence[str], jacobian: Vector) -> list[tuple[str,
     return [(names[i], names[j], float(cosine[i, j])) for i, j in zip(rows.tolist(), columns.tolist(), strict=True)]
 
 
-def _seen(eigenvalues: Vector) -> NDArray[np.bool_]:
+def _seen(eigenvalues: Vector) -> Mask:
     return eigenvalues > SINGULAR * max(eigenvalues.max(initial=0.0), np.finfo(float).tiny)

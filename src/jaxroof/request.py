@@ -53,14 +53,11 @@ def total(schedule: Schedule, prefill: StepTime, decode: StepTime, chunks_s: Sca
 def breakdown(schedule: Schedule, prefill: StepTime, decode: StepTime) -> tuple[StepTime, StepTime]:
     """The step times of a request's nodes, summed: all prefill steps (TTFT), and the mean decode step."""
     ttft = jax.tree.map(lambda x: _dot(schedule.prefill_weight, x), prefill)
-    ttft = dataclasses.replace(ttft, admission_s=prefill.admission_s[0])  # once, however many steps
-    return ttft, mean_step(schedule, decode)
-
-
-def mean_step(schedule: Schedule, decode: StepTime) -> StepTime:
-    """The mean decode step and its parts, from the step times of a request's decode nodes."""
     step = jax.tree.map(lambda x: _dot(schedule.tpot_weight, x), decode)
-    return dataclasses.replace(step, admission_s=jnp.zeros_like(step.total_s))
+    return (
+        dataclasses.replace(ttft, admission_s=prefill.admission_s[0]),  # once, however many steps
+        dataclasses.replace(step, admission_s=jnp.zeros_like(step.total_s)),
+    )
 
 
 def step_times(
@@ -78,34 +75,21 @@ def step_times(
     settings are the last axis, so that the vector units of a CPU run along them.
     """
     every = _over(settings, as_primitives(step_model), 3)
-    others = no_requests() if batch is None else rows(jnp.mean(schedule.decode_context_tokens), 1.0, batch - 1)
+    if batch is None:
+        batch, others = jnp.ones_like(deployment.tp), no_requests()
+    else:
+        others = rows(jnp.mean(schedule.decode_context_tokens), 1.0, batch - 1)
 
     def prefill(context: Scalar, new_tokens: Scalar) -> StepTime:
         return every(Batch(rows(context, new_tokens, 1.0), others), arch, deployment, tier0)
 
+    def decode(context: Scalar) -> StepTime:
+        return every(Batch(no_requests(), rows(context, 1.0, batch)), arch, deployment, tier0)
+
     return (
         jax.vmap(prefill)(schedule.prefill_context_tokens, schedule.prefill_new_tokens),
-        decode_times(step_model, schedule, arch, deployment, tier0, batch, settings),
+        jax.vmap(decode)(schedule.decode_context_tokens),
     )
-
-
-def decode_times(
-    step_model: StepModel,
-    schedule: Schedule,
-    arch: Architecture,
-    deployment: Deployment,
-    tier0: Tier0,
-    batch: Scalar | None = None,
-    settings: Tier0 | None = None,
-) -> StepTime:
-    """Times of a request's decode steps alone, as :func:`step_times`."""
-    every = _over(settings, as_primitives(step_model), 3)
-
-    def decode(context: Scalar) -> StepTime:
-        one = rows(context, 1.0, jnp.ones_like(deployment.tp) if batch is None else batch)
-        return every(Batch(no_requests(), one), arch, deployment, tier0)
-
-    return jax.vmap(decode)(schedule.decode_context_tokens)
 
 
 def no_requests() -> Requests:

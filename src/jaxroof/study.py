@@ -89,12 +89,12 @@ def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], tier
     evaluations, curve, surface = len(tier0s) * len(groups["all"]), None, None
     if study.search:
         name, train = study.search.configuration.name, groups[study.search.split]
-        curve = _grid_search(study.search, tier0s[name], select(runs, train), scoring, step_models[name])
+        curve = search_grid(study.search, tier0s[name], select(runs, train), scoring, step_models[name])
         tier0s[name] = replace(tier0s[name], dict.fromkeys(study.search.keys, curve.optimum))
         evaluations += (len(curve.coarse_values) + len(curve.fine_values)) * int(train.sum())
     if study.grid:
         name, train = study.grid.configuration.name, groups[study.grid.split]
-        surface = _product_search(study.grid, tier0s[name], runs, train, scoring, step_models[name])
+        surface = search_product(study.grid, tier0s[name], runs, train, scoring, step_models[name])
         tier0s[name] = replace(tier0s[name], surface.settings())
         evaluations += surface.points * int(train.sum())
     predicted, measured = evaluate(tier0s, runs, scoring, step_models), runs.measured[scoring]
@@ -104,12 +104,16 @@ def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], tier
     return Result(study, scoring, evaluations, measured, predicted, all_errors, groups, curve, surface, outcomes, steps)
 
 
-def _grid_search(search: Search, tier0: Tier0, train: Runs, scoring: str, step_model: str) -> Curve:
+def search_grid(search: Search, tier0: Tier0, train: Runs, scoring: str, step_model: str) -> Curve:
+    """A study's search of one value on its train runs."""
     return grid_search(tier0, train, search.keys, search.grid, scoring=scoring, step_model=step_model)
 
 
-def _product_search(grid: ProductGrid, tier0: Tier0, runs: Runs, train: Mask, scoring: str, step_model: str) -> Surface:
-    """On all runs, then their train rows: every study and formula shares one compiled program."""
+def search_product(grid: ProductGrid, tier0: Tier0, runs: Runs, train: Mask, scoring: str, step_model: str) -> Surface:
+    """A study's search of a product grid.
+
+    On all runs, then their train rows: every study and formula shares one compiled program.
+    """
     keys = [free.keys for free in grid.free]
     affine = affine_tpot(tier0, runs, keys, scoring=scoring, step_model=step_model, metric=grid.metric)
     measured = np.asarray(getattr(runs.measured[scoring], f"{grid.metric}_s"))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -62,17 +61,12 @@ def run(
          "ground_truth": where, "formula": constants.overheads_source(),
          "set": [setting.partition("=")[0] for setting in constants.settings]},
     )  # fmt: skip
-    text = report.dump(data)
+    report.dump(data)  # refused before anything is written where a result is no number
     if out is not None:
         formula = calibrate_report.formula(data, fits[0], tier0)
         again = command(constants, fits[0], scoring, ground_truth, out / calibrate_report.FORMULA if formula else None)
         report.write_folder(out, lambda draft: calibrate_report.fill(draft, data, formula, again))
-    if json:
-        sys.stdout.write(text)
-        return
-    for title, table in calibrate_report.tables(data).items():
-        report.print_table(table, title)
-    sys.stdout.write("\n".join(calibrate_report.sentences(data)) + "\n")
+    report.show(data, calibrate_report.tables(data), calibrate_report.sentences(data), json)
 
 
 def command(

@@ -15,4 +15,4 @@ def run(constants: Constants, *, scoring: str | None, ground_truth: Path | None,
     errors = {"run": core_study.errors(predicted["run"], truth.runs.measured[scoring])}
     data = {"step_model": step_model, "scoring": scoring}
     data |= records.evaluation(predicted, errors, truth.groups(), truth.experiments)
-    report.show_table(data, tables.evaluation_table(data), f"{step_model}, {scoring} scoring", json)
+    report.show(data, {f"{step_model}, {scoring} scoring": tables.evaluation_table(data)}, [], json)

@@ -21,7 +21,7 @@ def run(kind: str, json: bool) -> None:
         if kind == "experiments"
         else listings[kind](kind)
     )
-    report.show_table({kind: rows}, pd.DataFrame(rows), kind, json)
+    report.show({kind: rows}, {kind: pd.DataFrame(rows)}, [], json)
 
 
 def _models(kind: str) -> list[dict[str, Any]]:

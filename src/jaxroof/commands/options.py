@@ -32,10 +32,11 @@ class Constants:
         formula_given = self.formula or self.hardware.endswith(".json")
         return self.named_step_model or ("memory" if formula_given else "kernels")
 
-    @property
-    def default_scoring(self) -> str:
-        """``itl`` for ``kernels``; what was published is ``published``."""
-        return "itl" if self.step_model == "kernels" else "published"
+    def scoring(self, given: str | None) -> str:
+        """``given``, checked; by default ``itl`` for ``kernels``, as what was published is ``published``."""
+        scoring = given if given is not None else "itl" if self.step_model == "kernels" else "published"
+        files.one_of("--scoring", "value", scoring, SCORINGS)
+        return scoring
 
     def tier0(self) -> Tier0:
         """The constants, checked. Raises InputError."""
@@ -63,8 +64,7 @@ def measured(
 ) -> tuple[Tier0, GroundTruth, str]:
     """Constants, the measurements to compare with, and under which scoring. Raises InputError."""
     tier0, step_model = constants.tier0(), constants.step_model
-    scoring = constants.default_scoring if scoring is None else scoring
-    files.one_of("--scoring", "value", scoring, SCORINGS)
+    scoring = constants.scoring(scoring)
     if seed is not None:
         files.number("--sampled", "seed", seed, Range(whole=True))
     truth = load_ground_truth(ground_truth, [tier0], seed)

@@ -1,7 +1,6 @@
 """``jaxroof sensitivity``: what every constant does to every error."""
 
 import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,12 +27,7 @@ def run(
         report.write_folder(
             out, lambda draft: sensitivity_report.fill(draft, data, metric, command(constants, options))
         )
-    if json:
-        sys.stdout.write(report.dump(data))
-        return
-    for title, table in tables(data, metric).items():
-        report.print_table(table, title)
-    sys.stdout.write("\n".join(sensitivity_report.answers(data, metric)) + "\n")
+    report.show(data, tables(data, metric), sensitivity_report.answers(data, metric), json)
 
 
 def command(constants: Constants, options: Mapping[str, object]) -> str:

@@ -1,6 +1,5 @@
 """``jaxroof splits``: HG1's search on every train/test split, group and sampled workload."""
 
-import sys
 from pathlib import Path
 
 from jaxroof.commands.options import refuse_mixture
@@ -24,9 +23,5 @@ def run(step_model: str, out: Path | None, json: bool) -> None:
     if out is not None:
         csvs, figures = splits_report.csvs(data, analyses, truth), list(splits_report.figures(data, analyses, sampled))
         report.write_folder(out, lambda draft: splits_report.fill(draft, data, csvs, figures))
-    if json:
-        sys.stdout.write(report.dump(data))
-        return
-    for title, (_, table) in splits_report.tables(data).items():
-        report.print_table(table, title)
-    sys.stdout.write("\n".join(splits_report.answers(data)) + "\n")
+    shown = {title: table for title, (_, table) in splits_report.tables(data).items()}
+    report.show(data, shown, splits_report.answers(data), json)

@@ -1,6 +1,6 @@
 """``jaxroof study``: a study, a collection of them, or gradient against grid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from jaxroof import study as core_study
@@ -20,7 +20,7 @@ def run(name: str, out: Path | None, json: bool) -> None:
     if comparison := load_comparison(name):
         return _compare(comparison, out, json)
     collection = load_collection(name)
-    prepared = _prepare(collection.members if collection else [name])
+    prepared = _prepare({member: load_study(member) for member in (collection.members if collection else [name])})
     if out is not None:
         report.check_writable(out)
     runs = {
@@ -41,7 +41,7 @@ def _compare(spec: ComparisonSpec, out: Path | None, json: bool) -> None:
 
     if out is not None:
         report.check_writable(out)
-    prepared = _prepare([problem.name for problem in spec.problems])
+    prepared = _prepare({problem.name: problem for problem in spec.problems})
     compared = {
         name: compare(study, list(tier0s.values())[-1], truth.runs, truth.groups()["train"])
         for name, (study, truth, tier0s) in progress(prepared.items(), "problems", len(prepared))
@@ -49,9 +49,8 @@ def _compare(spec: ComparisonSpec, out: Path | None, json: bool) -> None:
     show_comparison(out, spec, compared, json)
 
 
-def _prepare(names: Sequence[str]) -> dict[str, tuple[Study, GroundTruth, dict[str, Tier0]]]:
+def _prepare(specs: Mapping[str, Study]) -> dict[str, tuple[Study, GroundTruth, dict[str, Tier0]]]:
     """Studies, the measurements and their constants, checked against each other. Raises InputError."""
-    specs = {name: load_study(name) for name in names}
     constants = {name: study_tier0s(spec) for name, spec in specs.items()}
     truth = load_ground_truth(tier0s=[tier0 for tier0s in constants.values() for tier0 in tier0s.values()])
     for name, spec in specs.items():

@@ -19,7 +19,7 @@ from jaxroof.inputs.axes import Axes
 from jaxroof.inputs.errors import InputError
 from jaxroof.inputs.processes import Processes
 from jaxroof.outputs import sweep_report, sweep_store
-from jaxroof.outputs.progress import rated
+from jaxroof.outputs.sweep_progress import rated
 from jaxroof.outputs.sweep_store import Store
 from jaxroof.plan import Plan
 from jaxroof.stream import Program

@@ -19,7 +19,6 @@ from jaxroof.inputs.ground_truth import SPLITTING, load_ground_truth
 from jaxroof.inputs.points import columns_of
 from jaxroof.inputs.workloads import CACHED_TOKENS, TOKENS
 from jaxroof.leaves import COUNT, replace, walk
-from jaxroof.metrics import SCORINGS
 from jaxroof.objectives import ARCHITECTURE, Objective, Variants
 from jaxroof.params import Architecture, Tier0
 from jaxroof.plan import Plan
@@ -159,8 +158,7 @@ def _scored(constants: Constants, tier0s: Variants, space: Space, score: Score) 
     files.one_of("--metric", "value", metric, ["tpot_mape", "latencies"])
     if metric == "latencies" and score.group is not None:
         raise InputError("--group", score.group, "is for errors, not for latencies")
-    scoring = constants.default_scoring if score.scoring is None else score.scoring
-    files.one_of("--scoring", "value", scoring, SCORINGS)
+    scoring = constants.scoring(score.scoring)
     truth = load_ground_truth(score.ground_truth, _splitting(tier0s, space))
     refuse_mixture(score.ground_truth or "ground truth", step_model, truth.runs.architecture)
     groups, group = truth.groups(), "all" if score.group is None else score.group

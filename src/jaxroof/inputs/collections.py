@@ -2,11 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from jaxroof.inputs import files
 from jaxroof.inputs.configs import catalogue, find
 from jaxroof.inputs.errors import InputError
 
+TEXTS = ("name", "title", "source")
 # What a ranking compares.
 RANKED = {"h2b", "none", "optimum"}
 
@@ -23,23 +26,30 @@ class Collection:
 
 def load_collection(name: str) -> Collection | None:
     """A TOML file with ``members``; None if the file is a single study. Raises InputError."""
-    path = find("studies", name)
-    table = files.read_toml(path)
-    if "members" not in table:
+    if (listing := read_listing(name, "members", TEXTS)) is None:
         return None
-    files.unknown_key(path, table, ["name", "title", "source", "members"])
-    members = files.list_at(path, table, "members")
-    files.no_repeats(path, "members", members)
-    if not members:
-        raise InputError(path, "members", "names no study")
+    path, table, members = listing
     for member in members:
         files.one_of(path, "members", member, catalogue("studies"))
         if not set(_configurations(member)) >= RANKED:
             raise InputError(
                 path, "members", f"{member} is no study with the configurations {', '.join(sorted(RANKED))}"
             )
-    text = {key: files.text_at(path, table, key) for key in ("name", "title", "source")}
-    return Collection(**text, members=members)
+    return Collection(**{key: files.text_at(path, table, key) for key in TEXTS}, members=members)
+
+
+def read_listing(name: str, key: str, texts: Sequence[str]) -> tuple[Path, dict[str, Any], list[str]] | None:
+    """The path and table of a file of ``texts`` and studies under ``key``, and those; None if it has no ``key``."""
+    path = find("studies", name)
+    table = files.read_toml(path)
+    if key not in table:
+        return None
+    files.unknown_key(path, table, [*texts, key])
+    studies = files.list_at(path, table, key)
+    files.no_repeats(path, key, studies)
+    if not studies:
+        raise InputError(path, key, "names no study")
+    return path, table, studies
 
 
 def _configurations(member: str) -> list[str]:

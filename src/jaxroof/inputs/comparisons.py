@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from jaxroof.inputs import files
-from jaxroof.inputs.configs import find
+from jaxroof.inputs.collections import read_listing
 from jaxroof.inputs.errors import InputError
 from jaxroof.inputs.studies import load_study
 from jaxroof.spec import Study
@@ -26,15 +26,11 @@ class ComparisonSpec:
 
 def load_comparison(name: str) -> ComparisonSpec | None:
     """A TOML file with ``problems``, studies with a search; None if the file is another kind. Raises InputError."""
-    path = find("studies", name)
-    table = files.read_toml(path)
-    if "problems" not in table:
+    if (listing := read_listing(name, "problems", TEXTS)) is None:
         return None
-    files.unknown_key(path, table, [*TEXTS, "problems"])
-    problems = [load_study(problem) for problem in files.list_at(path, table, "problems")]
+    path, table, names = listing
+    problems = [load_study(problem) for problem in names]
     files.no_repeats(path, "problems", [study.name for study in problems])
-    if not problems:
-        raise InputError(path, "problems", "names no study")
     for study in problems:
         if study.search is None and study.grid is None:
             raise InputError(path, "problems", f"{study.name} searches nothing")

@@ -34,7 +34,7 @@ def results(folds: Mapping[str, Calibration], settings: Record) -> Record:
         "criteria": (criteria := _criteria(first, settings["metric"].upper())),
         "verdict": verdict([c["passed"] for c in criteria]),
         "starts": {"count": len(ends), "reached_best": int((ends <= ends.min() + SAME).sum())},
-        "identifiability": identifiability_record(first.identifiability),
+        "identifiability": _identifiability(first.identifiability),
         "left_out": [
             {"fold": name} | {"constants": _values(fold)} | _errors(fold.after, fold.train)
             for name, fold in list(folds.items())[1:]
@@ -75,7 +75,7 @@ def _criteria(fit: Calibration, metric: str) -> list[Record]:
     ]  # fmt: skip
 
 
-def identifiability_record(found: Identifiability) -> Record:
+def _identifiability(found: Identifiability) -> Record:
     """Stiff and sloppy directions, correlations and trade-offs, in numbers and in words."""
     return {
         "constants": list(found.names),

@@ -1,6 +1,5 @@
 """A study of gradient against grid: its JSON object, tables, FINDINGS.md and figures."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,7 @@ def show_comparison(out: Path | None, spec: ComparisonSpec, compared: Comparison
     data = record(spec, compared)
     if out is not None:
         report.write_folder(out, lambda draft: _fill(draft, spec, compared, data))
-    if json:
-        sys.stdout.write(report.dump(data))
-        return
-    for title, table in tables(data).items():
-        report.print_table(table, title, digits=3)
-    sys.stdout.write(f"{spec.name}: {data['verdict']}\n")
+    report.show(data, tables(data), [f"{spec.name}: {data['verdict']}"], json, digits=3)
 
 
 def record(spec: ComparisonSpec, compared: Comparisons) -> Record:

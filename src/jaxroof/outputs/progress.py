@@ -1,11 +1,8 @@
 """Progress bars on stderr."""
 
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
-
-from jaxroof.stream import Program
 
 Item = TypeVar("Item")
 
@@ -19,25 +16,3 @@ def progress(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     from rich.progress import track
 
     yield from track(items, description=what, total=total, console=Console(stderr=True), transient=True)
-
-
-def rated(indices: Sequence[int], program: Program) -> Iterator[int]:
-    """The chunks of a sweep; on a terminal a bar with the rate and what is left."""
-    if not sys.stderr.isatty():
-        yield from indices
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("sweep"), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task, done, began = bar.add_task("sweep", total=len(indices), rate=""), 0, time.monotonic()
-        for index in indices:
-            yield index
-            done += program.count(index)
-            rate = done / (time.monotonic() - began)
-            bar.update(
-                task,
-                advance=1,
-                rate=f"{rate:.3g} points/s, {rate * program.evaluations:.3g} evaluations/s",
-            )

@@ -40,12 +40,16 @@ def print_table(table: pd.DataFrame, title: str, digits: int = 1) -> None:
     console.print(rich, soft_wrap=True)
 
 
-def show_table(data: Mapping[str, Any], table: pd.DataFrame, title: str, as_json: bool) -> None:
-    """One table, or its JSON object, on stdout."""
+def show(
+    data: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], lines: Sequence[str], as_json: bool, digits: int = 1
+) -> None:
+    """Tables by title, then lines of text; or their JSON object, on stdout."""
     if as_json:
         sys.stdout.write(dump(data))
-    else:
-        print_table(table, title)
+        return
+    for title, table in tables.items():
+        print_table(table, title, digits)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
 def show_study(
