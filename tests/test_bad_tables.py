@@ -43,6 +43,9 @@ MODELS = [
     ("", '{"num_hidden_layers": 32,', "malformed JSON: "),
     ("", "[]", "must be a JSON object"),
     ("", '{"text_config": 3}', "text_config: must be an object"),
+    ('"model_type"', '"model"', "model_type: missing key"),
+    ('"llama"', "3", "model_type: must be text, got 3"),
+    ('"hidden_size"', '"rope_scaling": "x", "hidden_size"', "rope_scaling: must be an object"),
     ('"num_hidden_layers": 32', '"num_hidden_layers": 0', "num_hidden_layers: must be ≥ 1, got 0"),
     ('"num_hidden_layers": 32', '"num_hidden_layers": "32"', "num_hidden_layers: must be a number, got '32'"),
     ('"num_hidden_layers": 32', '"num_hidden_layers": -32', "num_hidden_layers: must be ≥ 1, got -32"),
@@ -55,6 +58,7 @@ MODELS = [
     ('"num_key_value_heads": 32', '"num_key_value_heads": 5', "num_key_value_heads: 32 heads cannot be divided by 5"),
     ('"torch_dtype"', '"torch_type"', "torch_dtype: missing key"),
     ('"float16"', '"float61"', "torch_dtype: must be one of "),
+    ('"float16"', '"float32"', "torch_dtype: vLLM serves a float32 checkpoint in 16 bit; state bfloat16 or float16"),
     ('"float16"', "[16]", "torch_dtype: must be one of "),
     ('"hidden_size"', '"num_experts": 8, "hidden_size"', "num_experts_per_tok: missing key"),
     (

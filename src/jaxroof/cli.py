@@ -97,7 +97,7 @@ def evaluate(
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Option(help="A model's name or a Hugging Face config.json.")],
+    model: Annotated[str, typer.Option(help="A model's name, a Hugging Face config.json or its folder.")],
     hardware: HardwareName,
     tp: Annotated[int, typer.Option(help="Tensor-parallel degree.")],
     prompt: Annotated[int, typer.Option(help="New prompt tokens.")],

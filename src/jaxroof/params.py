@@ -16,6 +16,8 @@ class Architecture(eqx.Module):
     Every layer has a dense FFN of ``intermediate_size`` (a mixture's shared experts, 0 if none) and
     ``num_experts`` routed ones of ``moe_intermediate_size`` (0 of them in a dense model). Layer
     weights have ``weight_bytes``; embedding, head, activations and KV cache ``activation_bytes``.
+    Attention is full: ``sliding_window`` [tokens] (0 if none) is there to refuse a longer request.
+    ``max_position_embeddings`` [tokens] is the longest context, rope scaling included (0: not stated).
     """
 
     num_hidden_layers: Scalar = leaf("num_hidden_layers", range=COUNT)
@@ -31,6 +33,8 @@ class Architecture(eqx.Module):
     num_experts: Scalar = leaf("num_experts", range=NON_NEGATIVE, default=0.0)
     num_experts_per_tok: Scalar = leaf("num_experts_per_tok", range=NON_NEGATIVE, default=0.0)
     moe_intermediate_size: Scalar = leaf("moe_intermediate_size", range=NON_NEGATIVE, default=0.0)
+    sliding_window: Scalar = leaf("sliding_window", range=NON_NEGATIVE, default=0.0)
+    max_position_embeddings: Scalar = leaf("max_position_embeddings", range=NON_NEGATIVE, default=0.0)
 
 
 class Traffic(eqx.Module):

@@ -11,7 +11,7 @@ from jaxroof import work
 from jaxroof.capacity import weights_fit
 from jaxroof.commands.options import Constants, refuse_mixture
 from jaxroof.inputs import files
-from jaxroof.inputs.configs import load_architecture, load_deployment
+from jaxroof.inputs.configs import check_window, load_architecture, load_deployment
 from jaxroof.inputs.workloads import CACHED_TOKENS, TOKENS
 from jaxroof.leaves import COUNT
 from jaxroof.outputs import records, report, tables
@@ -36,6 +36,7 @@ def run(constants: Constants, request: Request, plot: Path | None, json: bool) -
     for option, legal in {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}.items():
         files.number("predict", f"--{option}", getattr(request, option), legal)
     tier0, arch = constants.tier0(), load_architecture(request.model)
+    check_window(request.model, arch, request.cached + request.prompt + request.output)
     deployment = load_deployment("predict", arch, request.tp)
     refuse_mixture(request.model, constants.step_model, arch)
     prediction = core_prediction.predict(

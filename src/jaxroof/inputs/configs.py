@@ -1,5 +1,6 @@
 """Catalogue files → parameter pytrees, checked here and nowhere else."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def catalogue(kind: str) -> list[str]:
 def find(kind: str, name: str) -> Path:
     """The file of a catalogue name, or the path itself."""
     path = Path(name)
-    if path.suffix in (".json", ".toml") or len(path.parts) > 1:
+    if path.suffix in (".json", ".toml") or "/" in name:
         return path
     names = catalogue(kind)
     if name not in names:
@@ -37,9 +38,32 @@ def find(kind: str, name: str) -> Path:
 
 
 def load_architecture(name: str) -> Architecture:
-    """A catalogue model, or any Hugging Face ``config.json``. Raises InputError."""
+    """A catalogue model, or any Hugging Face ``config.json`` or its folder. Raises InputError."""
     path = find("models", name)
-    return architecture_from_config(path, files.read_json(path))
+    path = path / "config.json" if os.path.isdir(path) else path
+    architecture = architecture_from_config(path, files.read_json(path))
+    _refuse_quantised(path.with_name("hf_quant_config.json"))
+    return architecture
+
+
+def _refuse_quantised(path: Path) -> None:
+    """An ``hf_quant_config.json``, where there is one, must say that nothing is quantised."""
+    if not path.exists():
+        return
+    content = files.read_json(path)
+    files.required(path, content, "quantization")
+    for key in ("quant_algo", "kv_cache_quant_algo"):
+        algo = files.required(path, files.table_at(path, content, "quantization"), key, "quantization.")
+        if algo is not None:
+            raise InputError(path, f"quantization.{key}", f"{algo} is not modelled")
+
+
+def check_window(file: object, arch: Architecture, longest_tokens: float) -> None:
+    """Raise if attention would slide; ``file`` is what named the model."""
+    window = float(arch.sliding_window)
+    if 0 < window < longest_tokens:
+        tokens = f"the window of {window:.0f} tokens is shorter than the request's {longest_tokens:.0f}"
+        raise InputError(file, "sliding_window", f"windowed attention is not modelled: {tokens}")
 
 
 def load_deployment(file: object, arch: Architecture, tp: float) -> Deployment:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jaxroof import metrics, schedule
 from jaxroof.inputs import files
-from jaxroof.inputs.configs import load_architecture, load_deployment, load_tier0
+from jaxroof.inputs.configs import check_window, load_architecture, load_deployment, load_tier0
 from jaxroof.inputs.errors import InputError
 from jaxroof.inputs.workloads import TOKENS, load_workloads
 from jaxroof.knots import knots
@@ -145,6 +145,8 @@ def _run(path: Path, e: Experiment, workloads: dict[str, Workload], tier0s: Sequ
             path, f"{e.name}.workload", f"no workload {e.workload}{files.suggestion(e.workload, workloads)}"
         )
     workload = workloads[e.workload]
+    longest = workload.prefix_tokens + workload.prompt.max + workload.output.max
+    check_window(f"{path}: {e.name}", arch, longest)
     shares = schedule.exact(workload) if seed is None else schedule.sampled(workload, seed)
     if not any(share.output[2:].any() for share in shares):
         raise InputError(

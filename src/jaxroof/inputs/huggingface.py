@@ -5,29 +5,43 @@ from pathlib import Path
 from typing import Any
 
 from jaxroof.inputs.errors import InputError
-from jaxroof.inputs.files import number, one_of, required
+from jaxroof.inputs.files import number, one_of, required, text_at
 from jaxroof.leaves import COUNT, NON_NEGATIVE
 from jaxroof.params import Architecture
 
-DTYPE_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "float8_e4m3fn": 1.0, "float8_e5m2": 1.0}
+# Each model_type that is modelled, and the key that makes its sliding_window one of attention ("": none does).
+MODELLED = {
+    "llama": "",
+    "mistral": "sliding_window",
+    "mixtral": "sliding_window",
+    "qwen2": "use_sliding_window",
+    "qwen2_moe": "use_sliding_window",
+    "qwen3": "use_sliding_window",
+    "qwen3_moe": "use_sliding_window",
+    "phi3": "sliding_window",
+    "granite": "",
+}
+DTYPE_BYTES = {"bfloat16": 2.0, "float16": 2.0, "float8_e4m3fn": 1.0, "float8_e5m2": 1.0}
 EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
 # Layers of several kinds and compressed KV caches have no home in Architecture.
-UNSUPPORTED_KEYS = ("kv_lora_rank", "first_k_dense_replace", "mlp_only_layers")
+UNSUPPORTED_KEYS = (
+    "kv_lora_rank", "first_k_dense_replace", "mlp_only_layers", "hybrid_override_pattern", "interleave_moe_layer_step",
+)  # fmt: skip
+UNSUPPORTED_PREFIXES = ("mamba_", "linear_")
+# Rope types whose max_position_embeddings already counts their factor.
+SCALED_ROPE = ("llama3", "longrope", "su")
 SPARSE_STEP = "decoder_sparse_step"
 
 
 def architecture_from_config(path: Path, config: Mapping[str, Any]) -> Architecture:
-    """Read a Llama, Qwen, Mistral or Mixtral style config; keys that are not needed are ignored.
+    """Read a config whose ``model_type`` is in ``MODELLED``; keys that are not needed are ignored.
 
     Multimodal configs nest the decoder under ``text_config``. No ``num_key_value_heads`` means
     multi-head attention, no ``head_dim`` means hidden_size / num_attention_heads. Raises InputError.
     """
-    text = config.get("text_config", config)
-    if not isinstance(text, Mapping):
-        raise InputError(path, "text_config", "must be an object")
-    for key in UNSUPPORTED_KEYS:
-        if text.get(key):
-            raise InputError(path, key, "not modelled")
+    text = _object(path, config, "text_config") or config
+    windowed = MODELLED[_model_type(path, text)]
+    _refuse_unmodelled(path, text)
     heads, hidden = _count(path, text, "num_attention_heads"), _count(path, text, "hidden_size")
     kv_heads = _count(path, text, "num_key_value_heads", heads)
     if heads % kv_heads:
@@ -43,8 +57,48 @@ def architecture_from_config(path: Path, config: Mapping[str, Any]) -> Architect
         weight_bytes=_weight_bytes(path, {**config, **text}, activation_bytes),
         activation_bytes=activation_bytes,
         tie_word_embeddings=_tied(path, {**config, **text}),
+        sliding_window=_optional(path, text, "sliding_window") if text.get(windowed) else 0.0,
+        max_position_embeddings=_positions(path, text),
         **_ffn(path, text),
     )
+
+
+def _model_type(path: Path, text: Mapping[str, Any]) -> str:
+    name = text_at(path, text, "model_type")
+    if name not in MODELLED:
+        raise InputError(path, "model_type", f"{name} is not modelled; modelled are {', '.join(MODELLED)}")
+    return name
+
+
+def _refuse_unmodelled(path: Path, text: Mapping[str, Any]) -> None:
+    for key, value in text.items():
+        if value and (key in UNSUPPORTED_KEYS or key.startswith(UNSUPPORTED_PREFIXES)):
+            raise InputError(path, key, "not modelled")
+    layers = text.get("layer_types") or []
+    if odd := [kind for kind in (layers if isinstance(layers, list) else [layers]) if kind != "full_attention"]:
+        raise InputError(path, "layer_types", f"{odd[0]} is not modelled")
+
+
+def _positions(path: Path, text: Mapping[str, Any]) -> float:
+    """The longest context that vLLM serves [tokens], 0 where none is stated."""
+    stated = _optional(path, text, "max_position_embeddings")
+    rope = _object(path, text, "rope_scaling") or _object(path, text, "rope_parameters")
+    if not rope.get("factor") or (rope.get("rope_type") or rope.get("type")) in SCALED_ROPE:
+        return stated
+    return _optional(path, rope, "factor") * (_optional(path, rope, "original_max_position_embeddings") or stated)
+
+
+def _object(path: Path, table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """``table[key]``, empty where it is missing or null."""
+    value = table.get(key)
+    if not isinstance(value, Mapping | None):
+        raise InputError(path, key, "must be an object")
+    return value or {}
+
+
+def _optional(path: Path, table: Mapping[str, Any], key: str) -> float:
+    """A number; 0 where it is missing or null."""
+    return number(path, key, table.get(key) or 0, NON_NEGATIVE)
 
 
 def _count(path: Path, table: Mapping[str, Any], key: str, default: float | None = None) -> float:
@@ -68,10 +122,8 @@ def _ffn(path: Path, text: Mapping[str, Any]) -> dict[str, float]:
     )
     if chosen > experts:
         raise InputError(path, "num_experts_per_tok", f"must be ≤ {key}, got {chosen:g} > {experts:g}")
-    shared = number(path, "n_shared_experts", text.get("n_shared_experts") or 0, NON_NEGATIVE) * expert
-    shared += number(
-        path, "shared_expert_intermediate_size", text.get("shared_expert_intermediate_size") or 0, NON_NEGATIVE
-    )
+    shared = _optional(path, text, "n_shared_experts") * expert
+    shared += _optional(path, text, "shared_expert_intermediate_size")
     experts_of = {"num_experts": experts, "num_experts_per_tok": chosen, "moe_intermediate_size": expert}
     return {"intermediate_size": shared, **experts_of}
 
@@ -81,27 +133,26 @@ def _activation_bytes(path: Path, *configs: Mapping[str, Any]) -> float:
     for config in configs:
         for key in ("torch_dtype", "dtype"):
             if (dtype := config.get(key)) is not None:
+                if dtype == "float32":
+                    raise InputError(path, key, "vLLM serves a float32 checkpoint in 16 bit; state bfloat16 or float16")
                 one_of(path, key, dtype, DTYPE_BYTES)
                 return DTYPE_BYTES[dtype]
-    raise InputError(path, "torch_dtype", "missing key")
+    raise InputError(path, "torch_dtype", "missing key; state the bfloat16 or float16 that the model is served in")
 
 
 def _weight_bytes(path: Path, config: Mapping[str, Any], unquantised: float) -> float:
     """1 for FP8 layers (``fp8``, or ``compressed-tensors`` with 8-bit floats), else the activations' bytes."""
-    quantisation = config.get("quantization_config")
-    if quantisation is None:
+    quantisation = _object(path, config, "quantization_config")
+    if not quantisation:
         return unquantised
-    if not isinstance(quantisation, Mapping):
-        raise InputError(path, "quantization_config", "must be an object")
-    if quantisation.get("quant_method") == "fp8":
+    method, groups = quantisation.get("quant_method"), _object(path, quantisation, "config_groups")
+    weights = [_object(path, _object(path, groups, name), "weights") for name in groups]
+    found = sorted({f"{w.get('num_bits')}-bit {w.get('type')}" for w in weights})
+    if method == "fp8" or found == ["8-bit float"]:
         return 1.0
-    groups = quantisation.get("config_groups")
-    each = list(groups.values()) if isinstance(groups, Mapping) else []
-    weights = [group.get("weights") if isinstance(group, Mapping) else None for group in each]
-    if weights and all(isinstance(w, Mapping) and (w.get("num_bits"), w.get("type")) == (8, "float") for w in weights):
-        return 1.0
-    method = quantisation.get("quant_method")
-    raise InputError(path, "quantization_config", f"only fp8 and 8-bit-float compressed-tensors, got {method!r}")
+    found_weights = f" with {' and '.join(found)} weights" if found else ""
+    understood = "only fp8 and compressed-tensors with 8-bit float weights are modelled"
+    raise InputError(path, "quantization_config", f"{understood}, got {method}{found_weights}")
 
 
 def _tied(path: Path, config: Mapping[str, Any]) -> float:
