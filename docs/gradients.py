@@ -12,7 +12,7 @@ tier0 = jaxroof.load_tier0("h100-sxm", overheads="h2b")  # a pytree of floats
 
 def mape(constants):
     """TPOT MAPE, a share: ITL against ITL."""
-    return jaxroof.tpot_mape(constants, runs, scoring="itl")
+    return jaxroof.tpot_mape(constants, runs, step_model="memory")
 
 
 gradient = jax.grad(mape)(tier0)  # a Tier0 of slopes, in SI units: per byte/s, per second, per share
@@ -29,7 +29,7 @@ for name in ("base_s", "per_layer_replicated_s", "per_vocab_s"):
     print(f"{name:24} {100 * 1e-6 * getattr(decode, name):+.4f} pp per µs")
 
 # %% Both sides of every constant, and its kinks, in the units of the files
-both = jaxroof.sensitivities(tier0, runs, scoring="itl")
+both = jaxroof.sensitivities(tier0, runs, step_model="memory")
 sides = 100 * both.mape_gradient("tpot", both.measured["tpot"] > 0)  # [side constant], pp per unit
 i = both.keys.index("overheads.decode.base_us")
 print(f"{both.keys[i]}: {sides[0, i]:.4f} below (illegal), {sides[1, i]:+.4f} pp per µs above")
@@ -40,7 +40,7 @@ def log_itl(log_values):
     """log ITL [experiment] at the exponentials of two log-constants."""
     efficiency, per_layer_us = jax.numpy.exp(log_values)
     keys = {"hardware.hbm_efficiency": efficiency, "overheads.decode.per_layer_us": per_layer_us}
-    return jax.numpy.log(jaxroof.latencies(jaxroof.replace(tier0, keys), runs, scoring="itl").tpot_s)
+    return jax.numpy.log(jaxroof.latencies(jaxroof.replace(tier0, keys), runs, step_model="memory").tpot_s)
 
 
 here = jax.numpy.log(jax.numpy.array([0.82, 100.0]))

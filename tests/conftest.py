@@ -38,4 +38,4 @@ def truth():
 @pytest.fixture(scope="session")
 def tier0():
     """H100 and the h2b formula."""
-    return load_tier0()
+    return load_tier0(overheads="h2b")

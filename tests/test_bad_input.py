@@ -117,6 +117,12 @@ def test_a_folder_without_mfu_tables(tmp_path):
         (predict(output=0), "predict: --output: must be ≥ 1, got 0"),
         (predict(output=10**30), "predict: --output: must be ≤ 1e+07"),
         (predict(cached=-1), "predict: --cached: must be ≥ 0, got -1"),
+        (predict(cached=513), "predict: --cached: must be ≤ --prompt 512, got 513"),
+        (predict(tp=16), "predict: tp: must be ≤ 8 (the most GPUs whose all-reduce is known), got 16"),
+        (
+            predict(batch=10**7),
+            "predict: --batch: 13.5 GB of weights and 3019898.9 GB of KV cache per GPU exceed",
+        ),
         (predict(batch=0), "predict: --batch: must be ≥ 1, got 0"),
         (["evaluate", "--sampled", "-1"], "--sampled: seed: must be ≥ 0, got -1"),
         (predict(set="hardware.hbm_efficiency"), "--set: hardware.hbm_efficiency: must be KEY=VALUE"),
@@ -188,7 +194,9 @@ def test_original_hardware_config_must_describe_one_gpu(tmp_path):
 def test_an_original_hardware_config_is_the_h100_and_h2b(tmp_path, nest):
     path = tmp_path / "hardware_config.json"
     path.write_text(json.dumps(nest(ORIGINAL | {"mfuPrefill": 0.65})))
-    assert works(predict(hardware=path)) == works(predict(formula="h2b"))
+    ours, theirs = ({"step_model": "memory"} | what for what in ({"hardware": path}, {"formula": "h2b"}))
+    assert works(predict(**ours)) == works(predict(**theirs))
+    refused(tmp_path, predict(hardware=path), f"{path}: --hardware: has no kernels; give --step-model memory")
 
 
 @pytest.mark.parametrize(

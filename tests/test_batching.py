@@ -25,7 +25,7 @@ def test_float32_is_within_1e_4_of_float64_on_mape(step_model, tables):
     mape = []
     for wide in (False, True):
         with jax.enable_x64(wide):
-            tier0 = load_tier0(mfu_tables=tables)
+            tier0 = load_tier0(overheads="h2b", mfu_tables=tables)
             runs = load_ground_truth(tier0s=[tier0]).runs
             mape.append(tpot_mape(tier0, runs, scoring="published", step_model=step_model))
     assert mape[0].dtype == np.float32

@@ -20,6 +20,8 @@ from jaxroof.inputs.studies import load_study
 from jaxroof.leaves import numbers, replace
 from jaxroof.sweep import latencies
 
+MEMORY = ["--step-model", "memory", "--formula", "h2b", "--scoring", "published"]
+PUBLISHED = {"scoring": "published", "step_model": "memory"}
 NONE = load_tier0(overheads="none")
 PER_LAYER, BASE = ((f"overheads.prefill.{term}_us", f"overheads.decode.{term}_us") for term in ("per_layer", "base"))
 EFFICIENCY = Bounded(("hardware.hbm_efficiency",), 0.0, 1.0, 0.7)
@@ -62,7 +64,7 @@ def test_one_constant_reaches_the_exact_minimum_from_any_start(truth):
     values = np.arange(0, 500, 0.01)
     loss = abs(affine(truth, PER_LAYER).tpot_s(values[None]) / measured(truth)[:, None] - 1).mean(axis=0)
     for own in (0, 1, 499, 500):
-        (fit,) = calibrate(NONE, truth.runs, [Bounded(PER_LAYER, 0, 500, own)], train(truth)[None])
+        (fit,) = calibrate(NONE, truth.runs, [Bounded(PER_LAYER, 0, 500, own)], train(truth)[None], **PUBLISHED)
         np.testing.assert_allclose(fit.path.values[:, -1, 0], values[loss.argmin()], atol=0.5)
         assert fit.after[fit.train].mean() <= loss.min() + 1e-6
 
@@ -76,14 +78,14 @@ def test_three_constants_reach_the_minimum_of_the_linear_programme(truth):
     costs = np.concatenate([np.zeros(3), np.full(len(target), 1 / len(target))])
     bounds = [(f.low, f.high) for f in free] + [(0, None)] * len(target)
     best = linprog(costs, A_ub=rows, b_ub=right, bounds=bounds).fun
-    (fit,) = calibrate(NONE, truth.runs, free, train(truth)[None])
+    (fit,) = calibrate(NONE, truth.runs, free, train(truth)[None], **PUBLISHED)
     assert best - 1e-9 <= fit.after[fit.train].mean() <= best + 1e-5
     assert np.mean(fit.path.mape[:, -1] <= best + 1e-4) > 0.9
 
 
 def planted(truth, generator):
     """Runs whose ITL is that of known constants, with 1 % of noise."""
-    exact = np.asarray(latencies(replace(NONE, PLANTED), truth.runs, scoring="itl").tpot_s)
+    exact = np.asarray(latencies(replace(NONE, PLANTED), truth.runs, step_model="memory").tpot_s)
     noisy = exact * np.exp(0.01 * generator.standard_normal(len(exact)))
     itl = dataclasses.replace(truth.runs.measured["itl"], tpot_s=noisy)
     return dataclasses.replace(truth.runs, measured={**truth.runs.measured, "itl": itl})
@@ -99,7 +101,7 @@ def test_planted_constants_lie_in_their_intervals(truth, loss):
     planted_values = np.array([PLANTED[free.keys[0]] for free in FREE])
     for _ in range(100):
         runs = planted(truth, generator)
-        (fit,) = calibrate(NONE, runs, FREE, train(truth)[None], scoring="itl", loss=loss, starts=1)
+        (fit,) = calibrate(NONE, runs, FREE, train(truth)[None], step_model="memory", loss=loss, starts=1)
         inside.append((fit.interval[0] <= planted_values) & (planted_values <= fit.interval[1]))
         assert (fit.interval[1] - fit.interval[0] < planted_values).all()
     assert (np.sum(inside, axis=0) >= 90).all(), np.sum(inside, axis=0)
@@ -133,7 +135,7 @@ def test_least_squares_intervals_and_trade_offs():
 
 
 def test_the_command_and_its_files(tmp_path):
-    options = ["calibrate", "--formula", "h2b", "--starts", "4", "--free", "overheads.*.per_layer_us=0:500"]
+    options = ["calibrate", *MEMORY, "--starts", "4", "--free", "overheads.*.per_layer_us=0:500"]
     options += ["--free", "hardware.hbm_tb_per_s", "--free", "hardware.hbm_efficiency"]
     code, out, err = run(*options, "--out", tmp_path, "--json")
     assert (code, err) == (0, "")
@@ -161,7 +163,7 @@ def test_more_free_constants_than_half_the_train_set_are_refused():
     assert [most_free(train) for train in (9, 8, 1)] == [4, 4, 0]
     terms = ("base", "per_layer", "per_layer_replicated", "per_vocab", "per_request")
     free = [word for term in terms for word in ("--free", f"overheads.decode.{term}_us")]
-    code, out, err = run("calibrate", "--formula", "h2b", *free)
+    code, out, err = run("calibrate", *MEMORY, *free)
     assert (code, out) == (2, "")
     assert err.startswith("jaxroof: --free: 5 constants: 9 train experiments calibrate at most 4")
 
@@ -190,7 +192,7 @@ def test_more_free_constants_than_half_the_train_set_are_refused():
     ],
 )
 def test_bad_input_is_one_line(tmp_path, options, says):
-    code, out, err = run("calibrate", "--formula", "h2b", "--out", tmp_path / "out", *options)
+    code, out, err = run("calibrate", *MEMORY, "--out", tmp_path / "out", *options)
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert err.startswith(f"jaxroof: {says}")
     assert not (tmp_path / "out").exists()
@@ -200,9 +202,7 @@ def test_all_experiments_in_test_are_refused(tmp_path):
     folder = data_dir() / "ground_truth"
     for name in ("experiments.csv", "workloads.toml"):
         (tmp_path / name).write_text((folder / name).read_text().replace(",train,", ",test,"))
-    code, out, err = run(
-        "calibrate", "--formula", "h2b", "--free", "overheads.decode.base_us", "--ground-truth", tmp_path
-    )
+    code, out, err = run("calibrate", *MEMORY, "--free", "overheads.decode.base_us", "--ground-truth", tmp_path)
     assert (code, out) == (2, "")
     assert err == f"jaxroof: {tmp_path}: split: no experiment is in train, so a calibration cannot be judged\n"
 

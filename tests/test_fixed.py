@@ -36,7 +36,7 @@ def traced(prompt, output, batch, tier0, *, step_model, panels):
     """Latencies at traced lengths, padded to ``CHUNKS`` prefill steps."""
 
     def one(prompt, output):
-        nodes = fixed_schedule(prompt, output, scalar(7), chunks=CHUNKS, panels=panels)
+        nodes = fixed_schedule(prompt + 7, output, scalar(7), chunks=CHUNKS, panels=panels)
         return latency(STEP_MODELS[step_model], nodes, load_architecture("llama-2-7b"), Deployment(2), tier0, batch)
 
     return jax.vmap(one)(prompt, output)
@@ -64,12 +64,12 @@ def test_the_closed_form_is_the_rule_of_the_distribution(step_model):
 
 
 def test_panels_follow_measured_tables_as_the_sum_over_steps_does():
-    tier0, arch = load_tier0(mfu_tables=TABLES), load_architecture("llama-2-7b")
+    tier0, arch = load_tier0(overheads="h2b", mfu_tables=TABLES), load_architecture("llama-2-7b")
     per_token = jax.jit(
         jax.vmap(lambda c: c / tier0.hardware.mfu.decode_attention(heads(arch), scalar(2), scalar(8), c))
     )
     for prompt, output in ((100, 100), (300, 2000), (6000, 700)):
-        nodes = fixed_schedule(scalar(prompt), scalar(output), scalar(7), chunks=1, panels=PANELS)
+        nodes = fixed_schedule(scalar(7 + prompt), scalar(output), scalar(7), chunks=1, panels=PANELS)
         ours = nodes.e2e_weight @ per_token(nodes.decode_context_tokens)
         np.testing.assert_allclose(ours, per_token(7.0 + prompt + np.arange(output - 1.0)).sum(), rtol=1e-3)
 
@@ -77,7 +77,7 @@ def test_panels_follow_measured_tables_as_the_sum_over_steps_does():
 @pytest.mark.parametrize("panels", [1, 4, 64])
 @pytest.mark.parametrize("output", [1, 2, 3, 5, 64, 65, 200])
 def test_nodes_sum_a_parabola_exactly_and_few_steps_one_by_one(panels, output):
-    nodes = fixed_schedule(scalar(10), scalar(output), scalar(5), chunks=1, panels=panels)
+    nodes = fixed_schedule(scalar(15), scalar(output), scalar(5), chunks=1, panels=panels)
     contexts = 15 + np.arange(output - 1.0)
     context, weight = np.asarray(nodes.decode_context_tokens), np.asarray(nodes.e2e_weight)
     for power in range(3):
@@ -86,8 +86,13 @@ def test_nodes_sum_a_parabola_exactly_and_few_steps_one_by_one(panels, output):
         assert weight @ np.sin(context) == pytest.approx(np.sin(contexts).sum(), rel=1e-9)
 
 
+def test_a_prompt_that_is_cached_whole_still_computes_one_token():
+    nodes = fixed_schedule(scalar(9), scalar(3), scalar(9), chunks=1)
+    assert (nodes.prefill_context_tokens.tolist(), nodes.prefill_new_tokens.tolist()) == ([8], [1])
+
+
 def test_prefill_chunks():
-    nodes = fixed_schedule(scalar(5000), scalar(2), scalar(10), chunks=4)
+    nodes = fixed_schedule(scalar(5010), scalar(2), scalar(10), chunks=4)
     there = np.asarray(nodes.prefill_weight) > 0
     assert np.asarray(nodes.prefill_context_tokens)[there].tolist() == [10, 2058, 4106]
     assert np.asarray(nodes.prefill_new_tokens)[there].tolist() == [2048, 2048, 904]

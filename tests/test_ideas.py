@@ -18,6 +18,8 @@ from jaxroof.outputs.ranking import evidence, ranking
 from jaxroof.search import Free, product_search
 from jaxroof.sweep import latencies
 
+H2B = load_tier0(overheads="h2b")
+
 LAYER = ("overheads.prefill.per_layer_us", "overheads.decode.per_layer_us")
 BASE = ("overheads.prefill.base_us", "overheads.decode.base_us")
 VOCAB = ("overheads.prefill.per_vocab_us", "overheads.decode.per_vocab_us")
@@ -41,13 +43,13 @@ def test_product_search_finds_what_trying_every_point_finds(truth):
 def test_ties_go_to_the_smaller_values(truth):
     """Prefill constants do not move an ITL."""
     free = [Free("prefill", ("overheads.prefill.base_us",), 100, 500, 100)]
-    affine = affine_tpot(load_tier0(), truth.runs, [free[0].keys], scoring="itl", step_model="memory")
+    affine = affine_tpot(H2B, truth.runs, [free[0].keys], scoring="itl", step_model="memory")
     assert product_search(affine, np.asarray(truth.runs.measured["itl"].tpot_s), free).optimum == [100]
 
 
 def test_a_formula_with_a_term_at_zero_is_bitwise_the_formula_without_it(truth):
-    plain = latencies(load_tier0(), truth.runs)
-    zero = latencies(replace(load_tier0(), dict.fromkeys(VOCAB + BASE, 0.0)), truth.runs)
+    plain = latencies(H2B, truth.runs, step_model="memory")
+    zero = latencies(replace(H2B, dict.fromkeys(VOCAB + BASE, 0.0)), truth.runs, step_model="memory")
     assert np.array_equal(plain.tpot_s, zero.tpot_s)
     assert np.array_equal(plain.e2e_s, zero.e2e_s)
 

@@ -14,6 +14,8 @@ from jaxroof.request import latency, step_times
 from jaxroof.schedule import Knots, Lengths, Share, Workload
 from jaxroof.step import STEP_MODELS
 
+H2B = load_tier0(overheads="h2b")
+
 TABLES = Path(__file__).parent / "data/roofline_parity"
 STEP_TIMES = jax.jit(step_times, static_argnums=0)
 LATENCY = jax.jit(latency, static_argnums=0)
@@ -96,7 +98,7 @@ def test_published_scoring_equals_the_token_by_token_sum_on_all_13(
 
 
 def test_realised_scoring_equals_the_sum_over_steps():
-    tier0, arch, deployment = load_tier0(), load_architecture("llama-2-7b"), Deployment(2)
+    tier0, arch, deployment = H2B, load_architecture("llama-2-7b"), Deployment(2)
     share = Share(1.0, 100, schedule.point(50), schedule.point(1))
     itl, per_token = schedule.realised([share], 41.25)
     steps = every_step("memory", tier0, arch, deployment, np.arange(150.0, 191.0), np.ones(41))[1]
@@ -120,7 +122,7 @@ def test_distribution_clamps_then_rounds():
 
 def test_many_sampled_requests_approach_the_exact_distribution():
     workload = Workload(284, Lengths(70, 35, 2, 200), Lengths(215, 80, 1, 512))
-    tier0, arch, deployment = load_tier0(), load_architecture("llama-2-7b"), Deployment(1)
+    tier0, arch, deployment = H2B, load_architecture("llama-2-7b"), Deployment(1)
     exact, drawn = (
         latency(STEP_MODELS["memory"], schedule.published(shares), arch, deployment, tier0)
         for shares in (schedule.exact(workload), schedule.sampled(workload, seed=1, count=1000))

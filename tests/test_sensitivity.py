@@ -116,7 +116,7 @@ def test_memory_gradients_kinks_and_jumps(truth, tier0):
     # A prediction meets its measurement: TPOT is affine in the overhead, so the kink is solved for.
     def itl_s(us):
         at = replace(tier0, {PER_LAYER: us})
-        return float(jaxroof.latencies(at, truth.runs, scoring="itl").tpot_s[0])
+        return float(jaxroof.latencies(at, truth.runs, step_model="memory").tpot_s[0])
 
     wanted = float(truth.runs.measured["itl"].tpot_s[0])
     us = (wanted - itl_s(0.0)) / (itl_s(1.0) - itl_s(0.0))
@@ -232,7 +232,7 @@ def check_json(data):
 
 def test_the_command_its_files_and_the_scripts(jaxroof_, tmp_path, capsys):
     """One compiled program: ``memory``."""
-    line = "sensitivity --formula h2b --scoring itl"
+    line = "sensitivity --step-model memory --formula h2b"
     data = json.loads(jaxroof_(f"{line} --json")[1])
     check_json(data)
     assert list(data["groups"]) == ["train", "test", "all"]
@@ -284,7 +284,7 @@ def test_the_first_cell_of_the_example_is_short():
         ("--mfu-tables x", "--mfu-tables: kernels: uses no MFU tables"),
         ("--ground-truth /nowhere", "/nowhere/experiments.csv: No such file or directory"),
         ("--out /dev/null/x", "/dev/null/x: --out: cannot be written: Not a directory"),
-        ("--formula h2b --set hardware.hbm_tb_per_s=1e-320", "result: a latency is not finite"),
+        ("--step-model memory --set hardware.hbm_tb_per_s=1e-320", "result: a latency is not finite"),
         ("--step", "No such option"),
     ],
 )
@@ -302,7 +302,7 @@ def test_parallel_columns_are_indistinguishable():
 
 
 def test_the_reproducing_command_quotes_and_repeats_what_was_asked():
-    constants = Constants(None, "h100-sxm", "my formula.toml", None, ["a=1", "b=2"])
+    constants = Constants("memory", "h100-sxm", "my formula.toml", None, ["a=1", "b=2"])
     text = command(constants, {"scoring": "itl", "ground-truth": None})
     assert text == (
         "jaxroof sensitivity --step-model=memory '--formula=my formula.toml' --hardware=h100-sxm "

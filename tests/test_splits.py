@@ -119,7 +119,7 @@ def test_criteria_are_those_of_hg1():
 def test_rounding_intervals_hold_every_measurement_that_rounds_to_the_record(truth, scoring):
     recorded, generator = truth.runs.measured["published"], np.random.default_rng(0)
     settings = replace(NONE, dict.fromkeys(splits.KEYS, np.array([0.0, 85.0])))
-    predicted = np.asarray(latencies(settings, truth.runs, scoring=scoring).tpot_s)
+    predicted = np.asarray(latencies(settings, truth.runs, scoring=scoring, step_model="memory").tpot_s)
     interval = rounding.ape(predicted, rounding.scored(rounding.recorded(recorded), scoring)["tpot"])
     highest = interval.low
     for corner in (*np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, -1).T, *generator.uniform(-1, 1, (500, 3))):

@@ -14,6 +14,8 @@ from jaxroof.overhead import overhead_s
 from jaxroof.params import Batch, Deployment, Requests
 from jaxroof.step import STEP_MODELS, memory, roofline
 
+H2B = load_tier0(overheads="h2b")
+
 ARCH = load_architecture("llama-2-7b")
 GQA = load_architecture("llama-2-70b")
 W = 2 * 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)
@@ -100,8 +102,8 @@ def test_chunk_term_and_kv_groups_by_hand():
 
 @pytest.mark.parametrize("term", TERMS)
 def test_a_term_set_to_zero_is_bitwise_the_formula_without_it(term):
-    with_zero = with_settings(load_tier0(), [f"overheads.decode.{term}_us=0"]) if term != "per_layer" else load_tier0()
-    assert total(memory, DECODE, with_zero) == total(memory, DECODE, load_tier0())
+    with_zero = with_settings(H2B, [f"overheads.decode.{term}_us=0"]) if term != "per_layer" else H2B
+    assert total(memory, DECODE, with_zero) == total(memory, DECODE, H2B)
 
 
 @pytest.mark.parametrize("phase", BATCHES)
@@ -123,9 +125,7 @@ def test_gradient_of_every_leaf_against_central_differences(name, phase):
 
 @pytest.mark.parametrize("name", STEP_MODELS)
 def test_gradient_of_architecture_and_tp_is_finite(name):
-    gradient = jax.grad(lambda at: total(STEP_MODELS[name], MIXED, load_tier0(), at[1].tp, at[0]))(
-        (ARCH, Deployment(2))
-    )
+    gradient = jax.grad(lambda at: total(STEP_MODELS[name], MIXED, H2B, at[1].tp, at[0]))((ARCH, Deployment(2)))
     assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(gradient))
 
 
@@ -137,7 +137,7 @@ def test_gradient_of_architecture_and_tp_is_finite(name):
     st.floats(0.3, 1.0),
 )
 def test_never_slower_with_faster_hardware(name, phase, key, share):
-    full = load_tier0()
+    full = H2B
     path = {k: (p, leaf.unit) for k, p, leaf in walk(full)}[key]
     slower = replace(full, {key: get(full, path[0]) / path[1] * share})
     assert total(STEP_MODELS[name], BATCHES[phase], slower) >= total(STEP_MODELS[name], BATCHES[phase], full) * (
@@ -156,7 +156,7 @@ def test_never_slower_with_faster_hardware(name, phase, key, share):
 def test_never_faster_with_more_context_batch_or_layers(name, context, more, count, grow):
     def at(c, n, layers):
         arch = replace(ARCH, {"num_hidden_layers": layers})
-        return total(STEP_MODELS[name], Batch(requests(), requests((c, 1, n))), load_tier0(), arch=arch)
+        return total(STEP_MODELS[name], Batch(requests(), requests((c, 1, n))), H2B, arch=arch)
 
     larger = (context + more * grow[0], count + more * grow[1], 32 + more * grow[2])
     assert at(*larger) >= at(context, count, 32)
@@ -165,4 +165,4 @@ def test_never_faster_with_more_context_batch_or_layers(name, context, more, cou
 @pytest.mark.parametrize("name", STEP_MODELS)
 def test_absent_requests_cost_nothing(name):
     absent = Batch(requests((100, 600, 1), (50, 40, 0)), requests((700, 1, 2), (9, 1, 0)))
-    assert total(STEP_MODELS[name], absent, load_tier0()) == total(STEP_MODELS[name], MIXED, load_tier0())
+    assert total(STEP_MODELS[name], absent, H2B) == total(STEP_MODELS[name], MIXED, H2B)

@@ -16,6 +16,9 @@ from jaxroof.outputs import records
 from jaxroof.search import Grid, grid_search
 from jaxroof.sweep import latencies, select, tpot_mape
 
+H2B = load_tier0(overheads="h2b")
+PUBLISHED = {"scoring": "published", "step_model": "memory"}
+
 PER_LAYER = ("overheads.prefill.per_layer_us", "overheads.decode.per_layer_us")
 
 
@@ -65,10 +68,10 @@ def test_hg1_is_refuted_at_the_published_optimum(truth):
 
 
 def test_hg1_train_and_test_at_80_us(truth):
-    tier0 = with_settings(load_tier0(), [(key, 80) for key in PER_LAYER])
+    tier0 = with_settings(H2B, [(key, 80) for key in PER_LAYER])
     groups = {name: mask.astype(float) for name, mask in truth.groups().items()}
-    assert abs(100 * tpot_mape(tier0, truth.runs, group=groups["train"]) - 13.9) <= 1.0
-    assert abs(100 * tpot_mape(tier0, truth.runs, group=groups["test"]) - 23.0) <= 1.0
+    assert abs(100 * tpot_mape(tier0, truth.runs, **PUBLISHED, group=groups["train"]) - 13.9) <= 1.0
+    assert abs(100 * tpot_mape(tier0, truth.runs, **PUBLISHED, group=groups["test"]) - 23.0) <= 1.0
 
 
 def test_two_runs_are_identical_byte_for_byte(truth):
@@ -81,9 +84,14 @@ def test_two_runs_are_identical_byte_for_byte(truth):
 
 def test_the_search_evaluates_what_a_single_prediction_gives(truth):
     train = select(truth.runs, truth.groups()["train"])
-    curve = grid_search(load_tier0(), train, PER_LAYER, Grid(0, 100, 50, 10, 10), scoring="itl", step_model="memory")
+    curve = grid_search(H2B, train, PER_LAYER, Grid(0, 100, 50, 10, 10), scoring="itl", step_model="memory")
     for value, loss in zip(curve.coarse_values, curve.coarse_loss, strict=True):
-        alone = tpot_mape(with_settings(load_tier0(), [(key, value) for key in PER_LAYER]), train, scoring="itl")
+        alone = tpot_mape(
+            with_settings(H2B, [(key, value) for key in PER_LAYER]),
+            train,
+            scoring="itl",
+            step_model="memory",
+        )
         assert loss == pytest.approx(float(alone), rel=1e-13)
 
 
@@ -102,8 +110,8 @@ def test_one_trace_per_sweep(truth):
     from jaxroof.sweep import _latencies
 
     def sweep(low):
-        settings = replace(load_tier0(), dict.fromkeys(PER_LAYER, np.linspace(low, 200, 17)))
-        return latencies(settings, truth.runs, scoring="itl").tpot_s
+        settings = replace(H2B, dict.fromkeys(PER_LAYER, np.linspace(low, 200, 17)))
+        return latencies(settings, truth.runs, step_model="memory").tpot_s
 
     first = sweep(0)
     before = _latencies._cache_size()
@@ -114,9 +122,11 @@ def test_one_trace_per_sweep(truth):
 def test_mape_of_settings_is_the_mape_of_each(truth):
     for count in (1, 5, 13):
         values = np.linspace(0, 200, count)
-        settings = replace(load_tier0(), {PER_LAYER[1]: values})
-        alone = [float(tpot_mape(replace(load_tier0(), {PER_LAYER[1]: value}), truth.runs)) for value in values]
-        np.testing.assert_allclose(tpot_mape(settings, truth.runs), alone, rtol=1e-12)
+        settings = replace(H2B, {PER_LAYER[1]: values})
+        alone = [
+            float(tpot_mape(replace(H2B, {PER_LAYER[1]: value}), truth.runs, step_model="memory")) for value in values
+        ]
+        np.testing.assert_allclose(tpot_mape(settings, truth.runs, step_model="memory"), alone, rtol=1e-12)
 
 
 def test_every_public_name_works_twice_in_a_fresh_process():

@@ -14,14 +14,14 @@ from jaxroof.commands import devices as devices_command
 from jaxroof.plan import Plan
 from jaxroof.reductions import Best, least_indices, pareto_front
 
-FAST = "--formula=h2b"  # the memory step time compiles quickly
+FAST = "--step-model=memory"  # the memory step time compiles quickly
 AXES = [
     "--vary=overheads.decode.per_layer_us=0:200:10",
     "--vary=formula=h2b,none",
     "--zip=hardware.hbm_efficiency=0.5,0.75,1",
     "--zip=hardware.peak_tflops=800,900,1000",
 ]
-SCORED = ["sweep", *AXES, "--scoring=itl"]
+SCORED = ["sweep", FAST, *AXES, "--scoring=itl"]
 SERVED = [
     "sweep", FAST, "--vary=model=llama-2-7b,llama-3.1-70b,qwen3-14b", "--vary=hardware=h100-sxm,l40s",
     "--vary=tp=1,2,3,8", "--vary=prompt=1000,3000", "--vary=output=1,100", "--vary=batch=1,32",
@@ -73,7 +73,9 @@ def test_rows_equal_evaluate(scored):
         settings = [
             f"--set={key}={row[key]}" for key in scored.columns if key.split(".")[0] in ("overheads", "hardware")
         ]
-        data = works(["evaluate", f"--formula={row['formula']}", "--scoring=itl", *settings])["aggregate"]["run"]["all"]
+        data = works(["evaluate", FAST, f"--formula={row['formula']}", "--scoring=itl", *settings])["aggregate"]["run"][
+            "all"
+        ]
         for name, value in data.items():
             assert row[name] == pytest.approx(value, rel=1e-12)
 
@@ -146,10 +148,8 @@ def test_latencies_of_every_run(tmp_path):
 
 
 def test_a_group_and_constants_that_change_nothing(tmp_path):
-    rows = rows_of(
-        tmp_path, ["sweep", "--vary=hardware.hbm_gb=80,90", "--group=test", "--formula=h2b", "--scoring=itl"]
-    )
-    data = works(["evaluate", "--formula=h2b", "--scoring=itl"])["aggregate"]["run"]["test"]
+    rows = rows_of(tmp_path, ["sweep", "--vary=hardware.hbm_gb=80,90", "--group=test", FAST, "--scoring=itl"])
+    data = works(["evaluate", FAST, "--scoring=itl"])["aggregate"]["run"]["test"]
     assert rows["tpot_mape_pct"].tolist() == pytest.approx([data["tpot_mape_pct"]] * 2, rel=1e-12)
 
 
@@ -169,8 +169,8 @@ def test_points_of_a_file_are_evaluated_in_order(tmp_path):
     file = tmp_path / "points.csv"
     file.write_text("overheads.decode.base_us,formula\n50,h2b\n0,none\n100,h2b\n")
     (tmp_path / "out").mkdir()
-    rows = rows_of(tmp_path / "out", ["sweep", f"--points={file}", "--scoring=itl"])
-    data = works(["evaluate", "--formula=h2b", "--scoring=itl", "--set=overheads.decode.base_us=100"])
+    rows = rows_of(tmp_path / "out", ["sweep", FAST, f"--points={file}", "--scoring=itl"])
+    data = works(["evaluate", FAST, "--formula=h2b", "--scoring=itl", "--set=overheads.decode.base_us=100"])
     assert rows["formula"].tolist() == ["h2b", "none", "h2b"]
     assert rows["tpot_mape_pct"][2] == pytest.approx(data["aggregate"]["run"]["all"]["tpot_mape_pct"], rel=1e-12)
 

@@ -16,7 +16,7 @@ from jaxroof import stream
 
 CHILD = [sys.executable, str(Path(__file__).with_name("sweep_child.py"))]
 SWEEP = [
-    "sweep", "--formula=h2b", "--vary=overheads.decode.per_layer_us=0:49:1",
+    "sweep", "--step-model=memory", "--vary=overheads.decode.per_layer_us=0:49:1",
     "--vary=hardware.hbm_efficiency=0.5,0.7,0.9", "--vary=overheads.prefill.base_us=0:50:10",
 ]  # fmt: skip
 KEEP = ["--best=7", "--pareto=tpot_mape_pct,ttft_mape_pct", "--marginals"]

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxroof import defaults
 from jaxroof.bounds import Bounded, Box, box, inside, next_to, starting_points, starts
 from jaxroof.descent import Path, Stages, descend
 from jaxroof.identifiability import LEAST_ABSOLUTE, Identifiability, identifiability
@@ -82,8 +83,8 @@ def calibrate(
     free: Sequence[Bounded],
     train: Mask,
     *,
-    scoring: str = "published",
-    step_model: str = "memory",
+    scoring: str = defaults.SCORING,
+    step_model: str = defaults.STEP_MODEL,
     metric: str = "tpot",
     loss: str = "mape",
     starts: int = STARTS,

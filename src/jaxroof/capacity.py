@@ -1,12 +1,13 @@
-"""Whether a model can be served: heads shared out over GPUs, weights in their memory."""
+"""Whether a model can be served: heads shared out over GPUs, weights and KV cache in their memory."""
 
 from typing import Any
 
+import jax.numpy as jnp
 from jaxtyping import Bool
 
 from jaxroof import work
 from jaxroof.leaves import Scalar
-from jaxroof.params import Architecture
+from jaxroof.params import Architecture, Tier0
 
 Flag = Bool[Any, "..."]
 
@@ -21,14 +22,41 @@ def kv_heads_divide(kv_heads: Scalar, tp: Scalar) -> Flag:
     return (kv_heads % tp == 0) | (tp % kv_heads == 0)
 
 
-def weights_fit(arch: Architecture, tp: Scalar, hbm_bytes: Scalar) -> Flag:
-    """All weights / T ≤ the memory of one GPU [B]."""
-    return work.total_weight_bytes(arch) / tp <= hbm_bytes
+def divides(arch: Architecture, tp: Scalar) -> Flag:
+    """Whether T GPUs can share a model's heads."""
+    return heads_divide(arch.num_attention_heads, tp) & kv_heads_divide(arch.num_key_value_heads, tp)
 
 
-def can_serve(arch: Architecture, tp: Scalar, hbm_bytes: Scalar) -> Flag:
-    """All of it, KV heads shared by whole groups of heads, and no more experts chosen than there are."""
+def attends_in_full(arch: Architecture, tokens: Scalar) -> Flag:
+    """Whether no attention window is shorter than a request of ``tokens``: windows are not modelled."""
+    return (arch.sliding_window == 0) | (tokens <= arch.sliding_window)
+
+
+def beyond_positions(arch: Architecture, tokens: float) -> str | None:
+    """What there is to say of a request of ``tokens`` that is longer than the model's positions."""
+    positions = float(arch.max_position_embeddings)
+    return f"{tokens:g} tokens are more than the model's {positions:g} positions" if 0 < positions < tokens else None
+
+
+def gpu_bytes(arch: Architecture, tp: Scalar, tokens: Scalar | float) -> Scalar:
+    """Weights / T and the KV cache of ``tokens`` on one GPU, KV heads replicated once T exceeds them [B]."""
+    kv_share = jnp.maximum(1 / tp, 1 / arch.num_key_value_heads)
+    return work.total_weight_bytes(arch) / tp + tokens * work.kv_bytes_per_token(arch) * kv_share
+
+
+def usable_bytes(tier0: Tier0) -> Scalar:
+    """The share of one GPU's memory that a server gives to weights and KV cache [B]."""
+    return tier0.host.gpu_memory_utilization * tier0.hardware.hbm_bytes
+
+
+def can_serve(arch: Architecture, tp: Scalar, tokens: Scalar, tier0: Tier0) -> Flag:
+    """Whether heads are shared out, no more experts chosen than there are, and weights and KV cache fit."""
     grouped = arch.num_attention_heads % arch.num_key_value_heads == 0
-    divided = heads_divide(arch.num_attention_heads, tp) & kv_heads_divide(arch.num_key_value_heads, tp)
     chosen = arch.num_experts_per_tok <= arch.num_experts
-    return grouped & divided & chosen & weights_fit(arch, tp, hbm_bytes)
+    return grouped & divides(arch, tp) & chosen & (gpu_bytes(arch, tp, tokens) <= usable_bytes(tier0))
+
+
+def most_requests(arch: Architecture, tp: Scalar, tokens: float, tier0: Tier0) -> int:
+    """How many requests of ``tokens`` each fit beside the weights; none where the weights alone do not."""
+    weights = gpu_bytes(arch, tp, 0.0)
+    return max(int((usable_bytes(tier0) - weights) / (gpu_bytes(arch, tp, tokens) - weights)), 0)

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from jaxroof import defaults
+
 app = typer.Typer(
     help="A differentiable roofline model of LLM serving.",
     add_completion=False,
@@ -19,22 +21,16 @@ app = typer.Typer(
 CACHED = contextvars.ContextVar("CACHED", default=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-StepModelName = Annotated[
-    str | None,
-    typer.Option("--step-model", help="kernels, memory or roofline. [default: kernels; memory with a --formula]"),
-]
+StepModelName = Annotated[str, typer.Option("--step-model", help="kernels, memory or roofline.")]
 Formula = Annotated[
     str | None,
-    typer.Option("--formula", help="Overhead formula: a name or a TOML file. [default: none for kernels, else h2b]"),
+    typer.Option("--formula", help="Overhead formula: a name or a TOML file. [default: none]"),
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE of a Tier-0 constant, in its file's unit; repeatable.")
 ]
 HardwareName = Annotated[str, typer.Option("--hardware", help="A GPU's name, TOML file or hardware_config.json.")]
-ScoringName = Annotated[
-    str | None,
-    typer.Option("--scoring", help="published, itl or e2e_per_token. [default: itl for kernels, else published]"),
-]
+ScoringName = Annotated[str, typer.Option("--scoring", help="published, itl or e2e_per_token.")]
 GroundTruthPath = Annotated[
     Path | None, typer.Option("--ground-truth", help="Folder or CSV of experiments. [default: the 13]")
 ]
@@ -74,11 +70,11 @@ def study(
 
 @app.command()
 def evaluate(
-    step_model: StepModelName = None,
+    step_model: StepModelName = defaults.STEP_MODEL,
     formula: Formula = None,
     settings: Settings = None,
-    scoring: ScoringName = None,
-    hardware: HardwareName = "h100-sxm",
+    scoring: ScoringName = defaults.SCORING,
+    hardware: HardwareName = defaults.HARDWARE,
     mfu_tables: MfuTables = None,
     ground_truth: GroundTruthPath = None,
     sampled: Annotated[int | None, typer.Option(help="Draw 50 requests per experiment with this seed.")] = None,
@@ -100,11 +96,11 @@ def predict(
     model: Annotated[str, typer.Option(help="A model's name, a Hugging Face config.json or its folder.")],
     hardware: HardwareName,
     tp: Annotated[int, typer.Option(help="Tensor-parallel degree.")],
-    prompt: Annotated[int, typer.Option(help="New prompt tokens.")],
+    prompt: Annotated[int, typer.Option(help="Prompt tokens.")],
     output: Annotated[int, typer.Option(help="Output tokens.")],
-    cached: Annotated[int, typer.Option(help="Prompt tokens already in the KV cache.")] = 0,
+    cached: Annotated[int, typer.Option(help="Prompt tokens that the prefix cache holds.")] = 0,
     batch: Annotated[int, typer.Option(help="Requests in flight.")] = 1,
-    step_model: StepModelName = None,
+    step_model: StepModelName = defaults.STEP_MODEL,
     formula: Formula = None,
     settings: Settings = None,
     mfu_tables: MfuTables = None,
@@ -139,11 +135,11 @@ def splits(
 
 @app.command()
 def sensitivity(
-    step_model: StepModelName = None,
+    step_model: StepModelName = defaults.STEP_MODEL,
     formula: Formula = None,
     settings: Settings = None,
-    scoring: ScoringName = None,
-    hardware: HardwareName = "h100-sxm",
+    scoring: ScoringName = defaults.SCORING,
+    hardware: HardwareName = defaults.HARDWARE,
     mfu_tables: MfuTables = None,
     ground_truth: GroundTruthPath = None,
     metric: Annotated[str, typer.Option(help="What the tables show: tpot, itl, ttft or e2e.")] = "tpot",
@@ -168,11 +164,11 @@ def calibrate(
             help="KEY[,KEY…][=LOW:HIGH] that may move, keys of one option share a value, * is any word; repeatable."
         ),
     ] = None,
-    step_model: StepModelName = None,
+    step_model: StepModelName = defaults.STEP_MODEL,
     formula: Formula = None,
     settings: Settings = None,
-    scoring: ScoringName = None,
-    hardware: HardwareName = "h100-sxm",
+    scoring: ScoringName = defaults.SCORING,
+    hardware: HardwareName = defaults.HARDWARE,
     mfu_tables: MfuTables = None,
     ground_truth: GroundTruthPath = None,
     metric: Annotated[str, typer.Option(help="What is fitted: tpot, ttft or e2e.")] = "tpot",
@@ -209,13 +205,13 @@ def sweep(
     seed: Annotated[int | None, typer.Option(help="Seed of --random. [default: 0]")] = None,
     model: Annotated[str | None, typer.Option(help="Sweep predictions for this model, not the measured runs.")] = None,
     tp: Annotated[int | None, typer.Option(help="Tensor-parallel degree.")] = None,
-    prompt: Annotated[int | None, typer.Option(help="New prompt tokens.")] = None,
+    prompt: Annotated[int | None, typer.Option(help="Prompt tokens.")] = None,
     output: Annotated[int | None, typer.Option(help="Output tokens.")] = None,
-    cached: Annotated[int | None, typer.Option(help="Prompt tokens already in the KV cache. [default: 0]")] = None,
+    cached: Annotated[int | None, typer.Option(help="Prompt tokens that the prefix cache holds. [default: 0]")] = None,
     batch: Annotated[int | None, typer.Option(help="Requests in flight. [default: 1]")] = None,
     metric: Annotated[str | None, typer.Option(help="tpot_mape or latencies. [default: tpot_mape]")] = None,
     group: Annotated[str | None, typer.Option(help="Runs that are scored: all, train, test, … [default: all]")] = None,
-    scoring: ScoringName = None,
+    scoring: ScoringName | None = None,
     ground_truth: GroundTruthPath = None,
     best: Annotated[int | None, typer.Option(help="Keep the N points with the least --by.")] = None,
     by: Annotated[str | None, typer.Option(help="Metric of --best and --marginals. [default: the first]")] = None,
@@ -232,8 +228,8 @@ def sweep(
     processes: Annotated[int | None, typer.Option(help="How many processes.")] = None,
     process_id: Annotated[int | None, typer.Option(help="Which of them this is, from 0.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the other processes.")] = 300.0,
-    hardware: HardwareName = "h100-sxm",
-    step_model: StepModelName = None,
+    hardware: HardwareName = defaults.HARDWARE,
+    step_model: StepModelName = defaults.STEP_MODEL,
     formula: Formula = None,
     settings: Settings = None,
     mfu_tables: MfuTables = None,

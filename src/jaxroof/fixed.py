@@ -17,23 +17,25 @@ def chunks_of(prompt: float, budget: int = MAX_NUM_BATCHED_TOKENS) -> int:
 
 
 def fixed_schedule(prompt: Scalar, output: Scalar, cached: Scalar, *, chunks: int, panels: int = 1) -> Schedule:
-    """Steps of a request of ``prompt`` new tokens on ``cached`` ones and ``output`` tokens out, all whole numbers.
+    """Steps of a request of ``prompt`` tokens, ``cached`` of them cached, and ``output`` out, all whole numbers.
 
-    Prefill: full chunks of the token budget, then the rest; ``chunks`` is the most that any traced
-    prompt takes, absent ones weigh 0. Decode: output − 1 steps at contexts cached + prompt, + 1, …,
-    by the 2-point Gauss rule of each of ``panels`` equal parts: one is exact where step time is
-    cubic in context, as many as there are steps is the sum itself. The TPOT is the ITL, 0 for one token.
+    At least one prompt token is computed, for its logits. Prefill: full chunks of the token budget, then the
+    rest; ``chunks`` is the most that any traced prompt takes, absent ones weigh 0. Decode: output − 1 steps at
+    contexts prompt, prompt + 1, …, by the 2-point Gauss rule of each of ``panels`` equal parts: one is exact
+    where step time is cubic in context, as many as there are steps is the sum itself. The TPOT is the ITL, 0
+    for one token.
     """
     steps = output - 1
-    contexts, weights = _decode_nodes(cached + prompt, jnp.maximum(steps, 1.0), panels)
+    computed = jnp.maximum(prompt - cached, 1.0)
+    contexts, weights = _decode_nodes(prompt, jnp.maximum(steps, 1.0), panels)
     e2e = jnp.where(steps > 0, weights, 0.0)
     itl = e2e / jnp.maximum(steps, 1.0)
     done = np.arange(chunks, dtype=jnp.result_type(float)) * MAX_NUM_BATCHED_TOKENS
-    new = jnp.clip(prompt - done, 0.0, MAX_NUM_BATCHED_TOKENS)
+    new = jnp.clip(computed - done, 0.0, MAX_NUM_BATCHED_TOKENS)
     there = new > 0
     new, weight = jnp.where(there, new, 1.0), jnp.where(there, 1.0, 0.0)
     return Schedule(
-        prefill_context_tokens=jnp.where(there, cached + done, cached),
+        prefill_context_tokens=prompt - computed + jnp.where(there, done, 0.0),
         prefill_new_tokens=new,
         prefill_weight=weight,
         chunk_new_tokens=new,

@@ -23,12 +23,13 @@ Tree = TypeVar("Tree")
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """The legal values of a leaf, in the unit of its file."""
+    """The legal values of a leaf, in the unit of its file; ``limit`` says what ends them above."""
 
     low: float = 0.0
     high: float = math.inf
     low_is_legal: bool = True
     whole: bool = False
+    limit: str = ""
 
     def complaint(self, value: float) -> str | None:
         """Why ``value`` is illegal, or None."""
@@ -37,7 +38,7 @@ class Range:
         if value < self.low or (value == self.low and not self.low_is_legal):
             return f"must be {'≥' if self.low_is_legal else '>'} {self.low:g}, got {value:g}"
         if value > self.high:
-            return f"must be ≤ {self.high:g}, got {value:g}"
+            return f"must be ≤ {self.high:g}{self.limit and f' ({self.limit})'}, got {value:g}"
         if self.whole and value != int(value):
             return f"must be a whole number, got {value:g}"
         return None

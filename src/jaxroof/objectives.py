@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
 from jaxroof import metrics
-from jaxroof.capacity import can_serve
+from jaxroof.capacity import attends_in_full, can_serve
 from jaxroof.efficiency import AnalyticMfu
 from jaxroof.fixed import chunks_of, fixed_schedule
 from jaxroof.leaves import get, put, replace, scalar, walk
@@ -127,7 +127,8 @@ def _served(constants: Any, values: Values, *, step_model: str, nodes: Mapping[s
     result = total(schedule, *step_times(STEP_MODELS[step_model], schedule, arch, Deployment(tp), tier0, batch))
     itl_s = jnp.where(output > 1, result.tpot_s, jnp.nan)  # one token has no time between tokens
     seconds = jnp.stack([result.ttft_s, itl_s, result.e2e_s, result.e2e_s / output])
-    feasible = can_serve(arch, tp, tier0.hardware.hbm_bytes)
+    feasible = (cached <= prompt) & attends_in_full(arch, prompt + output)
+    feasible &= can_serve(arch, tp, batch * (prompt + output), tier0)
     return jnp.where(feasible, jnp.append(seconds / MILLI, tp), jnp.nan), feasible
 
 

@@ -6,8 +6,10 @@ import equinox as eqx
 from jaxtyping import Float
 
 from jaxroof.hardware import Hardware
-from jaxroof.leaves import AT_LEAST_ONE, COUNT, NON_NEGATIVE, POSITIVE, Scalar, leaf
+from jaxroof.leaves import AT_LEAST_ONE, COUNT, FRACTION, NON_NEGATIVE, POSITIVE, Range, Scalar, leaf
 from jaxroof.units import MICRO, MILLI
+
+TP = Range(low=1, high=8, whole=True, limit="the most GPUs whose all-reduce is known")
 
 
 class Architecture(eqx.Module):
@@ -76,6 +78,7 @@ class Host(eqx.Module):
     admission_s: Scalar = leaf("admission_ms", MILLI)
     graph_tokens: Scalar = leaf("graph_tokens")
     sampling_passes: Scalar = leaf("sampling_passes")
+    gpu_memory_utilization: Scalar = leaf("gpu_memory_utilization", range=FRACTION)
 
 
 class Tier0(eqx.Module):
@@ -90,7 +93,7 @@ class Tier0(eqx.Module):
 class Deployment(eqx.Module):
     """How the model is served."""
 
-    tp: Scalar = leaf("tp", range=COUNT)
+    tp: Scalar = leaf("tp", range=TP)
 
 
 class Requests(eqx.Module):

@@ -35,7 +35,7 @@ def predict(
     batch: int = 1,
     step_model: str,
 ) -> Prediction:
-    """Predict a request of ``prompt`` new tokens on ``cached`` ones and ``output`` tokens out.
+    """Predict a request of ``prompt`` tokens, of which the prefix cache holds ``cached``, and ``output`` tokens out.
 
     ``batch`` requests are in flight and decode together, the others ride along in a prefill step.
     With ``output`` 1 there is no second token and the ITL is 0. Times in s.
@@ -43,9 +43,11 @@ def predict(
     if isinstance(tier0.hardware.mfu, AnalyticMfu):
         nodes = _fixed(scalar(prompt), scalar(output), scalar(cached), chunks=chunks_of(prompt))
     else:  # measured tables kink and jump at places of their own
-        starts = range(cached, cached + prompt, MAX_NUM_BATCHED_TOKENS)
-        splits = knots(tier0.hardware.mfu, arch, deployment, starts, cached + prompt + output)
-        share = Share(1.0, cached, schedule.point(prompt), schedule.point(output))
+        held = min(cached, prompt - 1)  # one token is computed at least
+        splits = knots(
+            tier0.hardware.mfu, arch, deployment, range(held, prompt, MAX_NUM_BATCHED_TOKENS), prompt + output
+        )
+        share = Share(1.0, held, schedule.point(prompt - held), schedule.point(output))
         nodes, _ = schedule.realised([share], output, splits)
     return _predict(nodes, arch, deployment, tier0, scalar(batch), step_model=step_model)
 

@@ -33,6 +33,10 @@ class Lengths:
         inside = np.diff(below, prepend=0.0, append=1.0)
         return np.concatenate([np.zeros(self.min), inside])
 
+    def exact_mean(self) -> float:
+        """The mean of the clamped and rounded distribution."""
+        return float(self.distribution() @ np.arange(self.max + 1))
+
     def draw(self, generator: np.random.Generator, count: int) -> Vector:
         """``count`` sampled token counts."""
         return np.rint(np.clip(generator.normal(self.mean, self.stdev, count), self.min, self.max))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxroof import defaults
 from jaxroof.leaves import numbers, replace, walk
 from jaxroof.params import Latency, Runs, Schedule, Tier0
 from jaxroof.quadrature import Mask, Vector
@@ -104,7 +105,9 @@ def either(sides: Vector) -> Vector:
     return np.where(np.isnan(below), above, np.where(np.isnan(above), below, (below + above) / 2))
 
 
-def sensitivities(tier0: Tier0, runs: Runs, *, scoring: str = "published", step_model: str = "memory") -> Sensitivity:
+def sensitivities(
+    tier0: Tier0, runs: Runs, *, scoring: str = defaults.SCORING, step_model: str = defaults.STEP_MODEL
+) -> Sensitivity:
     """Derivatives of TPOT (as ``scoring`` has it), ITL, TTFT and E2E of every run with respect to every constant.
 
     Forward mode at five values of each constant, all in one call that compiles once per step model.

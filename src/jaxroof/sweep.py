@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxroof import metrics
+from jaxroof import defaults, metrics
 from jaxroof.leaves import get, put, walk
 from jaxroof.params import Architecture, Deployment, Latency, Runs, Schedule, Tier0
 from jaxroof.request import breakdown, latency, step_times
@@ -22,7 +22,9 @@ from jaxroof.step import STEP_MODELS, StepTime
 FEW = 4
 
 
-def latencies(tier0: Tier0, runs: Runs, *, scoring: str = "published", step_model: str = "memory") -> Latency:
+def latencies(
+    tier0: Tier0, runs: Runs, *, scoring: str = defaults.SCORING, step_model: str = defaults.STEP_MODEL
+) -> Latency:
     """Predicted TTFT, TPOT and E2E [s] of every run: ``[experiment]``, or ``[experiment setting]``."""
     return _latencies(tier0, runs.schedules[scoring], runs.architecture, runs.deployment, step_model=step_model)
 
@@ -31,8 +33,8 @@ def tpot_mape(
     tier0: Tier0,
     runs: Runs,
     *,
-    scoring: str = "published",
-    step_model: str = "memory",
+    scoring: str = defaults.SCORING,
+    step_model: str = defaults.STEP_MODEL,
     group: Float[Array, " experiment"] | None = None,
 ) -> Float[Array, "..."]:
     """Mean over runs of |predicted TPOT / measured TPOT − 1|, TPOT in the convention of ``scoring``.

@@ -38,11 +38,11 @@ class Fit:
 
 
 def run(
-    constants: Constants, fit: Fit, *, scoring: str | None, ground_truth: Path | None, out: Path | None, json: bool
+    constants: Constants, fit: Fit, *, scoring: str, ground_truth: Path | None, out: Path | None, json: bool
 ) -> None:
     """Fit on the train split and with each family left out; print tables, or one JSON object; fill ``out``."""
     fit.check()
-    tier0, truth, scoring = measured(constants, scoring, ground_truth)
+    tier0, truth = measured(constants, scoring, ground_truth)
     free = load_free(fit.free, tier0)
     groups, where = truth.groups(), str(ground_truth or "the 13 H100 runs")
     _check_size(where, len(free), groups, fit.force)
@@ -76,7 +76,7 @@ def command(
     fitted = [f"{k}={v!r}" for k, v in fit.settings().items() if not k.startswith("overheads.")]
     kept = [s for s in constants.settings if s.partition("=")[0] not in fit.settings()]
     used = dataclasses.replace(
-        constants, named_step_model=constants.step_model, settings=[*kept, *fitted],
+        constants, settings=[*kept, *fitted],
         formula=str(formula) if formula else constants.formula,
     )  # fmt: skip
     truth = [] if ground_truth is None else [f"--ground-truth={ground_truth}"]

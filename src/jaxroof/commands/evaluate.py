@@ -7,10 +7,10 @@ from jaxroof.commands.options import Constants, measured
 from jaxroof.outputs import records, report, tables
 
 
-def run(constants: Constants, *, scoring: str | None, ground_truth: Path | None, seed: int | None, json: bool) -> None:
+def run(constants: Constants, *, scoring: str, ground_truth: Path | None, seed: int | None, json: bool) -> None:
     """Errors of one set of constants on every experiment."""
     step_model = constants.step_model
-    tier0, truth, scoring = measured(constants, scoring, ground_truth, seed)
+    tier0, truth = measured(constants, scoring, ground_truth, seed)
     predicted = core_study.evaluate({"run": tier0}, truth.runs, scoring, {"run": step_model})
     errors = {"run": core_study.errors(predicted["run"], truth.runs.measured[scoring])}
     data = {"step_model": step_model, "scoring": scoring}

@@ -7,15 +7,15 @@ from pathlib import Path
 import pandas as pd
 
 from jaxroof import prediction as core_prediction
-from jaxroof import work
-from jaxroof.capacity import weights_fit
+from jaxroof.capacity import beyond_positions, divides, gpu_bytes, most_requests, usable_bytes
 from jaxroof.commands.options import Constants, refuse_mixture
 from jaxroof.inputs import files
 from jaxroof.inputs.configs import check_window, load_architecture, load_deployment
+from jaxroof.inputs.errors import InputError
 from jaxroof.inputs.workloads import CACHED_TOKENS, TOKENS
-from jaxroof.leaves import COUNT
+from jaxroof.leaves import COUNT, scalar
 from jaxroof.outputs import records, report, tables
-from jaxroof.params import Architecture, Deployment, Tier0
+from jaxroof.params import TP, Architecture, Tier0
 from jaxroof.units import GIGA
 
 
@@ -35,18 +35,21 @@ def run(constants: Constants, request: Request, plot: Path | None, json: bool) -
     """Latency of one request; with ``plot`` its breakdown as a PNG, and its parts."""
     for option, legal in {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}.items():
         files.number("predict", f"--{option}", getattr(request, option), legal)
+    if request.cached > request.prompt:
+        raise InputError("predict", "--cached", f"must be ≤ --prompt {request.prompt}, got {request.cached}")
     tier0, arch = constants.tier0(), load_architecture(request.model)
-    check_window(request.model, arch, request.cached + request.prompt + request.output)
+    check_window(request.model, arch, request.prompt + request.output)
     deployment = load_deployment("predict", arch, request.tp)
+    check_memory(arch, request, tier0)
     refuse_mixture(request.model, constants.step_model, arch)
     prediction = core_prediction.predict(
         arch, deployment, tier0, prompt=request.prompt, output=request.output,
         cached=request.cached, batch=request.batch, step_model=constants.step_model,
     )  # fmt: skip
-    data = records.prediction(prediction, request.output)
+    notes = [note for note in [beyond_positions(arch, request.prompt + request.output)] if note]
+    data = records.prediction(prediction, request.output) | {"notes": notes}
     text = report.dump(data)
-    if note := capacity_note(arch, deployment, tier0):
-        sys.stderr.write(f"jaxroof: note: {note}\n")
+    report.note(notes)
     title = f"{request.model} on {request.tp} × {constants.hardware}, {constants.step_model} step time"
     parts = {"TTFT": tables.breakdown(prediction.prefill), "ITL": tables.breakdown(prediction.decode)}
     if plot is not None:
@@ -54,17 +57,26 @@ def run(constants: Constants, request: Request, plot: Path | None, json: bool) -
     if json:
         sys.stdout.write(text)
         return
-    latencies = {name: float("nan") if ms is None else ms for name, ms in data.items() if name != "breakdown"}
+    latencies = {name: float("nan") if ms is None else ms for name, ms in data.items() if name.endswith("_ms")}
     report.print_table(pd.DataFrame([latencies]), title, digits=3)
     for name, table in parts.items() if plot is not None else ():
         report.print_table(table, f"{name}, part by part, on one GPU", digits=3)
 
 
-def capacity_note(arch: Architecture, deployment: Deployment, tier0: Tier0) -> str | None:
-    """A line where the weights alone do not fit the GPUs."""
-    weights_gb, gpu_gb = (
-        float(work.total_weight_bytes(arch) / deployment.tp) / GIGA,
-        float(tier0.hardware.hbm_bytes) / GIGA,
-    )
-    fit = weights_fit(arch, deployment.tp, tier0.hardware.hbm_bytes)
-    return None if fit else f"{weights_gb:.0f} GB of weights per GPU do not fit its {gpu_gb:.0f} GB"
+def check_memory(arch: Architecture, request: Request, tier0: Tier0) -> None:
+    """Weights and the KV cache of every request must fit. Raises InputError that says what would."""
+    tokens = request.prompt + request.output
+    if request.batch <= most_requests(arch, scalar(request.tp), tokens, tier0):
+        return
+    need, weights = (float(gpu_bytes(arch, scalar(request.tp), n * tokens)) / GIGA for n in (request.batch, 0))
+    usable = float(usable_bytes(tier0)) / GIGA
+    degrees = [tp for tp in range(1, int(TP.high) + 1) if divides(arch, scalar(tp))]
+    fits = {tp: most_requests(arch, scalar(tp), tokens, tier0) for tp in degrees}
+    wider = next((f"--tp {tp}" for tp, most in fits.items() if most >= request.batch), None)
+    fewer = f"--batch {fits[request.tp]}" if fits[request.tp] else None
+    raise InputError(
+        "predict", "--batch",
+        f"{weights:.1f} GB of weights and {need - weights:.1f} GB of KV cache per GPU exceed {usable:.1f} GB "
+        f"({float(tier0.host.gpu_memory_utilization):g} of its memory); "
+        f"{' or '.join(filter(None, (fewer, wider))) or 'no degree'} would fit",
+    )  # fmt: skip

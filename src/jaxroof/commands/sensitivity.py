@@ -12,13 +12,13 @@ from jaxroof.outputs.sensitivity_tables import tables
 
 
 def run(
-    constants: Constants, *, scoring: str | None, ground_truth: Path | None, metric: str, per: str,
+    constants: Constants, *, scoring: str, ground_truth: Path | None, metric: str, per: str,
     out: Path | None, json: bool,
 ) -> None:  # fmt: skip
     """Differentiate all four metrics; print tables of one, or one JSON object; fill the folder ``out``."""
     files.one_of("--metric", "value", metric, METRICS)
     files.one_of("--per", "value", per, PER)
-    tier0, truth, scoring = measured(constants, scoring, ground_truth)
+    tier0, truth = measured(constants, scoring, ground_truth)
     if out is not None:
         report.check_writable(out)
     data = results(tier0, truth, scoring=scoring, step_model=constants.step_model, per=per)

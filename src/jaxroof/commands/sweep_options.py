@@ -9,23 +9,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxroof import objectives
+from jaxroof import defaults, objectives
+from jaxroof.capacity import beyond_positions
 from jaxroof.commands.options import Constants, refuse_mixture
 from jaxroof.inputs import files
 from jaxroof.inputs.axes import Axes, Keys, key_of, load_space
-from jaxroof.inputs.configs import DEFAULT_HARDWARE, load_architecture
+from jaxroof.inputs.configs import load_architecture
 from jaxroof.inputs.errors import InputError
 from jaxroof.inputs.ground_truth import SPLITTING, load_ground_truth
 from jaxroof.inputs.points import columns_of
 from jaxroof.inputs.workloads import CACHED_TOKENS, TOKENS
 from jaxroof.leaves import COUNT, replace, walk
+from jaxroof.metrics import SCORINGS
 from jaxroof.objectives import ARCHITECTURE, Objective, Variants
-from jaxroof.params import Architecture, Tier0
+from jaxroof.outputs import report
+from jaxroof.params import TP, Architecture, Tier0
 from jaxroof.plan import Plan
 from jaxroof.reductions import Best, Marginals, Pareto, Reduction
 from jaxroof.space import Grid, Space
 
-REQUEST_RANGES = {"tp": COUNT, "prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}
+REQUEST_RANGES = {"tp": TP, "prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}
 # Where the quadrature over lengths splits: at every multiple, so not at many of them.
 MOST_SPLITTING = 16
 MOST_BEST = dataclasses.replace(COUNT, high=1e5)
@@ -70,7 +73,7 @@ def load_plan(constants: Constants, axes: Axes, request: Request, score: Score, 
     _not_twice(varied, constants, request)
     base = dataclasses.replace(constants, formula=None if "formula" in varied else constants.formula)
     space = load_space(axes, _keys(base.tier0(), varied, serves))
-    constants, tier0s = _tier0s(base, space)
+    tier0s = _tier0s(base, space)
     if serves:
         objective, settled = _served(constants, tier0s, space, request, score)
     else:
@@ -91,7 +94,7 @@ def _keys(tier0: Tier0, varied: Sequence[str], serves: bool) -> Keys:
 
 def _not_twice(varied: Sequence[str], constants: Constants, request: Request) -> None:
     """An option must not name what varies."""
-    hardware = constants.hardware if constants.hardware != DEFAULT_HARDWARE else None
+    hardware = constants.hardware if constants.hardware != defaults.HARDWARE else None
     given = dataclasses.asdict(request) | {"formula": constants.formula, "hardware": hardware}
     for key in varied:
         if given.get(key) is not None:
@@ -102,8 +105,8 @@ def _not_twice(varied: Sequence[str], constants: Constants, request: Request) ->
         raise InputError("--mfu-tables", str(constants.mfu_tables), "are one GPU's, and the hardware varies")
 
 
-def _tier0s(constants: Constants, space: Space) -> tuple[Constants, Variants]:
-    """The options with the first of the names that vary, and the Tier 0 of every combination of those."""
+def _tier0s(constants: Constants, space: Space) -> Variants:
+    """The Tier 0 of every combination of the names that vary."""
     names = [name for name in ("hardware", "formula") if name in space.labels]
 
     def named(values: Sequence[str]) -> Constants:
@@ -111,11 +114,9 @@ def _tier0s(constants: Constants, space: Space) -> tuple[Constants, Variants]:
         hardware, formula = (chosen.get(name, getattr(constants, name)) for name in ("hardware", "formula"))
         return dataclasses.replace(constants, hardware=hardware, formula=formula)
 
-    each = list(map(named, itertools.product(*(space.labels[name] for name in names))))
-    step_model = each[0].step_model
-    trees = [dataclasses.replace(one, named_step_model=step_model).tier0() for one in each]
+    trees = [named(values).tier0() for values in itertools.product(*(space.labels[name] for name in names))]
     shape = [len(space.labels[name]) for name in names]
-    return dataclasses.replace(each[0], named_step_model=step_model), objectives.variants(_array(trees, shape), names)
+    return objectives.variants(_array(trees, shape), names)
 
 
 def _array(trees: Sequence[Any], shape: Sequence[int]) -> NDArray[Any]:
@@ -147,10 +148,11 @@ def _served(
             if value is None:
                 raise InputError("sweep", f"--{key}", "is missing: give it or vary it")
             fixed[key] = files.number("sweep", f"--{key}", value, legal)
-    longest = space.largest("prompt") if "prompt" in varied else fixed["prompt"]
+    prompt, output = (space.largest(key) if key in varied else fixed[key] for key in ("prompt", "output"))
+    report.note({note for arch in models if (note := beyond_positions(arch, prompt + output))})
     axes = ["model"] if "model" in space.labels else []
     of_model = objectives.variants(_array(models, [len(models)] * len(axes)), axes)
-    return objectives.served(tier0s, of_model, fixed, longest, step_model=constants.step_model), {}
+    return objectives.served(tier0s, of_model, fixed, prompt, step_model=constants.step_model), {}
 
 
 def _scored(constants: Constants, tier0s: Variants, space: Space, score: Score) -> tuple[Objective, dict[str, Any]]:
@@ -158,7 +160,8 @@ def _scored(constants: Constants, tier0s: Variants, space: Space, score: Score) 
     files.one_of("--metric", "value", metric, ["tpot_mape", "latencies"])
     if metric == "latencies" and score.group is not None:
         raise InputError("--group", score.group, "is for errors, not for latencies")
-    scoring = constants.scoring(score.scoring)
+    scoring = score.scoring or defaults.SCORING
+    files.one_of("--scoring", "value", scoring, SCORINGS)
     truth = load_ground_truth(score.ground_truth, _splitting(tier0s, space))
     refuse_mixture(score.ground_truth or "ground truth", step_model, truth.runs.architecture)
     groups, group = truth.groups(), "all" if score.group is None else score.group

@@ -7,6 +7,7 @@ from typing import Any
 
 import equinox as eqx
 
+from jaxroof import defaults
 from jaxroof.capacity import heads_divide, kv_heads_divide
 from jaxroof.hardware import Hardware
 from jaxroof.inputs import files
@@ -14,11 +15,10 @@ from jaxroof.inputs.errors import InputError
 from jaxroof.inputs.huggingface import architecture_from_config
 from jaxroof.inputs.mfu_tables import load_mfu_tables
 from jaxroof.inputs.trees import load_tree
-from jaxroof.leaves import COUNT, FRACTION, NON_NEGATIVE, POSITIVE, replace, walk
-from jaxroof.params import Architecture, Deployment, Host, Overheads, Tier0, Traffic
+from jaxroof.leaves import FRACTION, NON_NEGATIVE, POSITIVE, replace, walk
+from jaxroof.params import TP, Architecture, Deployment, Host, Overheads, Tier0, Traffic
 
 KINDS = {"models": ".json", "hardware": ".toml", "overheads": ".toml", "studies": ".toml"}
-DEFAULT_HARDWARE = "h100-sxm"
 
 
 def catalogue(kind: str) -> list[str]:
@@ -68,7 +68,7 @@ def check_window(file: object, arch: Architecture, longest_tokens: float) -> Non
 
 def load_deployment(file: object, arch: Architecture, tp: float) -> Deployment:
     """A deployment whose heads can be divided by ``tp``; ``file`` is what named it. Raises InputError."""
-    files.number(file, "tp", tp, COUNT)
+    files.number(file, "tp", tp, TP)
     if not heads_divide(float(arch.num_attention_heads), tp):
         raise InputError(file, "tp", f"{float(arch.num_attention_heads):g} attention heads cannot be divided by {tp:g}")
     kv_heads = float(arch.num_key_value_heads)
@@ -77,20 +77,25 @@ def load_deployment(file: object, arch: Architecture, tp: float) -> Deployment:
     return Deployment(tp)
 
 
-def load_hardware(name: str = DEFAULT_HARDWARE, mfu_tables: Path | None = None) -> Hardware:
+def load_hardware(name: str = defaults.HARDWARE, mfu_tables: Path | None = None) -> Hardware:
     """A catalogue GPU, a TOML file, or the original simulator's ``hardware_config.json``.
 
     ``mfu_tables`` is a folder of measured tables that replaces the analytic MFU. Raises InputError.
     """
     path = find("hardware", name)
-    hardware = replace(load_hardware(), _original(path)[0]) if path.suffix == ".json" else load_tree(path, Hardware)
+    hardware = replace(load_hardware(), _original(path)[0]) if is_original(path) else load_tree(path, Hardware)
     if mfu_tables is None:
         return hardware
     return eqx.tree_at(
         lambda h: h.mfu,
         hardware,
-        load_mfu_tables(mfu_tables, DEFAULT_HARDWARE if path.suffix == ".json" else path.stem),
+        load_mfu_tables(mfu_tables, defaults.HARDWARE if is_original(path) else path.stem),
     )
+
+
+def is_original(hardware: str | Path) -> bool:
+    """Whether a GPU's name is the original simulator's ``hardware_config.json``."""
+    return Path(hardware).suffix == ".json"
 
 
 def load_overheads(name: str) -> Overheads:
@@ -98,15 +103,17 @@ def load_overheads(name: str) -> Overheads:
     return load_tree(find("overheads", name), Overheads)
 
 
-def load_tier0(hardware: str = DEFAULT_HARDWARE, overheads: str | None = None, mfu_tables: Path | None = None) -> Tier0:
+def load_tier0(
+    hardware: str = defaults.HARDWARE, overheads: str | None = None, mfu_tables: Path | None = None
+) -> Tier0:
     """Every constant of a prediction, from files with sources; nothing is fitted. Raises InputError.
 
-    ``overheads`` defaults to ``h2b``, or to the rate that an original ``hardware_config.json`` names.
+    ``overheads`` defaults to none, or to the rate that an original ``hardware_config.json`` names.
     """
     folder = files.data_dir() / "configs"
     traffic, host = load_tree(folder / "traffic.toml", Traffic), load_tree(folder / "host.toml", Host)
-    tier0 = Tier0(load_hardware(hardware, mfu_tables), traffic, host, load_overheads(overheads or "h2b"))
-    if overheads is None and hardware.endswith(".json"):
+    tier0 = Tier0(load_hardware(hardware, mfu_tables), traffic, host, load_overheads(overheads or defaults.OVERHEADS))
+    if overheads is None and is_original(hardware):
         tier0 = replace(tier0, _original(Path(hardware))[1])
     return tier0
 

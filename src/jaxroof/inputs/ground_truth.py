@@ -23,6 +23,8 @@ from jaxroof.units import MILLI
 # Constants at whose multiples step time jumps, so that the quadrature of a request splits there.
 SPLITTING = ("overheads.prefill.chunk_tokens", "host.graph_tokens")
 
+# Output tokens that are further off than this share are no longer those of a sample of the workload.
+MISCOUNT = 0.03
 COLUMNS = ("name", "model", "tp", "workload", "split", "ttft_ms", "tpot_ms", "e2e_ms", "source")
 
 
@@ -52,6 +54,12 @@ class Published:
     source: str
 
 
+def is_itl(e: Experiment, tokens: float) -> bool:
+    """Whether ``tokens`` per request say that ``tpot_ms`` leaves the first one out."""
+    per_token, itl = abs(e.e2e_ms / e.tpot_ms / tokens - 1), abs(((e.e2e_ms - e.ttft_ms) / e.tpot_ms + 1) / tokens - 1)
+    return per_token > MISCOUNT and itl < per_token / 3
+
+
 @dataclasses.dataclass(frozen=True)
 class GroundTruth:
     """The experiments, in file order, and the same stacked for the model."""
@@ -60,6 +68,16 @@ class GroundTruth:
     workloads: dict[str, Workload]
     runs: Runs
     published: list[Published]
+
+    def notes(self) -> list[str]:
+        """Records whose TPOT looks like the ITL that clients print: their workload's tokens fit it, and not E2E/n."""
+        means = {name: workload.output.exact_mean() for name, workload in self.workloads.items()}
+        return [
+            f"{e.name}: tpot_ms must be E2E/n but looks like (E2E − TTFT)/(n − 1): as E2E/n it makes "
+            f"{e.e2e_ms / e.tpot_ms:.4g} output tokens, and the workload has {means[e.workload]:.4g}"
+            for e in self.experiments
+            if is_itl(e, means[e.workload])
+        ]
 
     def groups(self) -> dict[str, NDArray[np.bool_]]:
         """Masks over the experiments.

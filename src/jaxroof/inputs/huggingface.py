@@ -21,7 +21,7 @@ MODELLED = {
     "phi3": "sliding_window",
     "granite": "",
 }
-DTYPE_BYTES = {"bfloat16": 2.0, "float16": 2.0, "float8_e4m3fn": 1.0, "float8_e5m2": 1.0}
+DTYPE_BYTES = {"bfloat16": 2.0, "float16": 2.0}
 EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
 # Layers of several kinds and compressed KV caches have no home in Architecture.
 UNSUPPORTED_KEYS = (
@@ -145,6 +145,8 @@ def _weight_bytes(path: Path, config: Mapping[str, Any], unquantised: float) -> 
     quantisation = _object(path, config, "quantization_config")
     if not quantisation:
         return unquantised
+    if quantisation.get("kv_cache_scheme"):
+        raise InputError(path, "quantization_config", "kv_cache_scheme: a quantised KV cache is not modelled")
     method, groups = quantisation.get("quant_method"), _object(path, quantisation, "config_groups")
     weights = [_object(path, _object(path, groups, name), "weights") for name in groups]
     found = sorted({f"{w.get('num_bits')}-bit {w.get('type')}" for w in weights})

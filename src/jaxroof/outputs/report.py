@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,11 @@ def show(
     for title, table in tables.items():
         print_table(table, title, digits)
     sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def note(lines: Iterable[str]) -> None:
+    """What a number does not say of itself, on stderr."""
+    sys.stderr.writelines(f"jaxroof: note: {line}\n" for line in lines)
 
 
 def show_study(

@@ -207,7 +207,9 @@ def _sampling(tier0: Tier0, truth: GroundTruth, a: Analysis, step_model: str) ->
     train = truth.groups()["train"]
     searched = sampling.searched(sampled, measured, a.values_us, train)
     value = float(a.published.optimum_us[0])
-    exact = latencies(replace(tier0, dict.fromkeys(splits.KEYS, value)), truth.runs, step_model=step_model)
+    exact = latencies(
+        replace(tier0, dict.fromkeys(splits.KEYS, value)), truth.runs, scoring="published", step_model=step_model
+    )
     drawn, rows = sampled.at(value), []
     for i, e in enumerate(truth.experiments):
         row: Record = {"name": e.name}
