@@ -5,14 +5,15 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from jaxroof.inputs.collections import Collection
 from jaxroof.inputs.errors import InputError
@@ -24,20 +25,32 @@ from jaxroof.study import Result
 
 
 def print_table(table: pd.DataFrame, title: str, digits: int = 1) -> None:
-    """A table on stdout: rich on a terminal, plain when piped."""
+    """A table on stdout: plain when piped; on a terminal framed, cut by columns into tables that fit its width."""
     text = formatted(table, digits)
     if not sys.stdout.isatty():
         sys.stdout.write(f"{title}\n{text.to_string(index=False)}\n\n")
         return
-    rich = Table(title=title, title_justify="left")
-    for column in text.columns:
-        rich.add_column(escape(column), no_wrap=True)
-    for row in text.itertuples(index=False):
-        rich.add_row(*map(escape, row))
-    console = Console()
-    # Too narrow for the table: let the terminal wrap its lines rather than cut its cells.
-    console.width = max(console.width, console.measure(rich).maximum)
-    console.print(rich, soft_wrap=True)
+    console, numbers = Console(), set(table.select_dtypes("number").columns)
+    console.print(Text(title, style="table.title"))
+    for part in _beside(text, console.width):
+        rich = Table()
+        for column in text.columns[part]:
+            rich.add_column(Text(column), overflow="fold", justify="right" if column in numbers else "left")
+        for row in text.iloc[:, part].itertuples(index=False):
+            rich.add_row(*map(Text, row))
+        console.print(rich)
+
+
+def _beside(text: pd.DataFrame, width: int) -> Iterator[list[int]]:
+    """Columns of each table that ``width`` holds: the first one, then the next ones that fit, at least one."""
+    rooms = [3 + max(map(cell_len, [name, *cells])) for name, cells in text.items()]  # padding and a border
+    part: list[int] = []
+    for index, room in enumerate(rooms):
+        if len(part) > 1 and 1 + room + sum(rooms[i] for i in part) > width:
+            yield part
+            part = [0]
+        part.append(index)
+    yield part
 
 
 def show(
