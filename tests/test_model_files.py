@@ -162,9 +162,9 @@ def test_positions_count_the_rope_scaling(rope, positions):
 
 
 def test_a_request_beyond_the_window_is_refused(tmp_path):
-    works(predict(model="mistral-7b", prompt=3000, cached=1000, output=96))
+    works(predict(model="mistral-7b", prompt=4000, cached=1000, output=96))
     says = "sliding_window: windowed attention is not modelled: the window of 4096 tokens is shorter than the request's"
-    refused(tmp_path, predict(model="mistral-7b", prompt=3000, cached=1000, output=97), f"mistral-7b: {says} 4097")
+    refused(tmp_path, predict(model="mistral-7b", prompt=4000, cached=1000, output=97), f"mistral-7b: {says} 4097")
     folder = tmp_path / "truth"
     folder.mkdir()
     header = "name,model,tp,workload,split,ttft_ms,tpot_ms,e2e_ms,source\n"
