@@ -22,10 +22,13 @@ import jax
 import numpy as np
 from benchmark_physics import MODELS, median_seconds
 
-from jaxroof import metrics, splits, study
-from jaxroof.inputs.ground_truth import GroundTruth, load_ground_truth
-from jaxroof.inputs.studies import load_study, study_tier0s
-from jaxroof.params import Tier0
+from jaxroof.experiments import metrics
+from jaxroof.experiments.ground_truth import GroundTruth
+from jaxroof.experiments.load import load_ground_truth
+from jaxroof.parameters.constants import Tier0
+from jaxroof.splits import search as splits
+from jaxroof.studies.load import load_study, study_tier0s
+from jaxroof.studies.run import run
 
 SIZES = [10**n for n in range(3, 8)]
 
@@ -65,13 +68,13 @@ def studies() -> dict[str, float]:
     tier0s, groups = study_tier0s(spec), truth.groups()
     return {
         "327 evaluations of hg1, compiled [s]": median_seconds(
-            lambda: study.run(spec, "published", truth.runs, groups, tier0s), 20
+            lambda: run(spec, "published", truth.runs, groups, tier0s), 20
         ),
         "715 splits x 101 values, published and itl, compiled [s]": median_seconds(
             lambda: [all_splits(tier0s["none"], truth, scoring) for scoring in ("published", "itl")], 10
         ),
         "158 661 grid points x 9 experiments (ideas A + C) [s]": median_seconds(
-            lambda: study.run(ideas, "itl", truth.runs, groups, study_tier0s(ideas)), 3
+            lambda: run(ideas, "itl", truth.runs, groups, study_tier0s(ideas)), 3
         ),
     }
 

@@ -12,13 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxroof.inputs.configs import load_architecture, load_tier0
-from jaxroof.inputs.ground_truth import load_ground_truth
-from jaxroof.leaves import get, replace, walk
-from jaxroof.params import Batch, Deployment, Requests, Tier0
-from jaxroof.request import no_requests
+from jaxroof.catalogue.load import load_architecture, load_tier0
+from jaxroof.experiments.evaluate import latencies, tpot_mape
+from jaxroof.experiments.load import load_ground_truth
+from jaxroof.parameters.architecture import Deployment
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.leaves import get, replace, walk
+from jaxroof.request.latency import no_requests
 from jaxroof.step import STEP_MODELS
-from jaxroof.sweep import latencies, tpot_mape
+from jaxroof.step.batch import Batch, Requests
 
 TABLES = Path(__file__).parents[1] / "tests/data/roofline_parity"
 EXPERIMENTS = 13

@@ -9,8 +9,9 @@ import matplotlib
 import pytest
 
 from jaxroof import load_ground_truth, load_tier0
-from jaxroof.cache import KEEP_ALL
+from jaxroof.commands.program_cache import KEEP_ALL
 
+pytest.register_assert_rewrite("command_line")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

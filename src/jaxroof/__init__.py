@@ -7,19 +7,19 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "load_architecture": "inputs.configs",
-    "load_hardware": "inputs.configs",
-    "load_overheads": "inputs.configs",
-    "load_tier0": "inputs.configs",
-    "with_settings": "inputs.configs",
-    "load_experiments": "inputs.ground_truth",
-    "load_ground_truth": "inputs.ground_truth",
-    "replace": "leaves",
-    "Deployment": "params",
-    "predict": "prediction",
-    "sensitivities": "sensitivity",
-    "latencies": "sweep",
-    "tpot_mape": "sweep",
+    "load_architecture": "catalogue.load",
+    "load_hardware": "catalogue.load",
+    "load_overheads": "catalogue.load",
+    "load_tier0": "catalogue.load",
+    "with_settings": "catalogue.load",
+    "load_experiments": "experiments.load",
+    "load_ground_truth": "experiments.load",
+    "replace": "parameters.leaves",
+    "Deployment": "parameters.architecture",
+    "predict": "request.predict",
+    "sensitivities": "sensitivity.derivatives",
+    "latencies": "experiments.evaluate",
+    "tpot_mape": "experiments.evaluate",
 }
 
 __all__ = sorted(_HOMES)

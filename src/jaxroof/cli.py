@@ -82,8 +82,8 @@ def evaluate(
 ) -> None:
     """Score predictions against measurements, per experiment and on average."""
     _use_float64()
+    from jaxroof.catalogue.choice import Constants
     from jaxroof.commands.evaluate import run
-    from jaxroof.commands.options import Constants
 
     run(
         Constants(step_model, hardware, formula, mfu_tables, settings or []),
@@ -110,7 +110,7 @@ def predict(
 ) -> None:
     """Predict the latency of one request, and what it is made of."""
     _use_float64()
-    from jaxroof.commands.options import Constants
+    from jaxroof.catalogue.choice import Constants
     from jaxroof.commands.predict import Request, run
 
     run(
@@ -149,7 +149,7 @@ def sensitivity(
 ) -> None:
     """Differentiate every error with respect to every constant: what matters, and what the data asks for."""
     _use_float64()
-    from jaxroof.commands.options import Constants
+    from jaxroof.catalogue.choice import Constants
     from jaxroof.commands.sensitivity import run
 
     constants = Constants(step_model, hardware, formula, mfu_tables, settings or [])
@@ -181,8 +181,8 @@ def calibrate(
 ) -> None:
     """Fit constants by gradient on the train split, with HG1's guard, intervals and each family left out."""
     _use_float64()
+    from jaxroof.catalogue.choice import Constants
     from jaxroof.commands.calibrate import Fit, run
-    from jaxroof.commands.options import Constants
 
     run(
         Constants(step_model, hardware, formula, mfu_tables, settings or []),
@@ -237,17 +237,20 @@ def sweep(
 ) -> None:
     """Evaluate millions to billions of settings: all of them to a file, or the best, the front, the marginals."""
     _use_precision(precision)
+    from jaxroof.catalogue.choice import Constants
     from jaxroof.commands import sweep as command
-    from jaxroof.commands.options import Constants
+    from jaxroof.sweeps import axes
+    from jaxroof.sweeps import options as sweeps_options
+    from jaxroof.sweeps.processes import Processes
 
     command.run(
         Constants(step_model, hardware, formula, mfu_tables, settings or []),
-        command.Axes(vary or [], zipped or [], points, random, seed),
-        command.Request(model, tp, prompt, output, cached, batch),
-        command.Score(metric, group, scoring, ground_truth),
-        command.Keep(best, by, pareto, marginals),
+        axes.Axes(vary or [], zipped or [], points, random, seed),
+        sweeps_options.Request(model, tp, prompt, output, cached, batch),
+        sweeps_options.Score(metric, group, scoring, ground_truth),
+        sweeps_options.Keep(best, by, pareto, marginals),
         command.Output(out, resume, force, json, memory),
-        command.Processes(coordinator, processes, process_id, timeout),
+        Processes(coordinator, processes, process_id, timeout),
     )
 
 
@@ -279,9 +282,9 @@ def _use_float64() -> None:
 def _use_precision(precision: str) -> None:
     import jax
 
-    from jaxroof.inputs import files
+    from jaxroof.files import check
 
-    files.one_of("--precision", "value", precision, ["f32", "f64"])
+    check.one_of("--precision", "value", precision, ["f32", "f64"])
     jax.config.update("jax_enable_x64", precision == "f64")
     _use_cache()
 
@@ -289,7 +292,7 @@ def _use_precision(precision: str) -> None:
 def _use_cache() -> None:
     import jax
 
-    from jaxroof.cache import KEEP_ALL, cache_folder
+    from jaxroof.commands.program_cache import KEEP_ALL, cache_folder
 
     if CACHED.get() and (folder := cache_folder(os.environ)):
         for name, value in {"jax_compilation_cache_dir": str(folder), **KEEP_ALL}.items():
@@ -298,7 +301,7 @@ def _use_cache() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: wrong input is one line on stderr and exit code 2, never a traceback."""
-    from jaxroof.inputs.errors import InputError
+    from jaxroof.files.errors import InputError
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

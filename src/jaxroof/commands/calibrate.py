@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxroof.calibrate import STAGES, Calibration, calibrate, most_free
-from jaxroof.commands.options import Constants, measured
-from jaxroof.inputs import files
-from jaxroof.inputs.errors import InputError
-from jaxroof.inputs.free import OPTION, load_free
-from jaxroof.leaves import COUNT, Range
-from jaxroof.metrics import METRICS
-from jaxroof.outputs import calibrate_record, calibrate_report, report
-from jaxroof.quadrature import Mask
+from jaxroof.arrays import Mask
+from jaxroof.calibration import findings, record
+from jaxroof.calibration.fit import STAGES, Calibration, calibrate, most_free
+from jaxroof.calibration.free_constants import OPTION, load_free
+from jaxroof.catalogue.choice import Constants
+from jaxroof.commands.options import measured
+from jaxroof.experiments.metrics import METRICS
+from jaxroof.files.check import number, one_of
+from jaxroof.files.errors import InputError
+from jaxroof.files.write import check_writable, write_folder
+from jaxroof.parameters.ranges import COUNT, Range
+from jaxroof.report import report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +34,10 @@ class Fit:
 
     def check(self) -> None:
         """Raises InputError."""
-        files.one_of("--metric", "value", self.metric, METRICS)
-        files.one_of("--loss", "value", self.loss, STAGES)
-        files.number("--starts", "value", self.starts, COUNT)
-        files.number("--seed", "value", self.seed, Range(whole=True))
+        one_of("--metric", "value", self.metric, METRICS)
+        one_of("--loss", "value", self.loss, STAGES)
+        number("--starts", "value", self.starts, COUNT)
+        number("--seed", "value", self.seed, Range(whole=True))
 
 
 def run(
@@ -47,7 +50,7 @@ def run(
     groups, where = truth.groups(), str(ground_truth or "the 13 H100 runs")
     _check_size(where, len(free), groups, fit.force)
     if out is not None:
-        report.check_writable(out)
+        check_writable(out)
     masks = {"train": groups["train"]} | {
         f"without {m}": ~groups[m] for m in dict.fromkeys(e.model for e in truth.experiments) if not groups[m].all()
     }
@@ -55,7 +58,7 @@ def run(
         tier0, truth.runs, free, np.stack(list(masks.values())), scoring=scoring, step_model=constants.step_model,
         metric=fit.metric, loss=fit.loss, starts=fit.starts, seed=fit.seed,
     )  # fmt: skip
-    data = calibrate_record.results(
+    data = record.results(
         dict(zip(masks, fits, strict=True)),
         {"step_model": constants.step_model, "scoring": scoring, "metric": fit.metric, "loss": fit.loss,
          "ground_truth": where, "formula": constants.overheads_source(),
@@ -63,10 +66,10 @@ def run(
     )  # fmt: skip
     report.dump(data)  # refused before anything is written where a result is no number
     if out is not None:
-        formula = calibrate_report.formula(data, fits[0], tier0)
-        again = command(constants, fits[0], scoring, ground_truth, out / calibrate_report.FORMULA if formula else None)
-        report.write_folder(out, lambda draft: calibrate_report.fill(draft, data, formula, again))
-    report.show(data, calibrate_report.tables(data), calibrate_report.sentences(data), json)
+        formula = findings.formula(data, fits[0], tier0)
+        again = command(constants, fits[0], scoring, ground_truth, out / findings.FORMULA if formula else None)
+        write_folder(out, lambda draft: findings.fill(draft, data, formula, again))
+    report.show(data, findings.tables(data), findings.sentences(data), json)
 
 
 def command(

@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from jaxroof.inputs import machine
-from jaxroof.inputs.configs import load_tier0
-from jaxroof.inputs.ground_truth import load_experiments
-from jaxroof.leaves import get, put, scalar, walk
-from jaxroof.outputs import report
-from jaxroof.params import Runs
-from jaxroof.sweep import latencies
+from jaxroof.catalogue.load import load_tier0
+from jaxroof.experiments.evaluate import latencies
+from jaxroof.experiments.load import load_experiments
+from jaxroof.experiments.runs import Runs
+from jaxroof.parameters.leaves import get, put, scalar, walk
+from jaxroof.report import report
+from jaxroof.report.tables import print_table
+from jaxroof.sweeps.memory import free_bytes
 from jaxroof.units import GIGA
 
 SETTINGS = 2**14
@@ -38,15 +39,15 @@ def run(json: bool) -> None:
     if json:
         sys.stdout.write(report.dump(data))
         return
-    report.print_table(pd.DataFrame(seen), f"devices ({data['cores']} cores, {data['precision']})")
+    print_table(pd.DataFrame(seen), f"devices ({data['cores']} cores, {data['precision']})")
     table = pd.DataFrame({"step_model": list(rates), "million_evaluations_per_s": np.array(list(rates.values())) / 1e6})
-    report.print_table(table, f"one device, {SETTINGS} settings of the 13 runs", digits=2)
+    print_table(table, f"one device, {SETTINGS} settings of the 13 runs", digits=2)
 
 
 def _device(device: Any) -> dict[str, Any]:
     """Platform, kind, memory [GB]: a CPU's is what is free."""
     stats = device.memory_stats()
-    memory = stats["bytes_limit"] if stats and "bytes_limit" in stats else machine.free_bytes()
+    memory = stats["bytes_limit"] if stats and "bytes_limit" in stats else free_bytes()
     return {
         "id": device.id, "platform": device.platform, "kind": device.device_kind,
         "process": device.process_index, "memory_gb": memory / GIGA,

@@ -5,17 +5,18 @@ from typing import Any
 
 import pandas as pd
 
-from jaxroof import work
-from jaxroof.inputs import files
-from jaxroof.inputs.configs import catalogue, find, load_architecture
-from jaxroof.inputs.ground_truth import load_ground_truth
-from jaxroof.outputs import report
+from jaxroof.catalogue.load import catalogue, find, load_architecture
+from jaxroof.experiments.load import load_ground_truth
+from jaxroof.files import check
+from jaxroof.files.read import read_toml
+from jaxroof.report import report
+from jaxroof.step import work
 
 
 def run(kind: str, json: bool) -> None:
     """Names of a catalogue, with what tells them apart."""
     listings = {"models": _models, "hardware": _titled, "overheads": _titled, "studies": _titled}
-    files.one_of("list", "kind", kind, [*listings, "experiments"])
+    check.one_of("list", "kind", kind, [*listings, "experiments"])
     rows = (
         [dataclasses.asdict(e) for e in load_ground_truth().experiments]
         if kind == "experiments"
@@ -37,4 +38,4 @@ def _models(kind: str) -> list[dict[str, Any]]:
 
 
 def _titled(kind: str) -> list[dict[str, Any]]:
-    return [{"name": name, "title": files.read_toml(find(kind, name))["title"]} for name in catalogue(kind)]
+    return [{"name": name, "title": read_toml(find(kind, name))["title"]} for name in catalogue(kind)]

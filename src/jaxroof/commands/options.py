@@ -1,52 +1,15 @@
-"""Options that several commands share, and what they load."""
+"""What several commands load: the constants and the measurements to compare them with."""
 
-import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from jaxroof import defaults
-from jaxroof.inputs import files
-from jaxroof.inputs.configs import is_original, load_tier0, with_settings
-from jaxroof.inputs.errors import InputError
-from jaxroof.inputs.ground_truth import GroundTruth, load_ground_truth
-from jaxroof.leaves import Range
-from jaxroof.metrics import SCORINGS
-from jaxroof.outputs import report
-from jaxroof.params import Architecture, Tier0
-from jaxroof.step import STEP_MODELS
-
-
-@dataclasses.dataclass(frozen=True)
-class Constants:
-    """The options that choose a step-time model and its constants."""
-
-    step_model: str
-    hardware: str
-    formula: str | None
-    mfu_tables: Path | None
-    settings: Sequence[str]
-
-    def tier0(self) -> Tier0:
-        """The constants, checked. Raises InputError."""
-        files.one_of("--step-model", "value", self.step_model, STEP_MODELS)
-        if self.mfu_tables is not None and self.step_model != "roofline":
-            raise InputError("--mfu-tables", self.step_model, "uses no MFU tables; only roofline does")
-        tier0 = load_tier0(self.hardware, self.formula, self.mfu_tables)
-        if is_original(self.hardware) and self.step_model == "kernels":
-            raise InputError(self.hardware, "--hardware", "has no kernels; give --step-model memory or roofline")
-        return with_settings(tier0, self.settings)
-
-    def words(self) -> list[str]:
-        """The options that choose the same again."""
-        chosen = {"formula": self.formula, "hardware": self.hardware, "mfu-tables": self.mfu_tables}
-        words = [f"--step-model={self.step_model}", *(f"--{k}={v}" for k, v in chosen.items() if v is not None)]
-        return words + [f"--set={setting}" for setting in self.settings]
-
-    def overheads_source(self) -> str:
-        """Where the overheads come from, before ``--set``."""
-        return self.formula or (self.hardware if is_original(self.hardware) else defaults.OVERHEADS)
+from jaxroof.catalogue.choice import Constants, refuse_mixture
+from jaxroof.experiments.ground_truth import GroundTruth
+from jaxroof.experiments.load import load_ground_truth
+from jaxroof.experiments.metrics import SCORINGS
+from jaxroof.files import check
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.ranges import Range
+from jaxroof.report import report
 
 
 def measured(
@@ -54,16 +17,10 @@ def measured(
 ) -> tuple[Tier0, GroundTruth]:
     """Constants, and the measurements to compare with under ``scoring``. Raises InputError."""
     tier0, step_model = constants.tier0(), constants.step_model
-    files.one_of("--scoring", "value", scoring, SCORINGS)
+    check.one_of("--scoring", "value", scoring, SCORINGS)
     if seed is not None:
-        files.number("--sampled", "seed", seed, Range(whole=True))
+        check.number("--sampled", "seed", seed, Range(whole=True))
     truth = load_ground_truth(ground_truth, [tier0], seed)
     refuse_mixture(ground_truth or "ground truth", step_model, truth.runs.architecture)
     report.note(truth.notes())
     return tier0, truth
-
-
-def refuse_mixture(where: object, step_model: str, arch: Architecture) -> None:
-    """Only ``kernels`` models a mixture of experts. Raises InputError."""
-    if step_model != "kernels" and np.any(np.asarray(arch.num_experts) > 0):
-        raise InputError(where, "num_experts", f"the {step_model} step time is for dense models; use kernels")

@@ -6,16 +6,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from jaxroof import prediction as core_prediction
-from jaxroof.capacity import beyond_positions, divides, gpu_bytes, most_requests, usable_bytes
-from jaxroof.commands.options import Constants, refuse_mixture
-from jaxroof.inputs import files
-from jaxroof.inputs.configs import check_window, load_architecture, load_deployment
-from jaxroof.inputs.errors import InputError
-from jaxroof.inputs.workloads import CACHED_TOKENS, TOKENS
-from jaxroof.leaves import COUNT, scalar
-from jaxroof.outputs import records, report, tables
-from jaxroof.params import TP, Architecture, Tier0
+from jaxroof.catalogue.choice import Constants, refuse_mixture
+from jaxroof.catalogue.load import check_window, load_architecture, load_deployment
+from jaxroof.commands import predict_tables
+from jaxroof.experiments.workloads import CACHED_TOKENS, TOKENS
+from jaxroof.files import check
+from jaxroof.files.errors import InputError
+from jaxroof.parameters.architecture import TP, Architecture
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.leaves import scalar
+from jaxroof.parameters.ranges import COUNT
+from jaxroof.report import report
+from jaxroof.report.tables import print_table
+from jaxroof.request import predict as core_prediction
+from jaxroof.serving.capacity import beyond_positions, divides, gpu_bytes, most_requests, usable_bytes
 from jaxroof.units import GIGA
 
 
@@ -34,7 +38,7 @@ class Request:
 def run(constants: Constants, request: Request, plot: Path | None, json: bool) -> None:
     """Latency of one request; with ``plot`` its breakdown as a PNG, and its parts."""
     for option, legal in {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}.items():
-        files.number("predict", f"--{option}", getattr(request, option), legal)
+        check.number("predict", f"--{option}", getattr(request, option), legal)
     if request.cached > request.prompt:
         raise InputError("predict", "--cached", f"must be ≤ --prompt {request.prompt}, got {request.cached}")
     tier0, arch = constants.tier0(), load_architecture(request.model)
@@ -47,20 +51,20 @@ def run(constants: Constants, request: Request, plot: Path | None, json: bool) -
         cached=request.cached, batch=request.batch, step_model=constants.step_model,
     )  # fmt: skip
     notes = [note for note in [beyond_positions(arch, request.prompt + request.output)] if note]
-    data = records.prediction(prediction, request.output) | {"notes": notes}
+    data = predict_tables.prediction(prediction, request.output) | {"notes": notes}
     text = report.dump(data)
     report.note(notes)
     title = f"{request.model} on {request.tp} × {constants.hardware}, {constants.step_model} step time"
-    parts = {"TTFT": tables.breakdown(prediction.prefill), "ITL": tables.breakdown(prediction.decode)}
+    parts = {"TTFT": predict_tables.breakdown(prediction.prefill), "ITL": predict_tables.breakdown(prediction.decode)}
     if plot is not None:
-        report.write_breakdown(plot, title, parts)
+        predict_tables.write_breakdown(plot, title, parts)
     if json:
         sys.stdout.write(text)
         return
     latencies = {name: float("nan") if ms is None else ms for name, ms in data.items() if name.endswith("_ms")}
-    report.print_table(pd.DataFrame([latencies]), title, digits=3)
+    print_table(pd.DataFrame([latencies]), title, digits=3)
     for name, table in parts.items() if plot is not None else ():
-        report.print_table(table, f"{name}, part by part, on one GPU", digits=3)
+        print_table(table, f"{name}, part by part, on one GPU", digits=3)
 
 
 def check_memory(arch: Architecture, request: Request, tier0: Tier0) -> None:

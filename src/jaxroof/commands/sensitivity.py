@@ -4,11 +4,14 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from jaxroof.commands.options import Constants, measured
-from jaxroof.inputs import files
-from jaxroof.outputs import report, sensitivity_report
-from jaxroof.outputs.sensitivity_record import METRICS, PER, results
-from jaxroof.outputs.sensitivity_tables import tables
+from jaxroof.catalogue.choice import Constants
+from jaxroof.commands.options import measured
+from jaxroof.files import check
+from jaxroof.files.write import check_writable, write_folder
+from jaxroof.report import report
+from jaxroof.sensitivity import findings
+from jaxroof.sensitivity.record import METRICS, PER, results
+from jaxroof.sensitivity.tables import tables
 
 
 def run(
@@ -16,18 +19,16 @@ def run(
     out: Path | None, json: bool,
 ) -> None:  # fmt: skip
     """Differentiate all four metrics; print tables of one, or one JSON object; fill the folder ``out``."""
-    files.one_of("--metric", "value", metric, METRICS)
-    files.one_of("--per", "value", per, PER)
+    check.one_of("--metric", "value", metric, METRICS)
+    check.one_of("--per", "value", per, PER)
     tier0, truth = measured(constants, scoring, ground_truth)
     if out is not None:
-        report.check_writable(out)
+        check_writable(out)
     data = results(tier0, truth, scoring=scoring, step_model=constants.step_model, per=per)
     if out is not None:
         options = {"scoring": scoring, "ground-truth": ground_truth, "metric": metric, "per": per, "out": out}
-        report.write_folder(
-            out, lambda draft: sensitivity_report.fill(draft, data, metric, command(constants, options))
-        )
-    report.show(data, tables(data, metric), sensitivity_report.answers(data, metric), json)
+        write_folder(out, lambda draft: findings.fill(draft, data, metric, command(constants, options)))
+    report.show(data, tables(data, metric), findings.answers(data, metric), json)
 
 
 def command(constants: Constants, options: Mapping[str, object]) -> str:

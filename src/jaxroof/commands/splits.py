@@ -2,26 +2,28 @@
 
 from pathlib import Path
 
-from jaxroof.commands.options import refuse_mixture
-from jaxroof.inputs import files
-from jaxroof.inputs.configs import load_tier0
-from jaxroof.inputs.ground_truth import load_ground_truth
-from jaxroof.outputs import report, splits_report
-from jaxroof.outputs.splits_record import results
+from jaxroof.catalogue.choice import refuse_mixture
+from jaxroof.catalogue.load import load_tier0
+from jaxroof.experiments.load import load_ground_truth
+from jaxroof.files import check
+from jaxroof.files.write import check_writable, write_folder
+from jaxroof.report import report
+from jaxroof.splits import findings
+from jaxroof.splits.record import results
 from jaxroof.step import STEP_MODELS
 
 
 def run(step_model: str, out: Path | None, json: bool) -> None:
     """Analyse under both scorings; print tables, or one JSON object; fill the folder ``out``."""
-    files.one_of("--step-model", "value", step_model, STEP_MODELS)
+    check.one_of("--step-model", "value", step_model, STEP_MODELS)
     tier0 = load_tier0(overheads="none")
     truth = load_ground_truth(tier0s=[tier0])
     refuse_mixture("ground truth", step_model, truth.runs.architecture)
     if out is not None:
-        report.check_writable(out)
+        check_writable(out)
     data, analyses, sampled = results(tier0, truth, step_model)
     if out is not None:
-        csvs, figures = splits_report.csvs(data, analyses, truth), list(splits_report.figures(data, analyses, sampled))
-        report.write_folder(out, lambda draft: splits_report.fill(draft, data, csvs, figures))
-    shown = {title: table for title, (_, table) in splits_report.tables(data).items()}
-    report.show(data, shown, splits_report.answers(data), json)
+        csvs, figures = findings.csvs(data, analyses, truth), list(findings.figures(data, analyses, sampled))
+        write_folder(out, lambda draft: findings.fill(draft, data, csvs, figures))
+    shown = {title: table for title, (_, table) in findings.tables(data).items()}
+    report.show(data, shown, findings.answers(data), json)

@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from jaxroof import study as core_study
-from jaxroof.commands.options import refuse_mixture
-from jaxroof.inputs.collections import load_collection
-from jaxroof.inputs.comparisons import ComparisonSpec, load_comparison
-from jaxroof.inputs.ground_truth import GroundTruth, load_ground_truth
-from jaxroof.inputs.studies import check_groups, check_terms, load_study, study_tier0s
-from jaxroof.outputs import records, report
-from jaxroof.outputs.progress import progress
-from jaxroof.params import Tier0
-from jaxroof.spec import Study
+from jaxroof.calibration.load_against_grid import ComparisonSpec, load_comparison
+from jaxroof.catalogue.choice import refuse_mixture
+from jaxroof.experiments.ground_truth import GroundTruth
+from jaxroof.experiments.load import load_ground_truth
+from jaxroof.files.write import check_writable
+from jaxroof.parameters.constants import Tier0
+from jaxroof.report.progress import progress
+from jaxroof.studies import record, write
+from jaxroof.studies import run as core_study
+from jaxroof.studies.collection import load_collection
+from jaxroof.studies.load import check_groups, check_terms, load_study, study_tier0s
+from jaxroof.studies.spec import Study
 
 
 def run(name: str, out: Path | None, json: bool) -> None:
@@ -22,25 +24,25 @@ def run(name: str, out: Path | None, json: bool) -> None:
     collection = load_collection(name)
     prepared = _prepare({member: load_study(member) for member in (collection.members if collection else [name])})
     if out is not None:
-        report.check_writable(out)
+        check_writable(out)
     runs = {
         member: (core_study.run_all(spec, truth.runs, truth.groups(), tier0s), truth)
         for member, (spec, truth, tier0s) in progress(prepared.items(), "studies", len(prepared))
     }
     if collection:
-        report.show_collection(out, collection, runs, records.collection(collection, runs), json)
+        write.show_collection(out, collection, runs, record.collection(collection, runs), json)
     else:
         ((results, truth),) = runs.values()
-        report.show_study(out, name, results, records.study(results, truth), truth, json)
+        write.show_study(out, name, results, record.study(results, truth), truth, json)
 
 
 def _compare(spec: ComparisonSpec, out: Path | None, json: bool) -> None:
     """Solve every problem of a comparison by its grid and by descent."""
-    from jaxroof.comparison import compare  # its optimiser takes as long to load as another study to run
-    from jaxroof.outputs.comparison_report import show_comparison
+    from jaxroof.calibration.against_grid import compare  # its optimiser takes as long to load as another study to run
+    from jaxroof.calibration.against_grid_findings import show_comparison
 
     if out is not None:
-        report.check_writable(out)
+        check_writable(out)
     prepared = _prepare({problem.name: problem for problem in spec.problems})
     compared = {
         name: compare(study, list(tier0s.values())[-1], truth.runs, truth.groups()["train"])

@@ -11,18 +11,19 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-from jaxroof import stream
-from jaxroof.commands.options import Constants
-from jaxroof.commands.sweep_options import Keep, Request, Score, load_plan
-from jaxroof.inputs import machine, processes
-from jaxroof.inputs.axes import Axes
-from jaxroof.inputs.errors import InputError
-from jaxroof.inputs.processes import Processes
-from jaxroof.outputs import sweep_report, sweep_store
-from jaxroof.outputs.sweep_progress import rated
-from jaxroof.outputs.sweep_store import Store
-from jaxroof.plan import Plan
-from jaxroof.stream import Program
+from jaxroof.catalogue.choice import Constants
+from jaxroof.files.errors import InputError
+from jaxroof.files.write import write
+from jaxroof.sweeps import findings, processes, stream
+from jaxroof.sweeps import store as sweep_store
+from jaxroof.sweeps.axes import Axes
+from jaxroof.sweeps.memory import HOST_COPIES, left_bytes, parse_bytes, peak_bytes
+from jaxroof.sweeps.options import Keep, Request, Score, load_plan
+from jaxroof.sweeps.plan import Plan
+from jaxroof.sweeps.processes import Processes
+from jaxroof.sweeps.progress import rated
+from jaxroof.sweeps.store import Store
+from jaxroof.sweeps.stream import Program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ def run(
     constants: Constants, axes: Axes, request: Request, score: Score, keep: Keep, output: Output, group: Processes
 ) -> None:
     """Evaluate every point of a space; write them all, or what is kept of them."""
-    memory = machine.parse_bytes("--memory", output.memory) if output.memory is not None else None
+    memory = parse_bytes("--memory", output.memory) if output.memory is not None else None
     processes.join(group)
     plan = load_plan(constants, axes, request, score, keep)
     store = _store(plan, output, group)
@@ -95,8 +96,8 @@ def _build(plan: Plan, memory: float | None, previous: dict[str, Any] | None) ->
 
     def build(block: int | None) -> Program:
         return stream.build(
-            plan, left_bytes=lambda: machine.left_bytes(memory),
-            host_bytes_per_setting=machine.HOST_COPIES * 8 * columns, block=block,
+            plan, left_bytes=lambda: left_bytes(memory),
+            host_bytes_per_setting=HOST_COPIES * 8 * columns, block=block,
         )  # fmt: skip
 
     try:
@@ -140,7 +141,7 @@ def _shards(program: Program, store: Store, group: Processes, manifest: dict[str
     shards = [data.decode() for data in processes.gather(store.target.name.encode())]
     if group.several and group.index == 0:
         text = sweep_store.dump(manifest | {"points": program.plan.space.size, "shards": shards})
-        sweep_store.write(store.target.with_name(sweep_store.MANIFEST), text.encode())
+        write(store.target.with_name(sweep_store.MANIFEST), text.encode())
 
 
 def _reduce(
@@ -158,18 +159,18 @@ def _reduce(
     states = stream.join(plan.reductions, everyone)
     if store is not None:
         if first:
-            sweep_report.write(store.target.parent, plan, states, manifest)
+            findings.write(store.target.parent, plan, states, manifest)
         processes.gather(b"written")
         store.clear()
     if first:
-        sweep_report.show(plan, states, json)
+        findings.show(plan, states, json)
     return sum(map(program.count, rest)), int(states["counts"]["infeasible"][0])
 
 
 def _say_complete(store: Store, json: bool) -> None:
     sys.stderr.write(f"jaxroof: {store.target} is complete\n")
     if json:
-        sys.stdout.write(sweep_report.reread(store.target))
+        sys.stdout.write(findings.reread(store.target))
 
 
 def _interrupted(store: Store | None) -> NoReturn:
@@ -186,5 +187,5 @@ def _summary(program: Program, points: int, infeasible: int, seconds: float) -> 
     sys.stderr.write(
         f"jaxroof: {points} points ({infeasible} infeasible) in {seconds:.1f} s, {rate:.3g} points/s, "
         f"{rate * program.evaluations:.3g} evaluations/s; chunks of {len(program.compiled)} × {program.block}, "
-        f"peak memory {machine.peak_bytes() / 1e6:.0f} MB\n"
+        f"peak memory {peak_bytes() / 1e6:.0f} MB\n"
     )

@@ -5,8 +5,10 @@ from typing import Protocol
 import equinox as eqx
 import jax.numpy as jnp
 
-from jaxroof.leaves import Scalar
-from jaxroof.params import Architecture, Batch, Deployment, Requests, Tier0
+from jaxroof.parameters.architecture import Architecture, Deployment
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.leaves import Scalar
+from jaxroof.step.batch import Batch, Requests
 
 
 class Part(eqx.Module):

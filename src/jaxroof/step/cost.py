@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxroof.hardware import Hardware, Kernel
-from jaxroof.leaves import Scalar
-from jaxroof.params import Architecture
+from jaxroof.parameters.architecture import Architecture
+from jaxroof.parameters.hardware import Hardware, Kernel
+from jaxroof.parameters.leaves import Scalar
 from jaxroof.step.base import Part
 
 

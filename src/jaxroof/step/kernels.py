@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxroof.hardware import Hardware
-from jaxroof.leaves import Scalar
-from jaxroof.overhead import overhead_s
-from jaxroof.params import Architecture, Batch, Deployment, Requests, Tier0
+from jaxroof.parameters.architecture import Architecture, Deployment
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.hardware import Hardware
+from jaxroof.parameters.leaves import Scalar
 from jaxroof.step import cost
 from jaxroof.step.base import Part, StepTime, present
+from jaxroof.step.batch import Batch, Requests
+from jaxroof.step.overhead import overhead_s
 
 LOGIT_BYTES = 4  # sampling works in float32
 

@@ -2,11 +2,13 @@
 
 import jax.numpy as jnp
 
-from jaxroof import work
-from jaxroof.leaves import Scalar
-from jaxroof.overhead import overhead_s
-from jaxroof.params import Architecture, Batch, Deployment, Tier0
+from jaxroof.parameters.architecture import Architecture, Deployment
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.leaves import Scalar
+from jaxroof.step import work
 from jaxroof.step.base import Part, StepTime
+from jaxroof.step.batch import Batch
+from jaxroof.step.overhead import overhead_s
 
 
 def memory(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tier0) -> StepTime:

@@ -6,11 +6,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxroof import work
-from jaxroof.leaves import Scalar
-from jaxroof.overhead import overhead_s
-from jaxroof.params import Architecture, Batch, Deployment, Hardware, Requests, Tier0
+from jaxroof.parameters.architecture import Architecture, Deployment
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.hardware import Hardware
+from jaxroof.parameters.leaves import Scalar
+from jaxroof.step import work
 from jaxroof.step.base import Part, StepTime, present
+from jaxroof.step.batch import Batch, Requests
+from jaxroof.step.overhead import overhead_s
 from jaxroof.units import MICRO
 
 # The reference simulator's clock: no step is shorter than one tick.

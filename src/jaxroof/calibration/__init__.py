@@ -1,0 +1,1 @@
+"""Constants fitted by gradients, with intervals; gradient against grid."""

@@ -1,0 +1,108 @@
+"""The optimum of a study's grid against the one that descent finds, and what each of them costs."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxroof.arrays import Mask, Vector
+from jaxroof.calibration.bounds import Bounded
+from jaxroof.calibration.fit import Calibration, calibrate
+from jaxroof.experiments.affine import Affine, affine_tpot
+from jaxroof.experiments.runs import Runs, select
+from jaxroof.parameters.constants import Tier0
+from jaxroof.studies.grid_search import Free
+from jaxroof.studies.run import search_grid, search_product
+from jaxroof.studies.spec import Study
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """One study's problem solved both ways; losses are the train MAPE, a share, ``grid_values[constant]`` in µs."""
+
+    study: Study
+    step_model: str
+    free: Sequence[Free]
+    affine: Affine
+    measured_s: Vector
+    grid_values: Vector
+    grid_loss: float
+    grid_points: int
+    grid_seconds: float
+    descent: Calibration
+    descent_seconds: float
+
+    @property
+    def descent_loss(self) -> float:
+        """Train MAPE where descent ended, a share."""
+        return float(self.descent.after[self.descent.train].mean())
+
+    def steps_apart(self) -> Vector:
+        """Distance of the two optima in grid steps ``[constant]``."""
+        return abs(self.descent.values - self.grid_values) / np.array([f.step for f in self.free])
+
+    def evaluations(self) -> Vector:
+        """Evaluations until a start is as good as the grid's best ``[start]``, infinite where it never is."""
+        reached = self.descent.path.mape <= self.grid_loss + 1e-9
+        spent = np.cumsum(self.descent.path.evaluations, axis=1)
+        first = np.argmax(reached, axis=1)[:, None]
+        return np.where(reached.any(axis=1), np.take_along_axis(spent, first, axis=1)[:, 0], np.inf)
+
+
+def compare(study: Study, tier0: Tier0, runs: Runs, train: Mask) -> Comparison:
+    """Solve the study's search on ``train`` by its grid and by descent; both timed compiled."""
+    free = searched(study)
+    step_model = study.all_configurations()[-1].step_model
+    affine = affine_tpot(tier0, runs, [f.keys for f in free], scoring=study.scoring, step_model=step_model)
+    measured = np.asarray(runs.measured[study.scoring].tpot_s)[train]
+    bounded = [Bounded(f.keys, f.start, f.stop, (f.start + f.stop) / 2) for f in free]
+    (values, loss, points), grid_seconds = _timed(lambda: _by_grid(study, tier0, runs, train, step_model))
+    (fit,), seconds = _timed(
+        lambda: calibrate(tier0, runs, bounded, train[None], scoring=study.scoring, step_model=step_model)
+    )
+    return Comparison(
+        study, step_model, free, affine.select(train), measured, values, loss, points, grid_seconds, fit, seconds
+    )
+
+
+def searched(study: Study) -> Sequence[Free]:
+    """The free constants of a study's search, with its finest step."""
+    if study.grid:
+        return study.grid.free
+    assert study.search is not None
+    grid = study.search.grid
+    return [Free("per_layer", study.search.keys, grid.start, grid.stop, grid.fine_step)]
+
+
+def profile(comparison: Comparison, axes: Sequence[Vector]) -> Vector:
+    """Least train MAPE over the other constants' grids at each point of the first one or two ``axes``."""
+    rest = [f.values() for f in comparison.free[len(axes) :]]
+    loss = np.empty([len(axis) for axis in axes])
+    others = np.stack(np.meshgrid(*rest, indexing="ij")).reshape(len(rest), -1) if rest else np.zeros((0, 1))
+    for index in np.ndindex(*loss.shape):
+        point = np.array([axis[i] for axis, i in zip(axes, index, strict=True)])[:, None]
+        points = np.concatenate([np.broadcast_to(point, (len(axes), others.shape[1])), others])
+        errors = abs(comparison.affine.tpot_s(points) / comparison.measured_s[:, None] - 1)
+        loss[index] = errors.mean(axis=0).min()
+    return loss
+
+
+def _by_grid(study: Study, tier0: Tier0, runs: Runs, train: Mask, step_model: str) -> tuple[Vector, float, int]:
+    """Optimum, loss and points of the study's own search."""
+    if study.search:
+        curve = search_grid(study.search, tier0, select(runs, train), study.scoring, step_model)
+        points = len(curve.coarse_values) + len(curve.fine_values)
+        return np.array([curve.optimum]), float(curve.fine_loss.min()), points
+    assert study.grid is not None
+    surface = search_product(study.grid, tier0, runs, train, study.scoring, step_model)
+    return surface.optimum, surface.loss, surface.points
+
+
+def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """The result of a second, compiled call, and its seconds."""
+    call()
+    start = time.perf_counter()
+    result = call()
+    return result, time.perf_counter() - start

@@ -1,0 +1,158 @@
+"""Free constants fitted to measurements by gradient, from many starts and on many train sets at once.
+
+Huber's loss of log(predicted / measured) leads into the basin; for the ``mape`` loss, Huber's loss of
+predicted / measured − 1 with ever smaller thresholds then leads to the exact MAPE's minimum, kinks and all.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxroof import defaults
+from jaxroof.arrays import Mask, Vector
+from jaxroof.calibration.bounds import Bounded, Box, box, inside, next_to, starting_points, starts
+from jaxroof.calibration.descent import Path, Stages, descend
+from jaxroof.experiments.evaluate import latencies
+from jaxroof.experiments.runs import Runs
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.leaves import replace
+from jaxroof.sensitivity.identifiability import LEAST_ABSOLUTE, Identifiability, identifiability
+
+# Errors below this weigh by their square, above by their size. Source: Huber, Robust estimation (1964).
+HUBER = 0.1
+# By loss: thresholds of the stages, and whether they are of the log-ratio.
+STAGES = {
+    "mape": Stages(np.array([HUBER, 1e-2, 1e-3, 1e-4, 1e-5]), np.array([1.0, 0.0, 0.0, 0.0, 0.0])),
+    "huber": Stages(np.full(5, HUBER), np.ones(5)),
+}
+VARIANCE = {"mape": LEAST_ABSOLUTE, "huber": 1.0}
+STARTS = 64
+# Two MAPEs nearer than this are the same.
+TIE = 1e-6
+
+
+class Target(NamedTuple):
+    """What is fitted: ``metric`` under ``scoring``, as a function of the constants that share ``keys``."""
+
+    keys: tuple[tuple[str, ...], ...]
+    scoring: str
+    step_model: str
+    metric: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """One fit: ``values[constant]``, the APE of every experiment before and after, and every start's ``path``.
+
+    ``interval[end constant]`` is the 95 % Laplace interval cut at the bounds; NaN for a constant on its bound,
+    which :attr:`identifiability` leaves out.
+    """
+
+    free: Sequence[Bounded]
+    train: Mask
+    values: Vector
+    before: Vector
+    after: Vector
+    identifiability: Identifiability
+    interval: Vector
+    path: Path
+
+    @property
+    def at_bound(self) -> Mask:
+        """Which constants are on a bound ``[constant]``."""
+        return ~inside(self.free, self.values)
+
+    def settings(self) -> dict[str, float]:
+        """The values by key."""
+        return {key: float(v) for free, v in zip(self.free, self.values, strict=True) for key in free.keys}
+
+
+def most_free(train: int) -> int:
+    """How many constants ``train`` experiments can calibrate: half as many; more is a fit to noise."""
+    return train // 2
+
+
+def calibrate(
+    tier0: Tier0,
+    runs: Runs,
+    free: Sequence[Bounded],
+    train: Mask,
+    *,
+    scoring: str = defaults.SCORING,
+    step_model: str = defaults.STEP_MODEL,
+    metric: str = "tpot",
+    loss: str = "mape",
+    starts: int = STARTS,
+    seed: int = 0,
+) -> list[Calibration]:
+    """Fit ``free`` on every train set ``train[fold experiment]``, all folds and starts in one compiled call.
+
+    The first start is the constants' own, the others fill the box. The least train MAPE counts, of all ends and
+    of the constants as they stand, and a constant that ends next to a bound is put on it where that costs nothing.
+    """
+    target = Target(tuple(tuple(f.keys) for f in free), scoring, step_model, metric)
+    points = starting_points(free, starts, seed)
+    paths = _paths(points, train.astype(float), STAGES[loss], box(free), tier0, runs, target=target)
+    folds = [jax.tree.map(lambda x, fold=fold: np.asarray(x[fold]), paths) for fold in range(len(train))]
+    return [_calibration(tier0, runs, free, mask, path, target, loss) for mask, path in zip(train, folds, strict=True)]
+
+
+def _calibration(
+    tier0: Tier0, runs: Runs, free: Sequence[Bounded], train: Mask, path: Path, target: Target, loss: str
+) -> Calibration:
+    def evaluate(values: Vector) -> tuple[Vector, Vector]:
+        return tuple(np.asarray(x) for x in _ratio_and_slopes(values, tier0, runs, target=target))  # type: ignore[return-value]
+
+    best = path.mape[:, -1].argmin()
+    values, mape = path.values[best, -1], path.mape[best, -1]
+    for i, bound in next_to(free, values):
+        trial = np.where(np.arange(len(free)) == i, bound, values)
+        if abs(evaluate(trial)[0] - 1)[train].mean() <= mape + TIE:
+            values = trial
+    before, _ = evaluate(starts(free))
+    if abs(before - 1)[train].mean() < mape:
+        values = starts(free)
+    (ratio, slopes), kept = evaluate(values), inside(free, values)
+    names = [f.name for f, k in zip(free, kept, strict=True) if k]
+    found = identifiability(names, (slopes * values)[train][:, kept], np.log(ratio)[train], VARIANCE[loss])
+    interval, ends = np.full((2, len(free)), np.nan), np.array([[-1.0], [1.0]])
+    interval[:, kept] = values[kept] * (1 + ends * found.half_widths)
+    cut = np.clip(interval, box(free).low, box(free).high)
+    return Calibration(free, train, values, abs(before - 1), abs(ratio - 1), found, cut, path)
+
+
+@functools.partial(jax.jit, static_argnames="target")
+def _paths(
+    points: Float[Array, "start constant"], weights: Float[Array, "fold experiment"], stages: Stages, bounds: Box,
+    tier0: Tier0, runs: Runs, *, target: Target,
+) -> Path:  # fmt: skip
+    """Descents ``[fold start step]``."""
+
+    def fit(point: Array, weight: Array) -> Path:
+        return descend(lambda values: _ratio(values, tier0, runs, target), weight, point, bounds, stages)
+
+    lanes = (jnp.tile(points, (len(weights), 1)), jnp.repeat(weights, len(points), axis=0))
+    flat = jax.vmap(fit)(*lanes)
+    return jax.tree.map(lambda x: x.reshape(len(weights), len(points), *x.shape[1:]), flat)
+
+
+@functools.partial(jax.jit, static_argnames="target")
+def _ratio_and_slopes(
+    values: Float[Array, " constant"], tier0: Tier0, runs: Runs, *, target: Target
+) -> tuple[Float[Array, " experiment"], Float[Array, "experiment constant"]]:
+    """Predicted / measured, and d log of it / dθ."""
+    ratio = _ratio(values, tier0, runs, target)
+    return ratio, jax.jacfwd(lambda x: jnp.log(_ratio(x, tier0, runs, target)))(values)
+
+
+def _ratio(values: Float[Array, " constant"], tier0: Tier0, runs: Runs, target: Target) -> Float[Array, " experiment"]:
+    """Predicted / measured."""
+    settings = {key: value for keys, value in zip(target.keys, values, strict=True) for key in keys}
+    predicted = latencies(replace(tier0, settings), runs, scoring=target.scoring, step_model=target.step_model)
+    return getattr(predicted, f"{target.metric}_s") / getattr(runs.measured[target.scoring], f"{target.metric}_s")

@@ -1,0 +1,166 @@
+"""Catalogue files → parameter pytrees, checked here and nowhere else."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+
+from jaxroof import defaults
+from jaxroof.catalogue.huggingface import architecture_from_config
+from jaxroof.catalogue.mfu_tables import load_mfu_tables
+from jaxroof.catalogue.sourced_tree import load_tree
+from jaxroof.files import check
+from jaxroof.files.errors import InputError
+from jaxroof.files.read import data_dir, read_json
+from jaxroof.parameters.architecture import TP, Architecture, Deployment, heads_divide, kv_heads_divide
+from jaxroof.parameters.constants import Host, Overheads, Tier0, Traffic
+from jaxroof.parameters.hardware import Hardware
+from jaxroof.parameters.leaves import replace, walk
+from jaxroof.parameters.ranges import FRACTION, NON_NEGATIVE, POSITIVE
+
+KINDS = {"models": ".json", "hardware": ".toml", "overheads": ".toml", "studies": ".toml"}
+
+
+def catalogue(kind: str) -> list[str]:
+    """Names in ``configs/<kind>/``."""
+    return sorted(path.stem for path in (data_dir() / "configs" / kind).glob(f"*{KINDS[kind]}"))
+
+
+def find(kind: str, name: str) -> Path:
+    """The file of a catalogue name, or the path itself."""
+    path = Path(name)
+    if path.suffix in (".json", ".toml") or "/" in name:
+        return path
+    names = catalogue(kind)
+    if name not in names:
+        raise InputError(kind, name, f"not in the catalogue{check.suggestion(name, names)}")
+    return data_dir() / "configs" / kind / f"{name}{KINDS[kind]}"
+
+
+def load_architecture(name: str) -> Architecture:
+    """A catalogue model, or any Hugging Face ``config.json`` or its folder. Raises InputError."""
+    path = find("models", name)
+    path = path / "config.json" if os.path.isdir(path) else path
+    architecture = architecture_from_config(path, read_json(path))
+    _refuse_quantised(path.with_name("hf_quant_config.json"))
+    return architecture
+
+
+def _refuse_quantised(path: Path) -> None:
+    """An ``hf_quant_config.json``, where there is one, must say that nothing is quantised."""
+    if not path.exists():
+        return
+    content = read_json(path)
+    check.required(path, content, "quantization")
+    for key in ("quant_algo", "kv_cache_quant_algo"):
+        algo = check.required(path, check.table_at(path, content, "quantization"), key, "quantization.")
+        if algo is not None:
+            raise InputError(path, f"quantization.{key}", f"{algo} is not modelled")
+
+
+def check_window(file: object, arch: Architecture, longest_tokens: float) -> None:
+    """Raise if attention would slide; ``file`` is what named the model."""
+    window = float(arch.sliding_window)
+    if 0 < window < longest_tokens:
+        tokens = f"the window of {window:.0f} tokens is shorter than the request's {longest_tokens:.0f}"
+        raise InputError(file, "sliding_window", f"windowed attention is not modelled: {tokens}")
+
+
+def load_deployment(file: object, arch: Architecture, tp: float) -> Deployment:
+    """A deployment whose heads can be divided by ``tp``; ``file`` is what named it. Raises InputError."""
+    check.number(file, "tp", tp, TP)
+    if not heads_divide(float(arch.num_attention_heads), tp):
+        raise InputError(file, "tp", f"{float(arch.num_attention_heads):g} attention heads cannot be divided by {tp:g}")
+    kv_heads = float(arch.num_key_value_heads)
+    if not kv_heads_divide(kv_heads, tp):
+        raise InputError(file, "tp", f"{kv_heads:g} KV heads can be neither divided nor replicated over {tp:g}")
+    return Deployment(tp)
+
+
+def load_hardware(name: str = defaults.HARDWARE, mfu_tables: Path | None = None) -> Hardware:
+    """A catalogue GPU, a TOML file, or the original simulator's ``hardware_config.json``.
+
+    ``mfu_tables`` is a folder of measured tables that replaces the analytic MFU. Raises InputError.
+    """
+    path = find("hardware", name)
+    hardware = replace(load_hardware(), _original(path)[0]) if is_original(path) else load_tree(path, Hardware)
+    if mfu_tables is None:
+        return hardware
+    return eqx.tree_at(
+        lambda h: h.mfu,
+        hardware,
+        load_mfu_tables(mfu_tables, defaults.HARDWARE if is_original(path) else path.stem),
+    )
+
+
+def is_original(hardware: str | Path) -> bool:
+    """Whether a GPU's name is the original simulator's ``hardware_config.json``."""
+    return Path(hardware).suffix == ".json"
+
+
+def load_overheads(name: str) -> Overheads:
+    """A formula of ``configs/overheads/`` or a TOML file of that form. Raises InputError."""
+    return load_tree(find("overheads", name), Overheads)
+
+
+def load_tier0(
+    hardware: str = defaults.HARDWARE, overheads: str | None = None, mfu_tables: Path | None = None
+) -> Tier0:
+    """Every constant of a prediction, from files with sources; nothing is fitted. Raises InputError.
+
+    ``overheads`` defaults to none, or to the rate that an original ``hardware_config.json`` names.
+    """
+    folder = data_dir() / "configs"
+    traffic, host = load_tree(folder / "traffic.toml", Traffic), load_tree(folder / "host.toml", Host)
+    tier0 = Tier0(load_hardware(hardware, mfu_tables), traffic, host, load_overheads(overheads or defaults.OVERHEADS))
+    if overheads is None and is_original(hardware):
+        tier0 = replace(tier0, _original(Path(hardware))[1])
+    return tier0
+
+
+def with_settings(tier0: Tier0, settings: Iterable[str | tuple[str, Any]], where: str = "--set") -> Tier0:
+    """``tier0`` with leaves replaced: "key=value" or (key, number), units of the files. Raises InputError."""
+    ranges = {key: leaf.range for key, _, leaf in walk(tier0)}
+    values = {}
+    for setting in settings:
+        key, value = _key_and_text(where, setting) if isinstance(setting, str) else setting
+        check.unknown_key(where, [key], ranges)
+        read = check.parsed_number if isinstance(setting, str) else check.number
+        values[key] = read(where, key, value, ranges[key])
+    return replace(tier0, values)
+
+
+def _key_and_text(where: str, setting: str) -> tuple[str, str]:
+    key, found, text = setting.partition("=")
+    if not found:
+        raise InputError(where, key, "must be KEY=VALUE")
+    return key, text
+
+
+def _original(path: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Hardware and overhead settings of the original simulator's ``hardware_config.json``.
+
+    One GPU, flat or under its name; as there, no bwEfficiencyFactor (or 0) is raw bandwidth and no
+    perLayerOverhead is none. What it does not name (MFU, capacity, kernels, link) stays the H100's.
+    """
+    data = read_json(path)
+    if "TFlopsPeak" not in data:
+        if len(data) != 1 or not isinstance(next(iter(data.values())), dict):
+            raise InputError(path, "TFlopsPeak", "missing key (the file must describe one GPU)")
+        data = next(iter(data.values()))
+
+    def value(key: str, legal: Any) -> float:
+        return check.number(path, key, check.required(path, data, key), legal)
+
+    efficiency = value("bwEfficiencyFactor", NON_NEGATIVE) if "bwEfficiencyFactor" in data else 0.0
+    if efficiency:
+        efficiency = value("bwEfficiencyFactor", FRACTION)
+    hardware = {
+        "peak_tflops": value("TFlopsPeak", POSITIVE),
+        "hbm_tb_per_s": value("BwPeakTBs", POSITIVE),
+        "hbm_efficiency": efficiency or 1.0,  # the original reads 0 as raw bandwidth
+    }
+    per_layer = value("perLayerOverhead", NON_NEGATIVE) if "perLayerOverhead" in data else 0.0
+    return hardware, {f"overheads.{phase}.per_layer_us": per_layer for phase in ("prefill", "decode")}

@@ -1,0 +1,1 @@
+"""Measurements, what the model says of them, and the errors."""

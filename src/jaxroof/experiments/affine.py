@@ -1,0 +1,53 @@
+"""Overheads are added to a step, so every latency is affine in their constants: one exact small table.
+
+A grid of millions of constants is then a matrix product instead of as many evaluations.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxroof.arrays import Vector
+from jaxroof.experiments.evaluate import latencies_of
+from jaxroof.experiments.runs import Runs
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.leaves import replace
+
+# The constants' size [unit of their files] in the evaluations: a step's own, so that differences keep their digits.
+UNIT = 1e4
+
+
+class Affine(NamedTuple):
+    """TPOT = base + slopes · constants [s]: ``base_s[experiment]``, ``slopes_s[experiment constant]``."""
+
+    base_s: Vector
+    slopes_s: Vector
+
+    def select(self, mask: NDArray[np.bool_]) -> "Affine":
+        """The experiments where ``mask`` is true."""
+        return Affine(self.base_s[mask], self.slopes_s[mask])
+
+    def tpot_s(self, constants: Vector) -> Vector:
+        """TPOT ``[experiment ...]`` at ``constants[constant ...]``, each in the unit of its file [s]."""
+        return self.base_s[(..., *(None,) * (constants.ndim - 1))] + np.tensordot(self.slopes_s, constants, axes=1)
+
+
+def affine_tpot(
+    tier0: Tier0, runs: Runs, free: Sequence[Sequence[str]], *, scoring: str, step_model: str, metric: str = "tpot"
+) -> Affine:
+    """The affine TPOT (or other ``metric``) of ``tier0`` in overhead constants.
+
+    Each of ``free`` is the keys that share one value, in the unit of their files.
+
+    Exact for ``memory`` and ``kernels``; for ``roofline`` as long as no step is shorter than its tick.
+    From one evaluation with all constants at 0 and one with each alone.
+    """
+    alone = [
+        replace(tier0, {key: UNIT * (i == j) for j, keys in enumerate(free) for key in keys}) for i in range(len(free))
+    ]
+    zero = replace(tier0, {key: 0.0 for keys in free for key in keys})
+    predicted = latencies_of([*alone, zero], runs, scoring=scoring, step_model=step_model)
+    seconds = getattr(predicted, f"{metric}_s")
+    return Affine(seconds[:, -1], (seconds[:, : len(free)] - seconds[:, -1:]) / UNIT)

@@ -1,0 +1,75 @@
+"""Predictions of all experiments against what was measured, in percent."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxroof.arrays import Mask
+from jaxroof.experiments import metrics
+from jaxroof.experiments.evaluate import latencies_of
+from jaxroof.experiments.ground_truth import Experiment
+from jaxroof.experiments.runs import Runs
+from jaxroof.parameters.constants import Tier0
+from jaxroof.request.schedule import Latency
+from jaxroof.units import MILLI, PERCENT
+
+ERROR_COLUMNS = ("ttft_ape_pct", "tpot_ape_pct", "tpot_signed_pct", "e2e_ape_pct")
+SPLITS = ("train", "test", "all")
+
+
+def errors(predicted: Latency, measured: Latency) -> dict[str, NDArray[np.float64]]:
+    """Absolute errors of TTFT, TPOT and E2E and the signed one of TPOT, ``[experiment]``, in percent."""
+    ttft = metrics.ape(predicted.ttft_s, measured.ttft_s)
+    tpot = metrics.signed_error(predicted.tpot_s, measured.tpot_s)
+    e2e = metrics.ape(predicted.e2e_s, measured.e2e_s)
+    columns = (ttft, abs(tpot), tpot, e2e)
+    return {name: np.asarray(x) / PERCENT for name, x in zip(ERROR_COLUMNS, columns, strict=True)}
+
+
+def aggregate(all_errors: Mapping[str, Mapping[str, NDArray]], mask: Mask) -> dict[str, dict[str, float]]:
+    """MAPE of TTFT, TPOT and E2E per configuration over a group, in percent."""
+    columns = [name for name in ERROR_COLUMNS if name.endswith("_ape_pct")]
+    return {
+        configuration: {c.replace("_ape_", "_mape_"): float(np.mean(table[c][mask])) for c in columns}
+        for configuration, table in all_errors.items()
+    }
+
+
+def evaluate(
+    tier0s: Mapping[str, Tier0], runs: Runs, scoring: str, step_models: Mapping[str, str]
+) -> dict[str, Latency]:
+    """Latencies of every run under every configuration, in one compiled call per step model."""
+    predicted: dict[str, Latency] = {}
+    for step_model in dict.fromkeys(step_models.values()):
+        names = [name for name in tier0s if step_models[name] == step_model]
+        swept = latencies_of([tier0s[name] for name in names], runs, scoring=scoring, step_model=step_model)
+        columns = (swept.ttft_s, swept.tpot_s, swept.e2e_s)
+        predicted |= {name: Latency(*(x[:, i] for x in columns)) for i, name in enumerate(names)}
+    return {name: predicted[name] for name in tier0s}
+
+
+def milliseconds_and_errors(latency: Latency, errors: Mapping[str, np.ndarray], i: int) -> dict[str, float]:
+    """One experiment's predictions [ms] and errors [%]."""
+    milliseconds = {f"{name}_ms": float(getattr(latency, f"{name}_s")[i]) / MILLI for name in ("ttft", "tpot", "e2e")}
+    return milliseconds | {name: float(column[i]) for name, column in errors.items()}
+
+
+def evaluation(
+    predicted: Mapping[str, Latency],
+    errors: Mapping[str, Mapping[str, np.ndarray]],
+    groups: Mapping[str, np.ndarray],
+    experiments: Sequence[Experiment],
+) -> dict[str, Any]:
+    """Configurations, experiments and aggregates: what ``study`` and ``evaluate`` share."""
+    splits = {name: aggregate(errors, groups[name]) for name in SPLITS if name in groups}
+    return {
+        "configurations": list(predicted),
+        "experiments": [
+            {"name": e.name, "split": e.split, "family": e.model}
+            | {name: milliseconds_and_errors(latency, errors[name], i) for name, latency in predicted.items()}
+            for i, e in enumerate(experiments)
+        ],
+        "aggregate": {name: {split: table[name] for split, table in splits.items()} for name in predicted},
+    }

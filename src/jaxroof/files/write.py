@@ -1,0 +1,45 @@
+"""Writing files: whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jaxroof.files.errors import InputError
+
+
+def check_writable(folder: Path, option: str = "--out") -> None:
+    """Make ``folder`` if need be; raise InputError where files cannot be put there, as ``option`` asks."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(folder, option, f"cannot be written: {error.strerror}") from None
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """What ``fill`` puts into a draft folder, moved into ``folder`` file by file once all is complete."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        draft = Path(name)
+        fill(draft)
+        made = sorted(draft.iterdir())
+        if taken := next((path.name for path in made if (folder / path.name).is_dir()), None):
+            raise InputError(folder / taken, "is a folder, so no file of that name can be written")
+        for path in made:
+            os.replace(path, folder / path.name)
+
+
+def write(path: Path, data: Any) -> None:
+    """A file that is there whole or not at all, also after a power cut."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_bytes(data)
+    sync(draft)
+    os.replace(draft, path)
+
+
+def sync(path: Path) -> None:
+    """Wait until the file is on disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

@@ -1,1 +1,0 @@
-"""Edges: files → parameter trees, measurements and studies, checked; every problem is one line."""

@@ -1,1 +1,0 @@
-"""Edges: results → tables, records, figures, files and the terminal."""

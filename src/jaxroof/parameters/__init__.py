@@ -1,0 +1,1 @@
+"""How a constant is declared; the trees of constants and shapes."""

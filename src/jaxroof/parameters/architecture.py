@@ -1,0 +1,55 @@
+"""What is served and on how much: the model's shape, its deployment, whether heads can be shared out."""
+
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Bool
+
+from jaxroof.parameters.leaves import Scalar, leaf
+from jaxroof.parameters.ranges import COUNT, NON_NEGATIVE, POSITIVE, Range
+
+TP = Range(low=1, high=8, whole=True, limit="the most GPUs whose all-reduce is known")
+Flag = Bool[Any, "..."]
+
+
+class Architecture(eqx.Module):
+    """Shape of a decoder-only transformer; the names of a Hugging Face ``config.json``.
+
+    Every layer has a dense FFN of ``intermediate_size`` (a mixture's shared experts, 0 if none) and
+    ``num_experts`` routed ones of ``moe_intermediate_size`` (0 of them in a dense model). Layer
+    weights have ``weight_bytes``; embedding, head, activations and KV cache ``activation_bytes``.
+    Attention is full: ``sliding_window`` [tokens] (0 if none) is there to refuse a longer request.
+    ``max_position_embeddings`` [tokens] is the longest context, rope scaling included (0: not stated).
+    """
+
+    num_hidden_layers: Scalar = leaf("num_hidden_layers", range=COUNT)
+    hidden_size: Scalar = leaf("hidden_size", range=COUNT)
+    intermediate_size: Scalar = leaf("intermediate_size", range=NON_NEGATIVE)
+    vocab_size: Scalar = leaf("vocab_size", range=COUNT)
+    num_attention_heads: Scalar = leaf("num_attention_heads", range=COUNT)
+    num_key_value_heads: Scalar = leaf("num_key_value_heads", range=COUNT)
+    head_dim: Scalar = leaf("head_dim", range=COUNT)
+    weight_bytes: Scalar = leaf("weight_bytes", range=POSITIVE)
+    activation_bytes: Scalar = leaf("activation_bytes", range=POSITIVE)
+    tie_word_embeddings: Scalar = leaf("tie_word_embeddings", range=NON_NEGATIVE, default=0.0)
+    num_experts: Scalar = leaf("num_experts", range=NON_NEGATIVE, default=0.0)
+    num_experts_per_tok: Scalar = leaf("num_experts_per_tok", range=NON_NEGATIVE, default=0.0)
+    moe_intermediate_size: Scalar = leaf("moe_intermediate_size", range=NON_NEGATIVE, default=0.0)
+    sliding_window: Scalar = leaf("sliding_window", range=NON_NEGATIVE, default=0.0)
+    max_position_embeddings: Scalar = leaf("max_position_embeddings", range=NON_NEGATIVE, default=0.0)
+
+
+class Deployment(eqx.Module):
+    """How the model is served."""
+
+    tp: Scalar = leaf("tp", range=TP)
+
+
+def heads_divide(heads: Scalar, tp: Scalar) -> Flag:
+    """Attention heads are divided over T GPUs."""
+    return heads % tp == 0
+
+
+def kv_heads_divide(kv_heads: Scalar, tp: Scalar) -> Flag:
+    """KV heads are divided over T GPUs, or each is replicated on several."""
+    return (kv_heads % tp == 0) | (tp % kv_heads == 0)

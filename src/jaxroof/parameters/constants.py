@@ -1,0 +1,59 @@
+"""Every constant that is no shape: frozen pytrees of floats, one leaf per constant, SI units inside."""
+
+import equinox as eqx
+
+from jaxroof.parameters.hardware import Hardware
+from jaxroof.parameters.leaves import Scalar, leaf
+from jaxroof.parameters.ranges import AT_LEAST_ONE, FRACTION, POSITIVE
+from jaxroof.units import MICRO, MILLI
+
+
+class Traffic(eqx.Module):
+    """Discounts on the work of a step; decode ones apply to requests with one new token."""
+
+    decode_kv: Scalar = leaf("decode_kv")
+    decode_activation: Scalar = leaf("decode_activation")
+    prefill_kv: Scalar = leaf("prefill_kv")
+    prefill_activation: Scalar = leaf("prefill_activation")
+    causal_divisor: Scalar = leaf("causal_divisor", range=POSITIVE)
+
+
+class OverheadTerms(eqx.Module):
+    """Terms of the additive overhead formula, see :mod:`jaxroof.step.overhead`; all [s] but the chunk."""
+
+    base_s: Scalar = leaf("base_us", MICRO, default=0.0)
+    per_layer_s: Scalar = leaf("per_layer_us", MICRO, default=0.0)
+    per_layer_replicated_s: Scalar = leaf("per_layer_replicated_us", MICRO, default=0.0)
+    per_sqrt_layer_s: Scalar = leaf("per_sqrt_layer_us", MICRO, default=0.0)
+    per_vocab_s: Scalar = leaf("per_vocab_us", MICRO, default=0.0)
+    per_kv_group_s: Scalar = leaf("per_kv_group_us", MICRO, default=0.0)
+    per_request_s: Scalar = leaf("per_request_us", MICRO, default=0.0)
+    per_chunk_s: Scalar = leaf("per_chunk_us", MICRO, default=0.0)
+    chunk_tokens: Scalar = leaf("chunk_tokens", range=AT_LEAST_ONE, default=512.0)
+
+
+class Overheads(eqx.Module):
+    """Overhead of a step with any prefill, and of a step with none."""
+
+    prefill: OverheadTerms = eqx.field(default_factory=OverheadTerms)
+    decode: OverheadTerms = eqx.field(default_factory=OverheadTerms)
+
+
+class Host(eqx.Module):
+    """The server's CPU side and vLLM's settings, as the ``kernels`` step time sees them."""
+
+    per_step_s: Scalar = leaf("per_step_us", MICRO)
+    per_request_s: Scalar = leaf("per_request_us", MICRO)
+    admission_s: Scalar = leaf("admission_ms", MILLI)
+    graph_tokens: Scalar = leaf("graph_tokens")
+    sampling_passes: Scalar = leaf("sampling_passes")
+    gpu_memory_utilization: Scalar = leaf("gpu_memory_utilization", range=FRACTION)
+
+
+class Tier0(eqx.Module):
+    """Every constant of the model that is not the model's or the deployment's shape."""
+
+    hardware: Hardware
+    traffic: Traffic
+    host: Host
+    overheads: Overheads

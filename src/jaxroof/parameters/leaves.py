@@ -1,0 +1,94 @@
+"""Leaves: how a constant is declared once, and found, read and replaced by its dotted key.
+
+A field made by :func:`leaf` knows its key in files, the unit of that key and its legal range.
+Files, ``--set``, sweeps and gradients all read this one declaration. Nothing is checked on
+construction: stacked trees and gradient trees are legal values of the same class.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from jaxroof.parameters.ranges import NON_NEGATIVE, Range
+
+# Numbers, NumPy or JAX arrays, tracers: a leaf is whatever the transformation around it needs.
+Scalar = Float[Any, ""]
+Tree = TypeVar("Tree")
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """Declaration of one constant: key in files, unit of that key [SI per unit], legal range."""
+
+    key: str
+    unit: float
+    range: Range
+
+
+def scalar(value: Any) -> Any:
+    """``value`` as an array of the default float type; NumPy's until JAX computes with it.
+
+    So loading and stacking parameters compiles nothing.
+    """
+    asarray = jnp.asarray if isinstance(value, jax.Array) else np.asarray
+    return asarray(value, dtype=jnp.result_type(float))
+
+
+def leaf(key: str, unit: float = 1.0, range: Range = NON_NEGATIVE, **kwargs: Any) -> Any:
+    """A field of an ``eqx.Module`` that holds one constant; ``kwargs`` go to the field."""
+    return eqx.field(converter=scalar, metadata={"leaf": Leaf(key, unit, range)}, **kwargs)
+
+
+def declared(cls: type) -> dict[str, tuple[str, Leaf]]:
+    """File key → (field name, declaration) of the leaves that ``cls`` itself declares."""
+    fields = dataclasses.fields(cls)
+    return {f.metadata["leaf"].key: (f.name, f.metadata["leaf"]) for f in fields if "leaf" in f.metadata}
+
+
+def walk(tree: eqx.Module, prefix: str = "") -> Iterator[tuple[str, str, Leaf]]:
+    """Every declared leaf below ``tree``: (dotted key, dotted attribute path, declaration)."""
+    for field in dataclasses.fields(tree):
+        value = getattr(tree, field.name)
+        if "leaf" in field.metadata:
+            declaration = field.metadata["leaf"]
+            yield f"{prefix}{declaration.key}", field.name, declaration
+        elif isinstance(value, eqx.Module):
+            for key, path, declaration in walk(value, f"{prefix}{field.name}."):
+                yield key, f"{field.name}.{path}", declaration
+
+
+def get(tree: Any, path: str) -> Any:
+    """The leaf at a dotted attribute path."""
+    for name in path.split("."):
+        tree = getattr(tree, name)
+    return tree
+
+
+def numbers(tree: eqx.Module) -> dict[str, float]:
+    """Every declared constant by dotted key, in the unit of its file; the tree has no setting axis."""
+    return {key: float(get(tree, path) / leaf.unit) for key, path, leaf in walk(tree)}
+
+
+def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
+    """``tree`` with the leaves at dotted keys replaced, values in the unit of their files.
+
+    A value may have any shape: an array of settings gives a tree to ``vmap`` over.
+    Raises KeyError for a key that no leaf has.
+    """
+    known = {key: (path, leaf.unit) for key, path, leaf in walk(tree)}  # type: ignore[arg-type]
+    return put(tree, {known[key][0]: scalar(value) * known[key][1] for key, value in values.items()})
+
+
+def put(tree: Tree, values: Mapping[str, Any]) -> Tree:
+    """``tree`` with the leaves (or absent ones) at dotted attribute paths replaced, values in SI."""
+    if not values:
+        return tree
+    return eqx.tree_at(
+        lambda t: [get(t, path) for path in values], tree, list(values.values()), is_leaf=lambda x: x is None
+    )

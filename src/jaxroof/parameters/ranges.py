@@ -1,0 +1,34 @@
+"""Ranges of legal values; they load no JAX."""
+
+import dataclasses
+import math
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The legal values of a leaf, in the unit of its file; ``limit`` says what ends them above."""
+
+    low: float = 0.0
+    high: float = math.inf
+    low_is_legal: bool = True
+    whole: bool = False
+    limit: str = ""
+
+    def complaint(self, value: float) -> str | None:
+        """Why ``value`` is illegal, or None."""
+        if not math.isfinite(value):
+            return f"must be finite, got {value}"
+        if value < self.low or (value == self.low and not self.low_is_legal):
+            return f"must be {'≥' if self.low_is_legal else '>'} {self.low:g}, got {value:g}"
+        if value > self.high:
+            return f"must be ≤ {self.high:g}{self.limit and f' ({self.limit})'}, got {value:g}"
+        if self.whole and value != int(value):
+            return f"must be a whole number, got {value:g}"
+        return None
+
+
+NON_NEGATIVE = Range()
+POSITIVE = Range(low_is_legal=False)
+FRACTION = Range(high=1.0, low_is_legal=False)
+AT_LEAST_ONE = Range(low=1)
+COUNT = Range(low=1, whole=True)

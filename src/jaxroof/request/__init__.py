@@ -1,0 +1,1 @@
+"""Length distributions → a few weighted steps → the latency of a request."""

@@ -1,0 +1,61 @@
+"""The schedule of a request of given lengths in closed form, so that lengths can be traced."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxroof.parameters.leaves import Scalar
+from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Schedule
+
+Nodes = tuple[Float[Array, " node"], Float[Array, " node"]]
+
+
+def chunks_of(prompt: float, budget: int = MAX_NUM_BATCHED_TOKENS) -> int:
+    """⌈prompt / budget⌉: the prefill steps of a prompt."""
+    return -int(-prompt // budget)
+
+
+def fixed_schedule(prompt: Scalar, output: Scalar, cached: Scalar, *, chunks: int, panels: int = 1) -> Schedule:
+    """Steps of a request of ``prompt`` tokens, ``cached`` of them cached, and ``output`` out, all whole numbers.
+
+    At least one prompt token is computed, for its logits. Prefill: full chunks of the token budget, then the
+    rest; ``chunks`` is the most that any traced prompt takes, absent ones weigh 0. Decode: output − 1 steps at
+    contexts prompt, prompt + 1, …, by the 2-point Gauss rule of each of ``panels`` equal parts: one is exact
+    where step time is cubic in context, as many as there are steps is the sum itself. The TPOT is the ITL, 0
+    for one token.
+    """
+    steps = output - 1
+    computed = jnp.maximum(prompt - cached, 1.0)
+    contexts, weights = _decode_nodes(prompt, jnp.maximum(steps, 1.0), panels)
+    e2e = jnp.where(steps > 0, weights, 0.0)
+    itl = e2e / jnp.maximum(steps, 1.0)
+    done = np.arange(chunks, dtype=jnp.result_type(float)) * MAX_NUM_BATCHED_TOKENS
+    new = jnp.clip(computed - done, 0.0, MAX_NUM_BATCHED_TOKENS)
+    there = new > 0
+    new, weight = jnp.where(there, new, 1.0), jnp.where(there, 1.0, 0.0)
+    return Schedule(
+        prefill_context_tokens=prompt - computed + jnp.where(there, done, 0.0),
+        prefill_new_tokens=new,
+        prefill_weight=weight,
+        chunk_new_tokens=new,
+        chunk_weight=weight,
+        decode_context_tokens=contexts,
+        tpot_weight=itl,
+        e2e_weight=e2e,
+        tpot_ttft_weight=jnp.zeros_like(steps),
+    )
+
+
+def _decode_nodes(first: Scalar, count: Scalar, panels: int) -> Nodes:
+    """Nodes and weights of the sum over ``count`` points first, first + 1, …, which spread like (width² − 1) / 12.
+
+    No panel is narrower than a point: with fewer points than ``panels`` the further ones weigh 0.
+    """
+    used = jnp.minimum(count, float(panels))
+    width = count / used
+    panel = np.arange(panels, dtype=jnp.result_type(float))
+    there = panel < used
+    centre = first - 0.5 + jnp.where(there, panel + 0.5, 0.5) * width
+    half = jnp.sqrt((width**2 - 1) / 12)
+    weight = jnp.where(there, width / 2, 0.0)
+    return jnp.concatenate([centre - half, centre + half]), jnp.concatenate([weight, weight])

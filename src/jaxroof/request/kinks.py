@@ -1,0 +1,71 @@
+"""Where step time kinks or jumps, so that quadrature can split there."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxroof.arrays import Vector
+from jaxroof.parameters.architecture import Architecture, Deployment
+from jaxroof.parameters.leaves import Scalar
+from jaxroof.parameters.mfu import AnalyticMfu, Efficiency
+from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Knots
+from jaxroof.step import work
+from jaxroof.step.roofline import BUCKET_TOKENS, heads
+
+# Contexts are counted up to a multiple of this, so that experiments share one compiled program.
+SAME_PROGRAM = 8192
+
+
+def knots(
+    mfu: Efficiency,
+    arch: Architecture,
+    deployment: Deployment,
+    cached: Sequence[int],
+    longest: int,
+    chunk_tokens: Sequence[float] = (),
+    graph_tokens: Sequence[float] = (),
+) -> Knots:
+    """Knots of requests that start prefill steps at the ``cached`` contexts and reach ``longest`` tokens.
+
+    A step of more than ``graph_tokens`` leaves the CUDA graph: ``kernels`` jumps there.
+    Measured tables kink at their grid, and jump where a row replaces a vanishing MFU and between
+    prefill buckets; both show in the MFU itself, token by token. Not split: where a kernel turns
+    from memory-bound to compute-bound, which moves with the constants; the nodes' distance bounds that error.
+    """
+    if isinstance(mfu, AnalyticMfu):
+        return Knots(chunk_tokens, dict.fromkeys(cached, graph_tokens))
+    tokens = _tokens(-(-longest // SAME_PROGRAM) * SAME_PROGRAM)
+    decode, gemm = _curves(mfu, arch, deployment, tokens, _tokens(MAX_NUM_BATCHED_TOKENS))
+    kinks = _kinks(gemm)
+    prefill = {c: [*graph_tokens, *kinks, *(edge - c for edge in BUCKET_TOKENS)] for c in cached}
+    return Knots(chunk_tokens, prefill, list(_kinks(decode[:, None])), nodes=4)
+
+
+@jax.jit
+def _curves(
+    mfu: Efficiency, arch: Architecture, deployment: Deployment, contexts: Array, tokens: Array
+) -> tuple[Float[Array, " context"], Float[Array, "token 7"]]:
+    """MFU of a request's decode attention at every context, and of the GEMMs at every number of tokens."""
+
+    def attention(context: Scalar) -> Scalar:
+        return mfu.decode_attention(heads(arch), deployment.tp, jnp.ones_like(context), context)
+
+    def gemms(m: Scalar) -> Float[Array, "7"]:
+        return jax.vmap(mfu.gemm, in_axes=(None, 0, 0))(m, *work.gemm_shapes(arch))
+
+    return jax.vmap(attention)(contexts), jax.vmap(gemms)(tokens)
+
+
+def _tokens(count: int) -> Float[Array, " token"]:
+    return jnp.arange(count, dtype=jnp.result_type(float))
+
+
+def _kinks(values: Float[Array, "token curve"]) -> Vector:
+    """Token counts at which a piecewise linear curve bends, and both sides of each jump."""
+    y = np.asarray(values)
+    bend = np.abs(np.diff(y, n=2, axis=0))
+    rounding = 32 * np.finfo(y.dtype).eps * np.abs(y).max(axis=0)
+    return np.flatnonzero((bend > rounding).any(axis=1)) + 1.0

@@ -1,0 +1,147 @@
+"""Steps → TTFT, TPOT and E2E of a request, and what they are made of."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxroof.parameters.architecture import Architecture, Deployment
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.leaves import Scalar, put
+from jaxroof.request.schedule import Latency, Schedule
+from jaxroof.request.tracing import as_primitives
+from jaxroof.step import AFFINE, StepModel, StepTime
+from jaxroof.step.batch import Batch, Requests
+from jaxroof.step.overhead import chunks_s
+
+# The staircase among the overheads of a prefill step: its cost per chunk and tokens per chunk.
+CHUNKS = ("overheads.prefill.per_chunk_s", "overheads.prefill.chunk_tokens")
+
+
+def latency(
+    step_model: StepModel,
+    schedule: Schedule,
+    arch: Architecture,
+    deployment: Deployment,
+    tier0: Tier0,
+    batch: Scalar | None = None,
+    settings: Tier0 | None = None,
+) -> Latency:
+    """Mean TTFT, TPOT and E2E [s] of a request: sums of step times, see :class:`jaxroof.parameters.constants.Schedule`.
+
+    Without ``batch`` the server has one request at a time, as the measured runs. With it, ``batch``
+    requests are in flight: they decode together, and the other batch − 1 ride along in a prefill step.
+    With ``settings``, the axes of ``tier0`` to map over, latencies are ``[setting]``.
+    """
+    if step_model in AFFINE:
+        schedule = _merged(schedule)
+    smooth, axes = _without_chunks(tier0, (0.0, 1.0)), settings and _without_chunks(settings, (None, None))
+    nodes = step_times(_totals(step_model), schedule, arch, deployment, smooth, batch, axes)
+    return total(schedule, *nodes, _chunks_s(schedule, tier0, settings))
+
+
+def total(schedule: Schedule, prefill: StepTime, decode: StepTime, chunks_s: Scalar | float = 0.0) -> Latency:
+    """Latencies from the step times of a request's nodes ``[prefill ...]`` and ``[decode ...]`` [s].
+
+    ``chunks_s`` is overhead of the prefill that those step times leave out.
+    """
+    ttft = prefill.admission_s[0] + _dot(schedule.prefill_weight, prefill.total_s) + chunks_s
+    tpot = schedule.tpot_ttft_weight * ttft + _dot(schedule.tpot_weight, decode.total_s)
+    return Latency(ttft, tpot, ttft + _dot(schedule.e2e_weight, decode.total_s))
+
+
+def breakdown(schedule: Schedule, prefill: StepTime, decode: StepTime) -> tuple[StepTime, StepTime]:
+    """The step times of a request's nodes, summed: all prefill steps (TTFT), and the mean decode step."""
+    ttft = jax.tree.map(lambda x: _dot(schedule.prefill_weight, x), prefill)
+    step = jax.tree.map(lambda x: _dot(schedule.tpot_weight, x), decode)
+    return (
+        dataclasses.replace(ttft, admission_s=prefill.admission_s[0]),  # once, however many steps
+        dataclasses.replace(step, admission_s=jnp.zeros_like(step.total_s)),
+    )
+
+
+def step_times(
+    step_model: StepModel,
+    schedule: Schedule,
+    arch: Architecture,
+    deployment: Deployment,
+    tier0: Tier0,
+    batch: Scalar | None = None,
+    settings: Tier0 | None = None,
+) -> tuple[StepTime, StepTime]:
+    """Times of a request's prefill steps ``[prefill]`` and decode steps ``[decode]``.
+
+    With ``settings``, the axes of ``tier0`` to map over, ``[prefill setting]`` and ``[decode setting]``:
+    settings are the last axis, so that the vector units of a CPU run along them.
+    """
+    every = _over(settings, as_primitives(step_model), 3)
+    if batch is None:
+        batch, others = jnp.ones_like(deployment.tp), no_requests()
+    else:
+        others = rows(jnp.mean(schedule.decode_context_tokens), 1.0, batch - 1)
+
+    def prefill(context: Scalar, new_tokens: Scalar) -> StepTime:
+        return every(Batch(rows(context, new_tokens, 1.0), others), arch, deployment, tier0)
+
+    def decode(context: Scalar) -> StepTime:
+        return every(Batch(no_requests(), rows(context, 1.0, batch)), arch, deployment, tier0)
+
+    return (
+        jax.vmap(prefill)(schedule.prefill_context_tokens, schedule.prefill_new_tokens),
+        jax.vmap(decode)(schedule.decode_context_tokens),
+    )
+
+
+def no_requests() -> Requests:
+    """A phase that is not there: no rows, so it costs nothing in a compiled step either."""
+    none = jnp.zeros(0, dtype=jnp.result_type(float))
+    return Requests(none, none, none)
+
+
+def rows(context_tokens: Scalar, new_tokens: Scalar | float, count: Scalar | float) -> Requests:
+    """``count`` equal requests as the one row of a phase."""
+    row = (context_tokens, new_tokens, count)
+    return Requests(*(jnp.asarray(x, dtype=jnp.result_type(float))[None] for x in row))
+
+
+def _totals(step_model: StepModel) -> StepModel:
+    """``step_model`` without its breakdown."""
+    return lambda *args: dataclasses.replace(step_model(*args), parts={})
+
+
+def _merged(schedule: Schedule) -> Schedule:
+    """One prefill node, the mean one: Σ w·t(c, m) = Σ w · t(mean c, mean m) for a step time affine in both."""
+    weight = jnp.sum(schedule.prefill_weight, keepdims=True)
+    context, new_tokens = (
+        _dot(schedule.prefill_weight, tokens)[None] / weight
+        for tokens in (schedule.prefill_context_tokens, schedule.prefill_new_tokens)
+    )
+    return dataclasses.replace(
+        schedule, prefill_context_tokens=context, prefill_new_tokens=new_tokens, prefill_weight=weight
+    )
+
+
+def _chunks_s(schedule: Schedule, tier0: Tier0, settings: Tier0 | None) -> Float[Array, "..."]:
+    """The staircase term of a request's prefill steps, on its own nodes [s]."""
+
+    def one(tier0: Tier0) -> Scalar:
+        return _dot(schedule.chunk_weight, chunks_s(tier0.overheads.prefill, schedule.chunk_new_tokens))
+
+    return _over(settings, one, 0)(tier0)
+
+
+def _without_chunks(tree: Tier0, values: Sequence[float | None]) -> Tier0:
+    """``tree`` with ``values`` at the staircase's cost and tokens per chunk."""
+    return put(tree, dict(zip(CHUNKS, values, strict=True)))
+
+
+def _over(settings: Tier0 | None, function: Callable[..., Any], shared: int) -> Callable[..., Any]:
+    """``function`` of ``shared`` arguments and a ``Tier0``, mapped over its settings if there are any."""
+    return function if settings is None else jax.vmap(function, in_axes=(*(None,) * shared, settings))
+
+
+def _dot(weights: Float[Array, " node"], seconds: Float[Array, "node ..."]) -> Float[Array, "..."]:
+    return jnp.tensordot(weights, seconds, axes=1)

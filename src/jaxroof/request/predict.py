@@ -1,0 +1,67 @@
+"""One request on one deployment: latency and its breakdown."""
+
+import functools
+
+import equinox as eqx
+import jax
+
+from jaxroof.parameters.architecture import Architecture, Deployment
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.leaves import Scalar, scalar
+from jaxroof.parameters.mfu import AnalyticMfu
+from jaxroof.request import schedule, workload
+from jaxroof.request.fixed_lengths import chunks_of, fixed_schedule
+from jaxroof.request.kinks import knots
+from jaxroof.request.latency import breakdown, step_times, total
+from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Latency, Schedule
+from jaxroof.request.workload import Share
+from jaxroof.step import STEP_MODELS, StepTime
+
+
+class Prediction(eqx.Module):
+    """Latency of a request (``tpot_s`` is its ITL), its prefill steps summed, its mean decode step."""
+
+    latency: Latency
+    prefill: StepTime
+    decode: StepTime
+
+
+def predict(
+    arch: Architecture,
+    deployment: Deployment,
+    tier0: Tier0,
+    *,
+    prompt: int,
+    output: int,
+    cached: int = 0,
+    batch: int = 1,
+    step_model: str,
+) -> Prediction:
+    """Predict a request of ``prompt`` tokens, of which the prefix cache holds ``cached``, and ``output`` tokens out.
+
+    ``batch`` requests are in flight and decode together, the others ride along in a prefill step.
+    With ``output`` 1 there is no second token and the ITL is 0. Times in s.
+    """
+    if isinstance(tier0.hardware.mfu, AnalyticMfu):
+        nodes = _fixed(scalar(prompt), scalar(output), scalar(cached), chunks=chunks_of(prompt))
+    else:  # measured tables kink and jump at places of their own
+        held = min(cached, prompt - 1)  # one token is computed at least
+        splits = knots(
+            tier0.hardware.mfu, arch, deployment, range(held, prompt, MAX_NUM_BATCHED_TOKENS), prompt + output
+        )
+        share = Share(1.0, held, workload.point(prompt - held), workload.point(output))
+        nodes, _ = schedule.realised([share], output, splits)
+    return _predict(nodes, arch, deployment, tier0, scalar(batch), step_model=step_model)
+
+
+@functools.partial(jax.jit, static_argnames="chunks")
+def _fixed(prompt: Scalar, output: Scalar, cached: Scalar, *, chunks: int) -> Schedule:
+    return fixed_schedule(prompt, output, cached, chunks=chunks)
+
+
+@functools.partial(jax.jit, static_argnames="step_model")
+def _predict(
+    nodes: Schedule, arch: Architecture, deployment: Deployment, tier0: Tier0, batch: Scalar, *, step_model: str
+) -> Prediction:
+    steps = step_times(STEP_MODELS[step_model], nodes, arch, deployment, tier0, batch)
+    return Prediction(total(nodes, *steps), *breakdown(nodes, *steps))

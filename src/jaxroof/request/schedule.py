@@ -1,0 +1,165 @@
+"""Schedules: which steps a request takes, averaged over length distributions."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxroof.arrays import Vector
+from jaxroof.parameters.leaves import Scalar, scalar
+from jaxroof.request.quadrature import rule
+from jaxroof.request.workload import Share
+
+# vLLM's default token budget of a step.
+MAX_NUM_BATCHED_TOKENS = 2048
+# Prefill steps so rare need one node between knots, which is exact for a step time that is affine there.
+NEGLIGIBLE = 1e-3
+
+
+class Schedule(eqx.Module):
+    """The steps of a workload's average request, as quadrature nodes.
+
+    Any mean latency over a workload is linear in the step times:
+    ``TTFT = Σ prefill_weight·t(prefill node)``, ``E2E = TTFT + Σ e2e_weight·t(decode node)``,
+    ``TPOT = tpot_ttft_weight·TTFT + Σ tpot_weight·t(decode node)``. A scoring is a set of weights.
+    The overheads' staircase ⌈new tokens / chunk⌉ has prefill nodes of its own, so that the others
+    need not split at its jumps.
+    """
+
+    prefill_context_tokens: Float[Any, " prefill"]
+    prefill_new_tokens: Float[Any, " prefill"]
+    prefill_weight: Float[Any, " prefill"]
+    chunk_new_tokens: Float[Any, " chunk"]
+    chunk_weight: Float[Any, " chunk"]
+    decode_context_tokens: Float[Any, " decode"]
+    tpot_weight: Float[Any, " decode"]
+    e2e_weight: Float[Any, " decode"]
+    tpot_ttft_weight: Scalar
+
+
+class Latency(eqx.Module):
+    """Mean latencies [s] of a request; the convention of ``tpot_s`` is that of its scoring."""
+
+    ttft_s: Float[Any, "..."]
+    tpot_s: Float[Any, "..."]
+    e2e_s: Float[Any, "..."]
+
+
+@dataclasses.dataclass(frozen=True)
+class Knots:
+    """Where step time is not smooth: quadrature splits there.
+
+    In the new tokens of a prefill step, per cached context; in the context of a decode step; and
+    for the overheads' staircase at the multiples of each ``chunk_tokens``. ``nodes`` per interval.
+    """
+
+    chunk_tokens: Sequence[float] = (512.0,)
+    prefill: Mapping[int, Sequence[float]] = dataclasses.field(default_factory=dict)
+    decode: Sequence[float] = ()
+    nodes: int = 2
+
+
+def published(shares: Sequence[Share], knots: Knots = Knots(), budget: int = MAX_NUM_BATCHED_TOKENS) -> Schedule:
+    """The published scoring: n/(n−1)·mean decode step as TPOT (n = 1 skipped), TTFT + n·step as E2E."""
+    counted = sum(share.weight * share.output[2:].sum() for share in shares)
+    tpot, e2e = [], []
+    for share in shares:
+        n = np.arange(len(share.output), dtype=float)
+        steps = np.maximum(n - 1, 1)  # one output token: its one counted step is the first decode step
+        per_request = share.weight * share.output * n / steps
+        e2e.append(_tail_sums(per_request))
+        tpot.append(_tail_sums(np.where(n > 1, per_request / steps, 0.0)) / counted)
+    return _build(shares, tpot, e2e, 0.0, knots, budget)
+
+
+def realised(
+    shares: Sequence[Share], output_tokens: float, knots: Knots = Knots(), budget: int = MAX_NUM_BATCHED_TOKENS
+) -> tuple[Schedule, Schedule]:
+    """ITL and E2E-per-token scoring of requests that each give ``output_tokens`` (need not be whole)."""
+    steps = output_tokens - 1
+    taken = np.clip(steps - np.arange(max(math.ceil(steps), 1)), 0.0, 1.0)
+    e2e = [share.weight * taken for share in shares]
+    itl = _build(shares, [weights / (steps or 1.0) for weights in e2e], e2e, 0.0, knots, budget)
+    per_token = _build(shares, [weights / output_tokens for weights in e2e], e2e, 1 / output_tokens, knots, budget)
+    return itl, per_token
+
+
+def _tail_sums(per_request: Vector) -> Vector:
+    """Weight of decode step i = 0, 1, … when a request of n tokens takes steps 0 … max(n − 2, 0)."""
+    last = np.concatenate([[per_request[:3].sum()], per_request[3:]])
+    return np.cumsum(last[::-1])[::-1]
+
+
+def _build(
+    shares: Sequence[Share], tpot: list[Vector], e2e: list[Vector], tpot_ttft: float, knots: Knots, budget: int
+) -> Schedule:
+    context, weights = _decode_rule(shares, tpot, e2e, knots)
+    measures = _prefill_measures(shares, budget)
+    prefill = (*_prefill_rule(measures, knots), *_chunk_rule(measures, knots))
+    return Schedule(*(scalar(leaf) for leaf in (*prefill, context, *weights, tpot_ttft)))
+
+
+def _decode_rule(
+    shares: Sequence[Share], tpot: list[Vector], e2e: list[Vector], knots: Knots
+) -> tuple[Vector, list[Vector]]:
+    """Decode step i of a request with prompt p has context cached + p + i: a convolution."""
+    ends = [s.cached_tokens + len(s.prompt) + len(w) for s, w in zip(shares, e2e, strict=True)]
+    measures = np.zeros((2, max(ends)))
+    for share, *offsets in zip(shares, tpot, e2e, strict=True):
+        for measure, weights in zip(measures, offsets, strict=True):
+            shortest = np.flatnonzero(share.prompt)[0]
+            spread = np.convolve(share.prompt[shortest:], weights)
+            start = share.cached_tokens + shortest
+            measure[start : start + len(spread)] += spread
+    points = np.arange(measures.shape[1], dtype=float)
+    return rule(points, list(np.maximum(measures, 0.0)), knots.decode, knots.nodes)
+
+
+def _prefill_measures(shares: Sequence[Share], budget: int) -> dict[int, Vector]:
+    """Cached context → weight of each count of new tokens. A prompt takes full steps of ``budget``, then the rest."""
+    measures: dict[int, Vector] = {}
+    for share in shares:
+        prompt = share.weight * share.prompt
+        for done in range(0, len(prompt) - 1, budget):
+            measure = measures.setdefault(share.cached_tokens + done, np.zeros(budget + 1))
+            rest = prompt[done + 1 : done + budget + 1]
+            measure[1 : len(rest) + 1] += rest
+            measure[budget] += prompt[done + budget + 1 :].sum()
+    return measures
+
+
+def _prefill_rule(measures: Mapping[int, Vector], knots: Knots) -> tuple[Vector, Vector, Vector]:
+    contexts, new, weights = [], [], []
+    for context, measure in sorted(measures.items()):
+        splits = knots.prefill.get(context, ())
+        nodes, (weight,) = rule(np.arange(float(len(measure))), [measure], splits, knots.nodes, NEGLIGIBLE)
+        contexts.append(np.full(len(nodes), float(context)))
+        new.append(nodes)
+        weights.append(weight)
+    return np.concatenate(contexts), np.concatenate(new), np.concatenate(weights)
+
+
+def _chunk_rule(measures: Mapping[int, Vector], knots: Knots) -> tuple[Vector, Vector]:
+    """One node between two jumps of ⌈new tokens / chunk⌉ is exact, whatever the cached context."""
+    measure = np.sum(list(measures.values()), axis=0)
+    jumps = [jump for chunk in set(knots.chunk_tokens) for jump in np.arange(chunk, len(measure), chunk)]
+    nodes, (weight,) = rule(np.arange(float(len(measure))), [measure], jumps, 1)
+    return nodes, weight
+
+
+def pad(schedules: Sequence[Schedule]) -> list[Schedule]:
+    """``schedules`` with further nodes of weight 0, up to the number of nodes of the longest."""
+    fields = [field.name for field in dataclasses.fields(Schedule)]
+    sizes = {name: max(np.size(getattr(s, name)) for s in schedules) for name in fields}
+
+    def longer(schedule: Schedule, name: str) -> Array:
+        leaf = np.asarray(getattr(schedule, name))
+        fill = 0.0 if name.endswith("weight") else leaf[-1]
+        return scalar(np.append(leaf, np.full(sizes[name] - leaf.size, fill)))
+
+    names = [name for name in fields if name != "tpot_ttft_weight"]
+    return [dataclasses.replace(s, **{name: longer(s, name) for name in names}) for s in schedules]

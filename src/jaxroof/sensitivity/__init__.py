@@ -1,0 +1,1 @@
+"""Derivatives on both sides of kinks; what the measurements identify."""

@@ -1,0 +1,193 @@
+"""How every latency and every MAPE answers to every constant: exact derivatives, on both sides of kinks.
+
+A MAPE has a kink where a prediction meets its measurement, a latency where the two sides of a max are
+equal. So derivatives are taken just below and just above each constant's value: away from kinks they
+agree, at a kink both are true, and a constant at an end of its range has only one.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxroof import defaults
+from jaxroof.arrays import Mask, Vector
+from jaxroof.experiments.evaluate import latencies
+from jaxroof.experiments.runs import Runs
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.leaves import numbers, replace, walk
+from jaxroof.request.schedule import Latency, Schedule
+
+# Metric → its scoring, the wanted one (0) or ``itl`` (1), and its name there.
+HOMES = {"tpot": (0, "tpot"), "itl": (1, "tpot"), "ttft": (0, "ttft"), "e2e": (0, "e2e")}
+# Where a one-sided derivative is taken: this share of the value (of one unit, if it is 0) beside it.
+NUDGE = 1e-7
+# One-sided derivatives that differ by more than this share are a kink, not curvature between two nudges.
+KINK = 1e-5
+# A latency that changes by more than this share between two nudges, beyond its slope, jumps.
+JUMP = 1e-6
+# What rounding leaves of a derivative that is 0, as a share of the latency per share of the constant.
+ROUNDING = 1e-12
+# The finite change of :meth:`Sensitivity.swings`.
+SWING = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Sensitivity:
+    """Latencies [s] and their derivatives at ``values[constant]``, in the units of the files.
+
+    ``predicted`` and ``measured`` are ``[experiment]`` per metric. ``seconds`` and ``slopes`` [s per unit] are
+    ``[side constant experiment]``, just below and just above each constant's value; slopes are NaN where that is
+    illegal, and where the latency jumps. ``swung`` [s] is 10 % below and above, cut at the legal range.
+    """
+
+    keys: Sequence[str]
+    values: Vector
+    measured: Mapping[str, Vector]
+    predicted: Mapping[str, Vector]
+    seconds: Mapping[str, Vector]
+    slopes: Mapping[str, Vector]
+    swung: Mapping[str, Vector]
+
+    def ape(self, metric: str) -> Vector:
+        """|predicted / measured − 1| ``[experiment]``."""
+        return abs(self.predicted[metric] / self.measured[metric] - 1)
+
+    def finite(self) -> bool:
+        """Whether every latency is a number."""
+        return all(np.isfinite(predicted).all() for predicted in self.predicted.values())
+
+    def ape_gradient(self, metric: str) -> Vector:
+        """d APE / dθ ``[side constant experiment]``, a share per unit of file."""
+        measured = self.measured[metric]
+        return np.sign(self.seconds[metric] / measured - 1) * self.slopes[metric] / measured
+
+    def mape_gradient(self, metric: str, mask: Mask) -> Vector:
+        """d MAPE / dθ ``[side constant]`` over ``mask``; both sides are the same number away from kinks."""
+        each = self.ape_gradient(metric)[:, :, mask]
+        gradient = each.mean(axis=2)
+        same = abs(gradient[1] - gradient[0]) <= KINK * abs(each).mean(axis=(0, 2))
+        return np.where(same[None], gradient.mean(axis=0)[None], gradient)
+
+    def log_slopes(self, metric: str) -> Vector:
+        """d log(latency) / d log θ ``[constant experiment]``, at a kink the mean of both sides, NaN at a jump."""
+        return either(self.slopes[metric]) * self.values[:, None] / self.predicted[metric]
+
+    def swings(self, metric: str, mask: Mask) -> Vector:
+        """MAPE ``[side constant]`` over ``mask`` with each constant 10 % lower and higher."""
+        return abs(self.swung[metric] / self.measured[metric] - 1)[:, :, mask].mean(axis=2)
+
+    def moves(self, metric: str) -> Mask:
+        """Which constants change any latency, at their value or within 10 % of it ``[constant]``."""
+        change = abs(self.swung[metric] / self.predicted[metric] - 1) > ROUNDING
+        jumps = np.isnan(self.slopes[metric][0]) & np.isnan(self.slopes[metric][1])
+        return np.any(change, axis=(0, 2)) | np.any(jumps, axis=1) | self.has_slope(metric)
+
+    def has_slope(self, metric: str) -> Mask:
+        """Which constants change any latency by however little they change ``[constant]``."""
+        slopes: Vector = np.nan_to_num(self.slopes[metric])
+        return (slopes != 0).any(axis=(0, 2))
+
+    def pushes(self, metric: str) -> Vector:
+        """Sign of the change in each APE as a constant is raised ``[constant experiment]``, NaN at a jump.
+
+        The side above counts; at the upper end of its range, the one below.
+        """
+        below, above = np.sign(self.ape_gradient(metric))
+        return np.where(np.isnan(above), below, above)
+
+
+def either(sides: Vector) -> Vector:
+    """The mean of two sides, or the only one that is a number: ``[side ...]`` → ``[...]``."""
+    below, above = sides
+    return np.where(np.isnan(below), above, np.where(np.isnan(above), below, (below + above) / 2))
+
+
+def sensitivities(
+    tier0: Tier0, runs: Runs, *, scoring: str = defaults.SCORING, step_model: str = defaults.STEP_MODEL
+) -> Sensitivity:
+    """Derivatives of TPOT (as ``scoring`` has it), ITL, TTFT and E2E of every run with respect to every constant.
+
+    Forward mode at five values of each constant, all in one call that compiles once per step model.
+    Raises KeyError for an unknown scoring or step model.
+    """
+    constants = numbers(tier0)
+    keys, values = tuple(constants), np.array(list(constants.values()))
+    ranges = [leaf.range for _, _, leaf in walk(tier0)]
+    low, high = np.array([r.low for r in ranges]), np.array([r.high for r in ranges])
+    size = np.where(values == 0, 1.0, abs(values))
+    nudge, swing = NUDGE * size, SWING * abs(values)
+    beside = np.stack([values - nudge, values + nudge])
+    at = np.stack([values, *beside, *np.clip([values - swing, values + swing], low, high)])
+    seconds, slopes = _along_each(values, at, tier0, _for_both(runs, scoring), keys, step_model)
+    illegal = (beside < low) | (beside > high)
+
+    def legal(seconds: Vector, slopes: Vector) -> Vector:
+        rise = (slopes * nudge[:, None]).sum(axis=0)
+        jumps = abs(seconds[1] - seconds[0] - rise) > JUMP * seconds[0]
+        slopes = np.where(abs(slopes) * size[:, None] > ROUNDING * seconds, slopes, 0.0)
+        return np.where(illegal[:, :, None] | jumps[None], np.nan, slopes)
+
+    measured = {
+        metric: np.asarray(getattr(runs.measured[(scoring, "itl")[i]], f"{name}_s"))
+        for metric, (i, name) in HOMES.items()
+    }
+    return Sensitivity(
+        keys,
+        values,
+        measured,
+        {metric: array[0, 0] for metric, array in seconds.items()},
+        {metric: array[1:3] for metric, array in seconds.items()},
+        {metric: legal(array[1:3], slopes[metric][1:3]) for metric, array in seconds.items()},
+        {metric: array[3:] for metric, array in seconds.items()},
+    )
+
+
+def _for_both(runs: Runs, scoring: str) -> Runs:
+    """``runs`` with the wanted schedules and those of ITL, under names that all scorings share."""
+    schedules = {"wanted": runs.schedules[scoring], "itl": runs.schedules["itl"]}
+    return dataclasses.replace(runs, schedules=schedules, measured={})
+
+
+def _along_each(
+    values: Vector, at: Vector, tier0: Tier0, runs: Runs, keys: Sequence[str], step_model: str
+) -> tuple[dict[str, Vector], dict[str, Vector]]:
+    """Latencies and slopes along one constant at a time, ``at[point constant]``: ``[point constant experiment]``."""
+    count = len(values)
+    points = np.where(np.eye(count, dtype=bool)[None], at[:, :, None], values).reshape(-1, count)
+    directions = np.tile(np.eye(count), (len(at), 1))
+    both = _directional(points, directions, tier0, runs, keys=keys, step_model=step_model)
+    return tuple({m: np.asarray(x).reshape(len(at), count, -1) for m, x in part.items()} for part in both)  # type: ignore[return-value]
+
+
+@functools.partial(jax.jit, static_argnames=("keys", "step_model"))
+def _directional(
+    points: Float[Array, "point constant"],
+    directions: Float[Array, "point constant"],
+    tier0: Tier0,
+    runs: Runs,
+    *,
+    keys: Sequence[str],
+    step_model: str,
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Each metric ``[point experiment]`` and its derivative along the point's direction."""
+
+    schedules = jax.tree.map(lambda *both: jnp.stack(both), runs.schedules["wanted"], runs.schedules["itl"])
+
+    def predicted(values: Float[Array, " constant"]) -> dict[str, Array]:
+        constants = replace(tier0, dict(zip(keys, values, strict=True)))
+
+        def one(schedule: Schedule) -> Latency:
+            scheduled = dataclasses.replace(runs, schedules={"one": schedule})
+            return latencies(constants, scheduled, scoring="one", step_model=step_model)
+
+        both = jax.vmap(one)(schedules)
+        return {metric: getattr(both, f"{name}_s")[i] for metric, (i, name) in HOMES.items()}
+
+    return jax.vmap(lambda point, direction: jax.jvp(predicted, (point,), (direction,)))(
+        jnp.asarray(points), jnp.asarray(directions)
+    )

@@ -1,0 +1,170 @@
+"""The record of ``jaxroof sensitivity`` as DataFrames: what the terminal shows, and what the CSVs hold."""
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+from jaxroof.sensitivity.record import Record
+
+# Beyond this many groups a column is headed by its group's number.
+NAMED_GROUPS = 5
+SIDES = ("left_pp_per_unit", "right_pp_per_unit")
+
+
+def label(metric: str) -> str:
+    """How a metric is written."""
+    return metric.upper()
+
+
+def tables(data: Record, metric: str) -> dict[str, pd.DataFrame]:
+    """Every table of the terminal by title, cells as text."""
+    where = f"{data['step_model']}, {data['scoring']} scoring"
+    heads = _heads(data)
+    legend = {head: f"{head} = {group}" for group, head in heads.items() if head != group}
+    mapes = data["metrics"][metric]["groups"]
+    errors = pd.DataFrame(
+        [
+            {"group": legend.get(heads[g], g), "N": len(data["groups"][g]), "MAPE [%]": x["mape_pct"]}
+            for g, x in mapes.items()
+        ]
+    )
+    name = label(metric)
+    shown = {
+        f"{name} error as it stands ({where})": errors,
+        f"What moves {name} MAPE: dMAPE/dθ [pp per unit], d MAPE / d log θ [pp] of each group, "
+        "MAPE [%] 10 % away": _moving(data, metric, heads),
+        f"Terms at zero, their slopes of {name} MAPE above it [pp per unit, pp per 1 % of mean latency]": _asked(
+            data, metric
+        ),
+        "Which side of each max binds, experiments": _binding(data),
+        "95 % half-interval of each constant by TTFT and TPOT [%], if it alone is free, and if all are": _intervals(
+            data
+        ),
+    }
+    return {title: table for title, table in shown.items() if len(table)}
+
+
+def _heads(data: Record) -> dict[str, str]:
+    """Group → heading of its column."""
+    names = list(data["groups"])
+    if len(names) <= NAMED_GROUPS + 1:
+        return {name: name for name in names}
+    return {name: f"[{i}]" for i, name in enumerate(names[:-1], 1)} | {"all": "all"}
+
+
+def _moving(data: Record, metric: str, heads: Mapping[str, str]) -> pd.DataFrame:
+    """Constants above zero, the largest elasticity over all first."""
+    record, values = data["metrics"][metric], data["constants"]
+    overall = record["groups"]["all"]["constants"]
+    keys = sorted((key for key in overall if values[key] > 0), key=lambda key: -_size(overall[key], values[key]))
+    rows = []
+    for key in keys:
+        row = {"constant": key, "value": _text(values[key]), "dMAPE/dθ": _cell(overall[key], 1.0)}
+        row |= {heads[g]: _cell(group["constants"][key], values[key]) for g, group in record["groups"].items()}
+        swing = record["swings"][key]
+        row |= {"at −10 %": _text(swing["lower_mape_pct"]), "at +10 %": _text(swing["higher_mape_pct"])}
+        row["APE if raised"] = f"{len(overall[key]['up'])}↑ {len(overall[key]['down'])}↓"
+        rows.append(row | {"note": record["notes"][key] or ""})
+    return pd.DataFrame(rows)
+
+
+def _asked(data: Record, metric: str) -> pd.DataFrame:
+    """Terms at zero, the most asked for first: their slopes above zero, over all experiments."""
+    asked = {
+        key: row
+        for key, row in data["metrics"][metric]["groups"]["all"]["constants"].items()
+        if data["constants"][key] == 0 and row["pp_per_pct_of_latency"] is not None
+    }
+    return pd.DataFrame(
+        [
+            {
+                "term": key,
+                "dMAPE/dθ": _text(asked[key]["right_pp_per_unit"]),
+                "per 1 % of latency": _text(asked[key]["pp_per_pct_of_latency"]),
+                "the data": _answer(asked[key]["right_pp_per_unit"]),
+            }
+            for key in sorted(asked, key=lambda key: asked[key]["pp_per_pct_of_latency"])
+        ]
+    )
+
+
+def _answer(slope: float) -> str:
+    return "asks for it" if slope < 0 else "against it" if slope > 0 else "does not say"
+
+
+def _binding(data: Record) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "phase": row["phase"], "part": row["part"], "memory": row["memory"], "compute": row["compute"],
+                "floor [%]": row["floor_pct"],
+                "compute / memory closest to 1": _text(row["closest_compute_per_memory"], 4),
+            }
+            for row in data["binding"]
+        ]
+    )  # fmt: skip
+
+
+def _intervals(data: Record) -> pd.DataFrame:
+    """If a constant alone is free, and if all are; "–" where the experiments do not tell."""
+    x = data["identifiability"]
+    alone, together = x["alone_half_interval_pct"], x["together_half_interval_pct"]
+    keys = sorted(x["constants"], key=lambda key: math.inf if alone[key] is None else alone[key])
+    return pd.DataFrame(
+        [{"constant": key, "alone": _share(alone[key]), "all at once": _share(together[key])} for key in keys]
+    )
+
+
+def csvs(data: Record) -> dict[str, pd.DataFrame]:
+    """Long tables by file name: one row per metric, group and constant; and per metric, experiment and constant."""
+    values = data["constants"]
+    gradients = [
+        {"metric": metric, "group": group, "constant": key, "value": values[key]}
+        | {name: " ".join(x) if isinstance(x, list) else x for name, x in row.items()}
+        | {"note": record["notes"][key]}
+        for metric, record in data["metrics"].items()
+        for group, part in record["groups"].items()
+        for key, row in part["constants"].items()
+    ]
+    log_slopes = [
+        {"metric": metric, "experiment": name, "constant": key, "dlog_latency_per_dlog_constant": slope}
+        for metric, record in data["metrics"].items()
+        for key, row in record["log_slopes"].items()
+        for name, slope in row.items()
+    ]
+    return {"sensitivity": pd.DataFrame(gradients), "log_slopes": pd.DataFrame(log_slopes)}
+
+
+def swings(data: Record, metric: str) -> pd.DataFrame:
+    """MAPE with each constant 10 % lower and higher."""
+    rows = [{"constant": key, **row} for key, row in data["metrics"][metric]["swings"].items()]
+    return pd.DataFrame(rows, columns=["constant", "lower_mape_pct", "higher_mape_pct"])
+
+
+def slopes(data: Record, metric: str) -> pd.DataFrame:
+    """d log(latency) / d log θ, experiments × constants above zero with a slope anywhere."""
+    names = [e["name"] for e in data["experiments"]]
+    wide = pd.DataFrame(data["metrics"][metric]["log_slopes"], index=names, dtype=float)
+    return wide.loc[:, (wide != 0).any()]
+
+
+def _size(row: Record, value: float) -> float:
+    """The larger of both sides of an elasticity; 0 at a jump."""
+    return max(abs((row[side] or 0.0) * value) for side in SIDES)
+
+
+def _cell(row: Record, value: float) -> str:
+    """A gradient times ``value``; at a kink both sides, at a jump neither."""
+    left, right = (row[side] for side in SIDES)
+    sides = [x for x in (left, right) if x is not None]
+    return " | ".join(dict.fromkeys(_text(x * value) for x in sides)) or "–"
+
+
+def _share(pct: float | None) -> str:
+    return "> 1000" if pct is not None and pct > 1000 else _text(pct)
+
+
+def _text(x: float | None, digits: int = 3) -> str:
+    """A number to three digits, "–" for none."""
+    return "–" if x is None else f"{x:.{digits}g}"

@@ -1,0 +1,48 @@
+"""Whether a model can be served: heads shared out over GPUs, weights and KV cache in their memory."""
+
+import jax.numpy as jnp
+
+from jaxroof.parameters.architecture import Architecture, Flag, heads_divide, kv_heads_divide
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.leaves import Scalar
+from jaxroof.step import work
+
+
+def divides(arch: Architecture, tp: Scalar) -> Flag:
+    """Whether T GPUs can share a model's heads."""
+    return heads_divide(arch.num_attention_heads, tp) & kv_heads_divide(arch.num_key_value_heads, tp)
+
+
+def attends_in_full(arch: Architecture, tokens: Scalar) -> Flag:
+    """Whether no attention window is shorter than a request of ``tokens``: windows are not modelled."""
+    return (arch.sliding_window == 0) | (tokens <= arch.sliding_window)
+
+
+def beyond_positions(arch: Architecture, tokens: float) -> str | None:
+    """What there is to say of a request of ``tokens`` that is longer than the model's positions."""
+    positions = float(arch.max_position_embeddings)
+    return f"{tokens:g} tokens are more than the model's {positions:g} positions" if 0 < positions < tokens else None
+
+
+def gpu_bytes(arch: Architecture, tp: Scalar, tokens: Scalar | float) -> Scalar:
+    """Weights / T and the KV cache of ``tokens`` on one GPU, KV heads replicated once T exceeds them [B]."""
+    kv_share = jnp.maximum(1 / tp, 1 / arch.num_key_value_heads)
+    return work.total_weight_bytes(arch) / tp + tokens * work.kv_bytes_per_token(arch) * kv_share
+
+
+def usable_bytes(tier0: Tier0) -> Scalar:
+    """The share of one GPU's memory that a server gives to weights and KV cache [B]."""
+    return tier0.host.gpu_memory_utilization * tier0.hardware.hbm_bytes
+
+
+def can_serve(arch: Architecture, tp: Scalar, tokens: Scalar, tier0: Tier0) -> Flag:
+    """Whether heads are shared out, no more experts chosen than there are, and weights and KV cache fit."""
+    grouped = arch.num_attention_heads % arch.num_key_value_heads == 0
+    chosen = arch.num_experts_per_tok <= arch.num_experts
+    return grouped & divides(arch, tp) & chosen & (gpu_bytes(arch, tp, tokens) <= usable_bytes(tier0))
+
+
+def most_requests(arch: Architecture, tp: Scalar, tokens: float, tier0: Tier0) -> int:
+    """How many requests of ``tokens`` each fit beside the weights; none where the weights alone do not."""
+    weights = gpu_bytes(arch, tp, 0.0)
+    return max(int((usable_bytes(tier0) - weights) / (gpu_bytes(arch, tp, tokens) - weights)), 0)

@@ -1,0 +1,1 @@
+"""One constant searched on every train/test split, and on sampled workloads."""

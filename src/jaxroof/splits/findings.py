@@ -1,0 +1,193 @@
+"""``jaxroof splits``: its tables, its answers in words, FINDINGS.md, files and figures."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from jaxroof.experiments.ground_truth import GroundTruth
+from jaxroof.report import report
+from jaxroof.report.figures import save_figure
+from jaxroof.report.progress import progress
+from jaxroof.report.tables import markdown
+from jaxroof.splits import sampling, search
+from jaxroof.splits.record import KINDS, QUANTILES, QUANTITIES, Record, split_rows
+from jaxroof.splits.search import Analysis, Outcomes
+from jaxroof.studies.load import load_study
+from jaxroof.units import PERCENT
+
+Figure = tuple[str, str, Callable[..., Any], tuple[Any, ...]]
+
+
+def tables(data: Record) -> dict[str, tuple[str, pd.DataFrame]]:
+    """Title → (name of its CSV, table)."""
+    shown: dict[str, tuple[str, pd.DataFrame]] = {}
+    for scoring, record in data["scorings"].items():
+        for title, (name, table) in _scoring_tables(record, len(data["splits"])).items():
+            shown[f"{title} ({scoring} scoring)"] = (f"{name}_{scoring}", table)
+    drawn = data["sampling"]
+    seeds = f"{drawn['seeds']} seeds of {drawn['requests']} requests (published scoring)"
+    shown[f"Deviation from the exact value, {seeds}"] = ("sampling", pd.DataFrame(drawn["experiments"]))
+    shown[f"Search on the published split, {seeds}"] = ("sampling_quantiles", _quantile_table(drawn["quantiles"]))
+    return shown
+
+
+def _quantile_table(quantiles: Record) -> pd.DataFrame:
+    rows = [{"quantity": name} | {f"{q} %": quantiles[name][str(q)] for q in QUANTILES} for name in QUANTITIES]
+    return pd.DataFrame(rows)
+
+
+def _scoring_tables(record: Record, count: int) -> dict[str, tuple[str, pd.DataFrame]]:
+    published, resampled = record["published_split"], record["bootstrap"]
+    criteria = [
+        {"criterion": name, "splits_pct": rate, "bootstrap_pct": resampled["criteria_pass_pct"][name],
+         "published_split": "pass" if published["passed"][name] else "fail"}
+        for name, rate in record["criteria_pass_pct"].items()
+    ]  # fmt: skip
+    verdicts = record["global_constant"]
+    constants = [{"kind": kind, **verdicts[kind]} for kind in (*KINDS, "all")]
+    return {
+        f"Quantiles over all {count} splits": ("quantiles", _quantile_table(record["quantiles"])),
+        f"Quantiles over {resampled['resamples']} bootstrap resamples": ("bootstrap", _quantile_table(resampled)),
+        "How often HG1's criteria pass": ("criteria", pd.DataFrame(criteria)),
+        "Gap by what is tested": ("test_set_makeup", pd.DataFrame(record["test_set_makeup"])),
+        "One group left out": ("leave_out", pd.DataFrame(record["leave_out"])),
+        "Each group alone": ("groups", pd.DataFrame(record["groups"]).drop(columns="curve_pct")),
+        "One constant for all groups": ("global_constant", pd.DataFrame(constants)),
+        "MAPE of the published split, and what rounding leaves open": ("rounding", pd.DataFrame(record["rounding"])),
+    }
+
+
+def answers(data: Record) -> list[str]:
+    """The questions that HG1 left open, each answered in a sentence with its numbers."""
+    lines = []
+    for scoring, record in data["scorings"].items():
+        lines.append(f"{scoring} scoring: {_split_answer(record, len(data['splits']))}")
+        lines.append(f"{scoring} scoring: {_constant_answer(record['global_constant'])}")
+        lines.append(f"{scoring} scoring: {_rounding_answer(record['rounding'])}")
+    drawn = data["sampling"]
+    optimum, rows = drawn["quantiles"]["optimum_us"], pd.DataFrame(drawn["experiments"])
+    tpot, e2e = rows["tpot_std_pct"], rows["e2e_std_pct"]
+    lines.append(
+        f"Sampling: over {drawn['seeds']} seeds of {drawn['requests']} requests the standard deviation of an "
+        f"experiment's mean TPOT is {tpot.min():.2f} to {tpot.max():.2f} %, of its mean E2E {e2e.min():.1f} to "
+        f"{e2e.max():.1f} %; the optimum on the published split lies at {optimum['0']:g} to {optimum['100']:g} µs "
+        f"(5 to 95 %: {optimum['5']:g} to {optimum['95']:g} µs)."
+    )
+    return lines
+
+
+def _split_answer(record: Record, count: int) -> str:
+    one, mean = record["published_split"], record["mean_gap_pp"]
+    gap, optimum = record["quantiles"]["gap_pp"], record["quantiles"]["optimum_us"]
+    family = record["test_set_makeup"][0]["family"]
+    makeup = "; ".join(
+        f"{row['tested']}{' (as published)' if row['as_published'] else ''}: {row['mean_gap_pp']:.1f} pp"
+        for row in record["test_set_makeup"]
+    )
+    return (
+        f"the published split has its optimum at {one['optimum_us']:g} µs and a gap of {one['gap_pp']:.1f} pp, which "
+        f"{one['gap_percentile']:.0f} % of all {count} splits do not exceed (median {gap['50']:.1f}, 5 to 95 %: "
+        f"{gap['5']:.1f} to {gap['95']:.1f} pp). At a fixed constant the gap averages 0 over all splits, so the mean "
+        f"with a search, {mean:.1f} pp, is what searching costs, and the other {one['gap_pp'] - mean:.1f} pp this "
+        f"split's draw. Mean gap by the number of {family} experiments tested: {makeup}. "
+        f"The optimum lies at {optimum['0']:g} to {optimum['100']:g} µs; "
+        f"{record['criteria_pass_pct']['all three']:.0f} % of the splits pass all three criteria."
+    )
+
+
+def _constant_answer(verdicts: Record) -> str:
+    parts = []
+    for kind in (*KINDS, "all"):
+        v = verdicts[kind]
+        parts.append(
+            f"{kind}: {'yes' if v['exists'] else 'no'}, at best ({v['value_us']:g} µs) {v['worst_group']} is "
+            f"{v['least_worst_excess_pp']:.1f} pp above its own"
+        )
+    tolerance = verdicts["tolerance_pp"]
+    return f"is one constant within {tolerance:g} pp of every group's own best MAPE? {'; '.join(parts)}."
+
+
+def _rounding_answer(rows: Sequence[Record]) -> str:
+    parts = [
+        f"{row['group']} {row['mape_pct']:.2f} % [{row['low_pct']:.2f}, {row['high_pct']:.2f}]"
+        f", with the recovered digits [{row['digits_low_pct']:.2f}, {row['digits_high_pct']:.2f}]"
+        for row in rows
+        if row["metric"] == "tpot" and row["at_optimum"]
+    ]
+    return f"what rounding leaves open of the TPOT MAPE at the optimum: {'; '.join(parts)}."
+
+
+def findings(data: Record, images: Sequence[str]) -> str:
+    """FINDINGS.md: the questions, the definitions fixed beforehand, the answers, every table and figure."""
+    grid = data["grid_us"]
+    criteria = "; ".join(f"{c.name} {c.comparison} {c.threshold:g} {c.unit}" for c in load_study("hg1").criteria)
+    lines = [
+        "# HG1's search on every split, group and sample", "",
+        f"**Step model:** `{data['step_model']}`, **hardware:** `h100-sxm`, **scorings:** `published`, `itl`  ",
+        "**Source of the questions:** HG1 findings of the BLIS inference simulator, \"Devil's Advocate\" and "
+        "\"What was NOT tested\"",
+        "", "## Questions", "",
+        "Is HG1's gap between test and train an artefact of its split? Can one constant serve every family, "
+        "tensor-parallel degree and workload? What do drawn requests and rounded measurements move?", "",
+        "## Design", "",
+        f"- The overhead per layer, in both phases, is searched on {grid[0]:g} to {grid[-1]:g} µs "
+        f"({len(grid)} values) for the least train TPOT MAPE; ties go to the smaller value.",
+        f"- Splits: all {len(data['splits'])} of {search.TRAIN_EXPERIMENTS} train experiments and the rest; each group "
+        f"left out; {search.RESAMPLES} bootstrap resamples (seed {search.SEED}), tested on the experiments not drawn.",
+        f"- HG1's criteria: {criteria}.",
+        f"- One constant exists if some value is within {search.TOLERANCE / PERCENT:g} pp of every group's own best "
+        "MAPE.",
+        "- Rounding: a record is known to ± 0.05 ms; an APE's interval is its range over the corners, at a fixed "
+        "prediction; a MAPE's ends are the means of the APEs'. The recovered TPOT digits of `tpot_digits.csv` narrow "
+        "it, and since the record stays the rounded value, its MAPE may lie outside the narrowed interval.",
+        "", "## Answers", "", *(f"- {line}" for line in answers(data)),
+    ]  # fmt: skip
+    for title, (_, table) in tables(data).items():
+        lines += ["", f"### {title}", "", markdown(table)]
+    lines += [line for name in images for line in ("", f"![{name}]({name}.png)")]
+    lines += ["", "## Reproducing", "", "```bash", f"jaxroof splits --step-model {data['step_model']} --out out/splits"]
+    return "\n".join([*lines, "```", ""])
+
+
+def fill(folder: Path, data: Record, csvs: Mapping[str, pd.DataFrame], figures: Sequence[Figure]) -> None:
+    """FINDINGS.md, results.json, CSVs and PNGs."""
+    for csv, table in csvs.items():
+        table.to_csv(folder / f"{csv}.csv", index=False)
+    for png, heading, plot, arguments in progress(figures, "figures", len(figures)):
+        save_figure(folder / f"{png}.png", heading, plot, *arguments)
+    (folder / "results.json").write_text(report.dump(data), encoding="utf-8")
+    (folder / "FINDINGS.md").write_text(findings(data, [png for png, *_ in figures]), encoding="utf-8")
+
+
+def csvs(data: Record, analyses: Mapping[str, Analysis], truth: GroundTruth) -> dict[str, pd.DataFrame]:
+    """The tables shown, and per scoring all splits and the loss curves of the groups, by file name."""
+    csvs = dict(tables(data).values())
+    for scoring, a in analyses.items():
+        rows = [row | {"train": " ".join(row["train"])} for row in split_rows(a, truth)]
+        curves = {f"{g['label']}_tpot_mape_pct": g["curve_pct"] for g in data["scorings"][scoring]["groups"]}
+        csvs[f"splits_{scoring}"] = pd.DataFrame(rows)
+        csvs[f"curves_{scoring}"] = pd.DataFrame({"overhead_us": data["grid_us"], **curves})
+    return csvs
+
+
+def figures(data: Record, analyses: Mapping[str, Analysis], sampled: Outcomes) -> Iterator[Figure]:
+    """Name, heading, plot and its data of every figure."""
+    from jaxroof.splits import plots
+
+    for scoring, a in analyses.items():
+        where = f"({data['step_model']} step time, {scoring} scoring)"
+        heading = f"HG1's search on all {len(a.train)} splits into train and test {where}"
+        for name, plot in (
+            ("optimum", plots.plot_optima),
+            ("mape", plots.plot_mapes),
+            ("gap", plots.plot_gaps),
+        ):
+            yield f"{name}_{scoring}", heading, plot, (a.every, a.published)
+        for kind in KINDS:
+            groups = [g for g in data["scorings"][scoring]["groups"] if g["kind"] == kind]
+            heading = f"HG1's search on each {kind} alone {where}"
+            yield f"{kind}_{scoring}", heading, plots.plot_curves, (data["grid_us"], groups)
+    heading = f"HG1's search on {sampling.SEEDS} sampled workloads ({data['step_model']} step time, published scoring)"
+    yield "sampling", heading, plots.plot_optima, (sampled, analyses["published"].published, "seeds")

@@ -1,0 +1,1 @@
+"""Pre-registered studies: what they say, how they run, what they show."""

@@ -1,0 +1,59 @@
+"""Accept criteria: what is observed, and whether it passes."""
+
+import dataclasses
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxroof.arrays import Mask, Vector
+from jaxroof.studies.spec import Criterion
+from jaxroof.units import PERCENT
+
+COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A criterion and what was observed."""
+
+    criterion: Criterion
+    observed: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the observed value meets the threshold."""
+        return bool(COMPARISONS[self.criterion.comparison](self.observed, self.criterion.threshold))
+
+
+def verdict(passed: Sequence[bool]) -> str:
+    """confirmed: every criterion passes; refuted: none does; else partial."""
+    return "confirmed" if all(passed) else "partial" if any(passed) else "refuted"
+
+
+def observe(c: Criterion, all_errors: Mapping[str, Mapping[str, NDArray]], groups: Mapping[str, Mask]) -> float:
+    """What a criterion looks at, in its unit."""
+
+    def observed(table: NDArray) -> float:
+        statistic = STATISTICS[c.statistic]
+        value = float(statistic(table[groups[c.group]]))
+        if c.minus_group:
+            value -= float(statistic(table[groups[c.minus_group]]))
+        return abs(value) if c.absolute else value
+
+    mine = all_errors[c.configuration][c.metric]
+    if c.minus_configuration is None:
+        return observed(mine)
+    other = all_errors[c.minus_configuration][c.metric]
+    return observed(mine) - observed(other) if c.minus_group else observed(mine - other)
+
+
+def passes(criterion: Criterion, train: Vector, test: Vector) -> NDArray[np.bool_]:
+    """On which splits a criterion on the train or test TPOT MAPE, shares, or their difference, passes ``[split]``."""
+    mape = {"train": train, "test": test}
+    observed = mape[criterion.group] - (mape[criterion.minus_group] if criterion.minus_group else 0.0)
+    observed = (abs(observed) if criterion.absolute else observed) / PERCENT
+    return np.asarray(COMPARISONS[criterion.comparison](observed, criterion.threshold))

@@ -1,0 +1,132 @@
+"""Grid search: a coarse pass over a range, then a fine one around the best value."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxroof.arrays import Vector
+from jaxroof.experiments import metrics
+from jaxroof.experiments.affine import Affine
+from jaxroof.experiments.evaluate import latencies
+from jaxroof.experiments.runs import Runs
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.leaves import replace
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Coarse values start … stop by step, then ± half_width around the best by fine_step."""
+
+    start: float
+    stop: float
+    step: float
+    half_width: float
+    fine_step: float
+
+    def coarse(self) -> Vector:
+        """The values of the first pass."""
+        return self.start + self.step * np.arange(round((self.stop - self.start) / self.step) + 1)
+
+    @property
+    def reach(self) -> int:
+        """Fine steps on each side of the coarse best."""
+        return round(self.half_width / self.fine_step)
+
+    def fine(self, centre: float) -> Vector:
+        """The values of the second pass, clipped at 0."""
+        values = centre + self.fine_step * np.arange(-self.reach, self.reach + 1)
+        return values[values >= 0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Loss at every value tried: coarse pass first, then fine."""
+
+    coarse_values: Vector
+    coarse_loss: Vector
+    fine_values: Vector
+    fine_loss: Vector
+
+    @property
+    def coarse_optimum(self) -> float:
+        """Best value of the coarse pass; ties go to the smaller."""
+        return float(self.coarse_values[np.argmin(self.coarse_loss)])
+
+    @property
+    def optimum(self) -> float:
+        """Best value of the fine pass, which contains the coarse best."""
+        return float(self.fine_values[np.argmin(self.fine_loss)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Free:
+    """A free constant of a product grid: the keys that share it, start … stop by step."""
+
+    name: str
+    keys: Sequence[str]
+    start: float
+    stop: float
+    step: float
+
+    def values(self) -> Vector:
+        """The grid on this axis."""
+        return self.start + self.step * np.arange(round((self.stop - self.start) / self.step) + 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Surface:
+    """Best loss per value of each free constant, and the best point; ties go to the smaller values."""
+
+    free: Sequence[Free]
+    marginals: Sequence[Vector]
+    optimum: Vector
+    loss: float
+    points: int
+
+    def text(self) -> str:
+        """The best point in words."""
+        return ", ".join(f"{c.name} {value:g} µs" for c, value in zip(self.free, self.optimum, strict=True))
+
+    def settings(self) -> dict[str, float]:
+        """The best point as values by key."""
+        best = zip(self.free, self.optimum, strict=True)
+        return {key: float(value) for constant, value in best for key in constant.keys}
+
+
+def product_search(affine: Affine, measured_s: Vector, free: Sequence[Free]) -> Surface:
+    """Minimise the MAPE of ``affine`` over up to three axes; ``measured_s[experiment]`` of the same runs."""
+    axes = [constant.values() for constant in free]
+    rest = (
+        np.stack(np.meshgrid(*axes[1:], indexing="ij")).reshape(len(free) - 1, -1)
+        if len(free) > 1
+        else np.zeros((0, 1))
+    )
+    losses = []
+    for value in axes[0]:  # one slice of the grid at a time bounds the memory
+        points = np.concatenate([np.full((1, rest.shape[1]), value), rest])
+        losses.append(np.mean(metrics.ape(affine.tpot_s(points), measured_s[:, None]), axis=0))
+    loss = np.stack(losses).reshape([len(axis) for axis in axes])
+    best = np.unravel_index(np.argmin(loss), loss.shape)
+    others = [tuple(j for j in range(len(free)) if j != i) for i in range(len(free))]
+    optimum = np.array([axis[i] for axis, i in zip(axes, best, strict=True)])
+    return Surface(free, [loss.min(axis=other) for other in others], optimum, float(loss.min()), loss.size)
+
+
+def grid_search(tier0: Tier0, runs: Runs, keys: Sequence[str], grid: Grid, *, scoring: str, step_model: str) -> Curve:
+    """Minimise the TPOT MAPE of ``runs`` over one value that all ``keys`` take (unit of their files)."""
+
+    coarse = grid.coarse()
+    size = max(len(coarse), 2 * grid.reach + 1)
+
+    def loss(values: Vector) -> Vector:
+        """Both passes are filled up to one size, so that they share one compiled program."""
+        filled = np.pad(values, (0, size - len(values)), mode="edge")
+        settings = replace(tier0, dict.fromkeys(keys, filled))
+        predicted = latencies(settings, runs, scoring=scoring, step_model=step_model)
+        errors = metrics.ape(np.asarray(predicted.tpot_s), runs.measured[scoring].tpot_s[:, None])
+        return np.mean(errors, axis=0)[: len(values)]
+
+    coarse_loss = loss(coarse)
+    fine = grid.fine(float(coarse[np.argmin(coarse_loss)]))
+    return Curve(coarse, coarse_loss, fine, loss(fine))

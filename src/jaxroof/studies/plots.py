@@ -1,0 +1,79 @@
+"""Figures: each takes data and axes and returns the axes; only :mod:`jaxroof.report.figures` saves files."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+
+def plot_search(curve: pd.DataFrame, optimum_us: float, *, ax: Axes) -> Axes:
+    """Train loss against the searched value, with its optimum."""
+    ordered = curve.sort_values("value_us")
+    ax.plot(ordered["value_us"], ordered["train_tpot_mape_pct"], color="0.6", zorder=1)
+    for name, marker in (("coarse", "o"), ("fine", "D")):
+        rows = curve[curve["pass"] == name]
+        ax.scatter(rows["value_us"], rows["train_tpot_mape_pct"], s=22, marker=marker, label=f"{name} grid")
+    if "published_pct" in curve:
+        ax.scatter(curve["value_us"], curve["published_pct"], s=36, marker="x", color="0.2", label="published")
+    ax.axvline(optimum_us, color="0.3", linestyle="--", linewidth=1, label=f"optimum {optimum_us:g} µs")
+    ax.set(xlabel="overhead per layer [µs]", ylabel="train TPOT MAPE [%]", title="Grid search on the train split")
+    ax.set_ylim(bottom=0)
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_marginals(marginals: pd.DataFrame, *, ax: Axes) -> Axes:
+    """Least train loss at each value of each free constant, the value as a share of its range."""
+    for name, rows in marginals.groupby("constant", sort=False):
+        top = rows["value_us"].max()
+        ax.plot(rows["value_us"] / top, rows["train_mape_pct"], label=f"{name}, 0 to {top:g} µs")
+    ax.set(xlabel="value, share of its range", ylabel="train MAPE, others at their best [%]")
+    ax.set_title("Product grid on the train split")
+    ax.set_ylim(bottom=0)
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_ranking(ranking: pd.DataFrame, *, ax: Axes) -> Axes:
+    """Train and test MAPE of every formula, searched or with the seed's constants, and of the baselines."""
+    rows = np.arange(len(ranking))
+    suffix = {"optimum": "", "seed": " (seed's constants)"}
+    names = zip(ranking["idea"], ranking["configuration"], strict=True)
+    labels = [c if idea == "–" else f"{idea}{suffix[c]}" for idea, c in names]
+    ax.barh(rows - 0.2, ranking["train"], 0.38, label="train")
+    ax.barh(rows + 0.2, ranking["test"], 0.38, label="test")
+    ax.set_yticks(rows, labels)
+    ax.invert_yaxis()
+    ax.set(xlabel="TPOT MAPE [%]", title="Formulas, constants searched on train, best on test first")
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_signed_errors(predictions: pd.DataFrame, *, ax: Axes) -> Axes:
+    """Signed TPOT error of every experiment, one bar per configuration."""
+    wide = predictions.pivot(index="experiment", columns="configuration", values="tpot_signed_pct")
+    wide = wide.loc[predictions["experiment"].unique(), predictions["configuration"].unique()]
+    rows, height = np.arange(len(wide)), 0.8 / wide.shape[1]
+    for i, name in enumerate(wide.columns):
+        ax.barh(rows + (i - (wide.shape[1] - 1) / 2) * height, wide[name], height, label=name)
+    splits = predictions.drop_duplicates("experiment")["split"]
+    ax.set_yticks(rows, [f"{name} ({split})" for name, split in zip(wide.index, splits, strict=True)], fontsize=8)
+    ax.invert_yaxis()
+    ax.axvline(0, color="0.2", linewidth=0.8)
+    ax.set(xlabel="signed TPOT error, predicted / measured − 1 [%]", title="TPOT error per experiment")
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_waterfall(waterfall: pd.DataFrame, *, ax: Axes) -> Axes:
+    """TPOT MAPE, and the mean signed error, as the terms are switched on one at a time."""
+    rows = np.arange(len(waterfall))
+    ax.barh(rows, waterfall["tpot_mape_pct"], height=0.6, label="TPOT MAPE")
+    ax.scatter(waterfall["tpot_signed_pct"], rows, marker="D", color="0.2", zorder=3, label="mean signed error")
+    for row, mape in zip(rows, waterfall["tpot_mape_pct"], strict=True):
+        ax.annotate(f"{mape:.1f} %", (mape, row), xytext=(6, -4), textcoords="offset points", fontsize=9)
+    ax.set_yticks(rows, waterfall["term"])
+    ax.invert_yaxis()
+    ax.axvline(0, color="0.2", linewidth=0.8)
+    ax.set(xlabel="error with this and all terms above [%]", title="TPOT error, terms switched on one at a time")
+    ax.legend(frameon=False, loc="lower right")
+    return ax

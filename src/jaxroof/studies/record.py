@@ -1,0 +1,102 @@
+"""Results as the JSON objects of the CLI contract: times in ms, errors in percent."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from jaxroof.experiments.ground_truth import GroundTruth
+from jaxroof.experiments.rounding import Interval
+from jaxroof.experiments.scores import SPLITS, evaluation
+from jaxroof.studies.collection import Collection
+from jaxroof.studies.ranking import Runs, evidence, ranking
+from jaxroof.studies.run import Result
+from jaxroof.studies.tables import ape_intervals, marginals, search_curve, waterfall
+from jaxroof.units import PERCENT
+
+
+def study(results: Sequence[Result], truth: GroundTruth) -> dict[str, Any]:
+    """The JSON object of a study: its first result, and the others by label under ``also``."""
+    data = result_record(results[0], truth)
+    if others := results[1:]:
+        data["also"] = {result.label: result_record(result, truth) for result in others}
+    return data
+
+
+def rounding(result: Result, truth: GroundTruth) -> dict[str, Any]:
+    """The ends of every aggregate MAPE that records in 0.1 ms leave open, by configuration and split."""
+    splits = {name: result.groups[name] for name in SPLITS if name in result.groups}
+
+    def ends(interval: Interval) -> list[float]:
+        return [float(interval.low) / PERCENT, float(interval.high) / PERCENT]
+
+    return {
+        name: {
+            split: {f"{metric}_mape_pct": ends(apes.mean(mask)) for metric, apes in intervals.items()}
+            for split, mask in splits.items()
+        }
+        for name, intervals in ape_intervals(result, truth).items()
+    }
+
+
+def collection(spec: Collection, runs: Runs) -> dict[str, Any]:
+    """The JSON object of a collection: its ranking, and every member's object."""
+    return {
+        "study": spec.name,
+        "ranking": _records(ranking(runs)),
+        "evidence": _records(evidence(runs)),
+        "members": {name: study(results, truth) for name, (results, truth) in runs.items()},
+    }
+
+
+def result_record(result: Result, truth: GroundTruth) -> dict[str, Any]:
+    """The JSON object of a study on one step model under one scoring."""
+    study = result.study
+    return {
+        "study": study.name,
+        "verdict": result.verdict,
+        "step_model": study.step_model,
+        "scoring": result.scoring,
+        "runs": result.runs,
+        **evaluation(result.predicted, result.errors, result.groups, truth.experiments),
+        "rounding": rounding(result, truth),
+        "criteria": [
+            {
+                "name": o.criterion.name,
+                "comparison": o.criterion.comparison,
+                "threshold": o.criterion.threshold,
+                "observed": o.observed,
+                "unit": o.criterion.unit,
+                "passed": o.passed,
+            }
+            for o in result.outcomes
+        ],
+        **({"search": _search(result)} if result.curve else {}),
+        **({"grid": _grid(result)} if result.surface else {}),
+        **({"waterfall": _records(waterfall(result))} if result.waterfall else {}),
+    }
+
+
+def _search(result: Result) -> dict[str, Any]:
+    assert result.curve is not None
+    curve = search_curve(result).sort_values("value_us")
+    return {
+        "coarse_us": result.curve.coarse_optimum,
+        "optimum_us": result.curve.optimum,
+        "curve": curve[["value_us", "train_tpot_mape_pct"]].drop_duplicates("value_us").to_dict("records"),
+    }
+
+
+def _grid(result: Result) -> dict[str, Any]:
+    assert result.surface is not None
+    surface = result.surface
+    return {
+        "points": surface.points,
+        "optimum_us": {free.name: float(value) for free, value in zip(surface.free, surface.optimum, strict=True)},
+        "train_mape_pct": surface.loss / PERCENT,
+        "marginals": _records(marginals(result)),
+    }
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]

@@ -1,0 +1,103 @@
+"""A pre-registered study, run: searches, predictions, errors, accept criteria, verdict."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxroof.arrays import Mask
+from jaxroof.experiments.affine import affine_tpot
+from jaxroof.experiments.runs import Runs, select
+from jaxroof.experiments.scores import errors, evaluate
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.leaves import replace
+from jaxroof.request.schedule import Latency
+from jaxroof.studies.criteria import Outcome, observe, verdict
+from jaxroof.studies.grid_search import Curve, Surface, grid_search, product_search
+from jaxroof.studies.spec import ProductGrid, Search, Study
+from jaxroof.studies.waterfall import Model, Stage, stages
+
+LABELS = ("name", "split", "family")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Predictions and errors per configuration, ``[experiment]``; errors in percent."""
+
+    study: Study
+    scoring: str
+    runs: int
+    measured: Latency
+    predicted: Mapping[str, Latency]
+    errors: Mapping[str, Mapping[str, NDArray[np.float64]]]
+    groups: Mapping[str, Mask]
+    curve: Curve | None
+    surface: Surface | None
+    outcomes: Sequence[Outcome]
+    waterfall: Sequence[Stage]
+
+    @property
+    def label(self) -> str:
+        """What tells this result from the study's others."""
+        return f"{self.study.step_model}_{self.scoring}" if self.study.also_step_model else self.scoring
+
+    @property
+    def verdict(self) -> str:
+        """What the criteria say together."""
+        return verdict([outcome.passed for outcome in self.outcomes])
+
+
+def run_all(study: Study, runs: Runs, groups: Mapping[str, Mask], tier0s: Mapping[str, Tier0]) -> list[Result]:
+    """The study on each of its step models, under each of its scorings; its own come first."""
+    return [
+        run(study.on(step_model), scoring, runs, groups, tier0s)
+        for step_model in (study.step_model, *study.also_step_model)
+        for scoring in (study.scoring, *study.also_scoring)
+    ]
+
+
+def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], tier0s: Mapping[str, Tier0]) -> Result:
+    """Search if the study has one, evaluate every configuration, judge the criteria.
+
+    ``tier0s`` has the constants of each configuration by name, the search's start among them.
+    """
+    tier0s, groups, step_models = dict(tier0s), study.unions(groups), study.step_models()
+    evaluations, curve, surface = len(tier0s) * len(groups["all"]), None, None
+    if study.search:
+        name, train = study.search.configuration.name, groups[study.search.split]
+        curve = search_grid(study.search, tier0s[name], select(runs, train), scoring, step_models[name])
+        tier0s[name] = replace(tier0s[name], dict.fromkeys(study.search.keys, curve.optimum))
+        evaluations += (len(curve.coarse_values) + len(curve.fine_values)) * int(train.sum())
+    if study.grid:
+        name, train = study.grid.configuration.name, groups[study.grid.split]
+        surface = search_product(study.grid, tier0s[name], runs, train, scoring, step_models[name])
+        tier0s[name] = replace(tier0s[name], surface.settings())
+        evaluations += surface.points * int(train.sum())
+    predicted, measured = evaluate(tier0s, runs, scoring, step_models), runs.measured[scoring]
+    all_errors = {name: errors(latency, measured) for name, latency in predicted.items()}
+    outcomes = [Outcome(c, observe(c, all_errors, groups)) for c in study.criteria]
+    steps = _waterfall(study, tier0s, runs, step_models) if study.waterfall and scoring == "itl" else []
+    return Result(study, scoring, evaluations, measured, predicted, all_errors, groups, curve, surface, outcomes, steps)
+
+
+def search_grid(search: Search, tier0: Tier0, train: Runs, scoring: str, step_model: str) -> Curve:
+    """A study's search of one value on its train runs."""
+    return grid_search(tier0, train, search.keys, search.grid, scoring=scoring, step_model=step_model)
+
+
+def search_product(grid: ProductGrid, tier0: Tier0, runs: Runs, train: Mask, scoring: str, step_model: str) -> Surface:
+    """A study's search of a product grid.
+
+    On all runs, then their train rows: every study and formula shares one compiled program.
+    """
+    keys = [free.keys for free in grid.free]
+    affine = affine_tpot(tier0, runs, keys, scoring=scoring, step_model=step_model, metric=grid.metric)
+    measured = np.asarray(getattr(runs.measured[scoring], f"{grid.metric}_s"))
+    return product_search(affine.select(train), measured[train], grid.free)
+
+
+def _waterfall(study: Study, tier0s: Mapping[str, Tier0], runs: Runs, step_models: Mapping[str, str]) -> list[Stage]:
+    assert study.waterfall is not None
+    start, end = (Model(step_models[name], tier0s[name]) for name in (study.waterfall.start, study.waterfall.end))
+    return stages(start, end, runs, study.waterfall.terms)

@@ -1,0 +1,154 @@
+"""Results as DataFrames."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxroof.experiments import metrics, rounding
+from jaxroof.experiments.ground_truth import GroundTruth, Published
+from jaxroof.experiments.metrics import METRICS
+from jaxroof.experiments.rounding import Interval
+from jaxroof.experiments.scores import aggregate, milliseconds_and_errors
+from jaxroof.studies.run import Result
+from jaxroof.units import MILLI, PERCENT
+
+
+def search_curve(result: Result, published: Sequence[Published] = ()) -> pd.DataFrame:
+    """Train loss at every value of the search, by pass, the published loss beside it."""
+    assert result.curve is not None
+    passes = {
+        "coarse": (result.curve.coarse_values, result.curve.coarse_loss),
+        "fine": (result.curve.fine_values, result.curve.fine_loss),
+    }
+    frames = [
+        pd.DataFrame({"pass": name, "value_us": values, "train_tpot_mape_pct": loss / PERCENT})
+        for name, (values, loss) in passes.items()
+    ]
+    curve = pd.concat(frames, ignore_index=True)
+    figures = _published(result, published)
+    theirs = [figures.get(("curve", f"{value:g} us", "train_tpot_mape_pct"), np.nan) for value in curve["value_us"]]
+    return curve.assign(published_pct=theirs).dropna(axis="columns", how="all")
+
+
+def marginals(result: Result) -> pd.DataFrame:
+    """Least train loss at each value of each free constant, the others at their best."""
+    assert result.surface is not None
+    frames = [
+        pd.DataFrame({"constant": free.name, "value_us": free.values(), "train_mape_pct": loss / PERCENT})
+        for free, loss in zip(result.surface.free, result.surface.marginals, strict=True)
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def predictions(result: Result, truth: GroundTruth) -> pd.DataFrame:
+    """One row per (experiment, configuration): measured, predicted, errors, and the published APE."""
+    measured, published = truth.runs.measured[result.scoring], _published(result, truth.published)
+    rows = []
+    for name, latency in result.predicted.items():
+        for i, e in enumerate(truth.experiments):
+            recorded = {
+                f"measured_{m}_ms": float(getattr(measured, f"{m}_s")[i]) / MILLI for m in ("ttft", "tpot", "e2e")
+            }
+            labels = {"experiment": e.name, "split": e.split, "workload": e.workload, "tp": e.tp, "configuration": name}
+            theirs = {"published_tpot_ape_pct": published.get((name, e.name, "tpot_ape_pct"), np.nan)}
+            rows.append(labels | recorded | milliseconds_and_errors(latency, result.errors[name], i) | theirs)
+    return pd.DataFrame(rows)
+
+
+def by_experiment(result: Result, truth: GroundTruth) -> pd.DataFrame:
+    """TPOT APE per experiment: ours beside the published, per configuration, and the change from the baseline."""
+    published = _published(result, truth.published)
+    table: dict[str, Any] = {
+        "experiment": [e.name for e in truth.experiments],
+        "split": [e.split for e in truth.experiments],
+    }
+    for name, errors in result.errors.items():
+        table[f"{name} TPOT"] = errors["tpot_ape_pct"]
+        theirs = [published.get((name, e.name, "tpot_ape_pct"), np.nan) for e in truth.experiments]
+        if not np.isnan(theirs).all():
+            table[f"{name} published"] = theirs
+    baseline, last = result.study.baseline, list(result.errors)[-1]
+    table[f"{baseline}→{last}"] = result.errors[last]["tpot_ape_pct"] - result.errors[baseline]["tpot_ape_pct"]
+    return pd.DataFrame(table)
+
+
+def by_group(result: Result, truth: GroundTruth, names: Sequence[str]) -> pd.DataFrame:
+    """MAPE per group and configuration, the ends that rounded measurements leave open, the published beside ours."""
+    published, intervals = _published(result, truth.published), ape_intervals(result, truth)
+    rows: list[dict[str, Any]] = []
+    for group in names:
+        for name, mape in aggregate(result.errors, result.groups[group]).items():
+            row: dict[str, Any] = {"group": group, "N": int(result.groups[group].sum()), "configuration": name}
+            for metric in ("tpot", "e2e", "ttft"):
+                row[metric.upper()] = mape[f"{metric}_mape_pct"]
+                ends = intervals[name][metric].mean(result.groups[group])
+                row |= {f"{metric.upper()} low": ends.low / PERCENT, f"{metric.upper()} high": ends.high / PERCENT}
+                row[f"{metric.upper()} published"] = published.get((name, group, f"{metric}_mape_pct"), np.nan)
+            rows.append(row)
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")
+
+
+def ape_intervals(result: Result, truth: GroundTruth) -> dict[str, dict[str, Interval]]:
+    """Per configuration and metric the APEs ``[experiment]``, as shares, that records in 0.1 ms leave open."""
+    ends = rounding.scored(rounding.recorded(truth.runs.measured["published"]), result.scoring)
+    return {
+        name: {metric: rounding.ape(getattr(latency, f"{metric}_s")[:, None], ends[metric])[:, 0] for metric in METRICS}
+        for name, latency in result.predicted.items()
+    }
+
+
+def signed(result: Result, truth: GroundTruth) -> pd.DataFrame:
+    """Signed TPOT error per experiment and configuration."""
+    labels = {"experiment": [e.name for e in truth.experiments], "tp": [e.tp for e in truth.experiments]}
+    return pd.DataFrame(labels | {name: errors["tpot_signed_pct"] for name, errors in result.errors.items()})
+
+
+def requests(result: Result, truth: GroundTruth) -> pd.DataFrame:
+    """Signed TTFT and E2E errors of the last configuration, E2E at realised and at nominal output tokens."""
+    predicted, measured = list(result.predicted.values())[-1], truth.runs.measured["e2e_per_token"]
+    realised = metrics.realised_output_tokens(measured)
+    nominal = np.array([truth.workloads[e.workload].output.mean for e in truth.experiments])
+    itl = (predicted.e2e_s - predicted.ttft_s) / (realised - 1)
+    errors = {
+        "TTFT": metrics.signed_error(predicted.ttft_s, measured.ttft_s),
+        "E2E realised": metrics.signed_error(predicted.e2e_s, measured.e2e_s),
+        "E2E nominal": metrics.signed_error(predicted.ttft_s + (nominal - 1) * itl, measured.e2e_s),
+    }
+    table = pd.DataFrame({"realised tokens": realised, "nominal tokens": nominal})
+    table = table.assign(**{name: error / PERCENT for name, error in errors.items()})
+    mean = {"experiment": "mean |error|", **{name: abs(table[name]).mean() for name in errors}}
+    table.insert(0, "experiment", [e.name for e in truth.experiments])
+    return pd.concat([table, pd.DataFrame([mean])], ignore_index=True)
+
+
+def waterfall(result: Result) -> pd.DataFrame:
+    """TPOT MAPE and mean signed error as the terms of the decode step are switched on one at a time."""
+    rows = []
+    for stage in result.waterfall:
+        error = metrics.signed_error(stage.predicted_s, stage.measured_s) / PERCENT
+        row = {"term": stage.term, "mean_predicted_ms": float(stage.predicted_s.mean()) / MILLI}
+        rows.append(row | {"tpot_mape_pct": float(abs(error).mean()), "tpot_signed_pct": float(error.mean())})
+    return pd.DataFrame(rows)
+
+
+def criteria(result: Result) -> pd.DataFrame:
+    """The accept criteria and what was observed."""
+    rows = [
+        {
+            "criterion": o.criterion.name,
+            "threshold": f"{o.criterion.comparison} {o.criterion.threshold:g} {o.criterion.unit}",
+            "observed": f"{o.observed:.2f} {o.criterion.unit}",
+            "result": "pass" if o.passed else "fail",
+        }
+        for o in result.outcomes
+    ]
+    return pd.DataFrame(rows)
+
+
+def _published(result: Result, published: Sequence[Published]) -> dict[tuple[str, str, str], float]:
+    """(configuration, subject, metric) → figure of this study; only under the scoring it was published in."""
+    if result.scoring != "published":
+        return {}
+    return {(p.configuration, p.subject, p.metric): p.value for p in published if p.study == result.study.name}

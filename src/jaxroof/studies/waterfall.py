@@ -1,0 +1,80 @@
+"""From the published way of predicting TPOT to a model's own, one term switched on at a time."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxroof.arrays import Vector
+from jaxroof.experiments.evaluate import breakdowns, latencies_of
+from jaxroof.experiments.runs import Runs
+from jaxroof.parameters.constants import Tier0
+from jaxroof.request.latency import no_requests, rows
+from jaxroof.step import STEP_MODELS, StepTime
+from jaxroof.step.batch import Batch
+
+# Terms that every step has; a study names the others.
+WORK, FLOORS, HOST = "own bytes and FLOPs", "launch floors", "host"
+
+
+class Model(NamedTuple):
+    """A step model by name and its constants."""
+
+    step_model: str
+    tier0: Tier0
+
+
+class Stage(NamedTuple):
+    """What was switched on, and the TPOT then predicted and the one it is compared with ``[experiment]`` [s]."""
+
+    term: str
+    predicted_s: Vector
+    measured_s: Vector
+
+
+def stages(start: Model, end: Model, runs: Runs, terms: Mapping[str, Sequence[str]]) -> list[Stage]:
+    """``start`` as published, then against ITL; then ``end``'s mean decode step, term by term.
+
+    First the work of its kernels, then their launch floors, then ``terms`` (each the parts it names,
+    with their floors), then the host: the last stage is the whole model.
+    """
+    published, itl = (np.asarray(runs.measured[scoring].tpot_s) for scoring in ("published", "itl"))
+
+    def predicted(scoring: str) -> Vector:
+        swept = latencies_of([start.tier0], runs, scoring=scoring, step_model=start.step_model)
+        return swept.tpot_s[:, 0]
+
+    built = [Stage("published way", predicted("published"), published)]
+    built.append(Stage("metric fix: ITL against ITL", predicted("itl"), itl))
+    so_far = np.zeros_like(itl)
+    for term, seconds in _decode_terms(end, runs, terms).items():
+        so_far = so_far + seconds
+        built.append(Stage(term, so_far, itl))
+    return built
+
+
+def part_names(model: Model, runs: Runs) -> list[str]:
+    """The parts that a step model breaks a step into."""
+    arch, deployment = jax.tree.map(lambda leaf: leaf[0], (runs.architecture, runs.deployment))
+    batch = Batch(no_requests(), rows(0.0, 1.0, 1.0))
+    return list(jax.eval_shape(STEP_MODELS[model.step_model], batch, arch, deployment, model.tier0).parts)
+
+
+def _decode_terms(model: Model, runs: Runs, terms: Mapping[str, Sequence[str]]) -> dict[str, Vector]:
+    """Seconds that each term adds to the mean decode step ``[experiment]``; they add up to it."""
+    step = _mean_decode_step(model, runs)
+    named = {name for parts in terms.values() for name in parts}
+    layers = {name: part for name, part in step.parts.items() if name not in named}
+
+    def total(seconds: Sequence[Vector]) -> Vector:
+        return np.sum(np.asarray(seconds), axis=0)
+
+    work = total([part.seconds - part.floor_s for part in layers.values()])
+    floors = total([part.floor_s for part in layers.values()])
+    own = {term: total([step.parts[name].seconds for name in parts]) for term, parts in terms.items()}
+    return {WORK: work, FLOORS: floors, **own, HOST: np.asarray(step.overhead_s)}
+
+
+def _mean_decode_step(model: Model, runs: Runs) -> StepTime:
+    return breakdowns(model.tier0, runs, scoring="itl", step_model=model.step_model)[1]

@@ -1,0 +1,117 @@
+"""What a sweep kept, as JSON, tables, CSVs and PNGs."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxroof.files.write import write_folder
+from jaxroof.report import report
+from jaxroof.report.figures import save_figure
+from jaxroof.report.tables import print_table
+from jaxroof.sweeps.plan import Plan
+from jaxroof.sweeps.plots import plot_marginal, plot_pareto
+from jaxroof.sweeps.reductions import Pareto
+from jaxroof.sweeps.space import Grid, rows
+from jaxroof.sweeps.stream import States
+
+# A terminal shows no more rows of a front.
+SHOWN = 40
+# States that are points.
+POINTS = ("best", "pareto")
+
+
+def write(folder: Path, plan: Plan, states: States, manifest: Mapping[str, Any]) -> None:
+    """CSVs, PNGs, and last ``results.json`` with the sweep's manifest, into ``folder``."""
+    data = record(plan, states) | {"sweep": dict(manifest)}
+    write_folder(folder, lambda draft: _fill(draft, plan, states, data))
+
+
+def show(plan: Plan, states: States, as_json: bool) -> None:
+    """Tables, or one JSON object, on stdout."""
+    if as_json:
+        sys.stdout.write(report.dump(record(plan, states)))
+        return
+    by = plan.objective.metrics[plan.by]
+    if "best" in states:
+        print_table(_readable(plan, points(plan, states["best"])), f"least {by}", digits=4)
+    if "pareto" in states:
+        front = points(plan, states["pareto"])
+        print_table(_readable(plan, front.head(SHOWN)), f"Pareto front, {len(front)} points", digits=4)
+    for keys, table in marginals(plan, states).items():
+        print_table(_readable(plan, table), f"least {by} at each {keys}", digits=4)
+
+
+def reread(results: Path) -> str:
+    """What ``show`` printed as JSON of a finished sweep."""
+    data = json.loads(results.read_text(encoding="utf-8"))
+    return report.dump({key: value for key, value in data.items() if key != "sweep"})
+
+
+def points(plan: Plan, state: Mapping[str, Any]) -> pd.DataFrame:
+    """Points with their numbers, the values of what varies, and their metrics."""
+    values = _named(plan, rows(plan.space, state["numbers"]))
+    metrics = dict(zip(plan.objective.metrics, state["metrics"], strict=True))
+    return pd.DataFrame({"point": state["numbers"]} | values | metrics)
+
+
+def marginals(plan: Plan, states: States) -> dict[str, pd.DataFrame]:
+    """Per axis, by its keys: the least metric at each value, the others at their best."""
+    tables = {}
+    for name, least in states.get("marginals", {}).items():
+        assert isinstance(plan.space, Grid)
+        columns = dict(plan.space.axes[int(name.removeprefix("axis"))].columns)
+        metric = {plan.objective.metrics[plan.by]: np.where(np.isinf(least), np.nan, least)}
+        tables[",".join(columns)] = pd.DataFrame(_named(plan, columns) | metric)
+    return tables
+
+
+def record(plan: Plan, states: States) -> dict[str, Any]:
+    """The JSON object of a sweep; what is no number is null."""
+    data: dict[str, Any] = {
+        "points": plan.space.size,
+        "infeasible": int(states["counts"]["infeasible"][0]),
+        "by": plan.objective.metrics[plan.by],
+    }
+    data |= {name: _records(points(plan, states[name])) for name in POINTS if name in states}
+    if axes := marginals(plan, states):
+        data["marginals"] = {keys: _records(table) for keys, table in axes.items()}
+    return data
+
+
+def _fill(folder: Path, plan: Plan, states: States, data: Mapping[str, Any]) -> None:
+    names, heading = plan.objective.metrics, f"{plan.space.size} points"
+    tables = {name: points(plan, states[name]) for name in POINTS if name in states}
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    for keys, table in marginals(plan, states).items():
+        name = f"marginal_{keys.replace(',', '+')}"
+        table.to_csv(folder / f"{name}.csv", index=False)
+        save_figure(folder / f"{name}.png", heading, plot_marginal, table, names[plan.by])
+    front = plan.reductions.get("pareto")
+    if isinstance(front, Pareto):
+        wanted = [names[i] for i in front.objectives]
+        save_figure(folder / "pareto.png", heading, plot_pareto, tables["pareto"], wanted)
+    (folder / "results.json").write_text(report.dump(data), encoding="utf-8")
+
+
+def _readable(plan: Plan, table: pd.DataFrame) -> pd.DataFrame:
+    """Counts, and values of what varies, as one writes them."""
+    written = [c for c in table.columns if c not in plan.objective.metrics or c == "gpus"]
+    numbers = [c for c in written if c != "point" and pd.api.types.is_numeric_dtype(table[c])]
+    return table.assign(**{c: table[c].map("{:.10g}".format) for c in numbers})
+
+
+def _named(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Names for codes."""
+    labels = plan.space.labels
+    return {key: np.array(labels[key], dtype=object)[v] if key in labels else v for key, v in values.items()}
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    plain = table.replace([np.inf, -np.inf], np.nan).astype(object).where(lambda x: x.notna(), None)
+    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]

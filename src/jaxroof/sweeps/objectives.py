@@ -1,0 +1,140 @@
+"""What a sweep evaluates at a setting: errors or latencies of the measured runs, or the latency of one request.
+
+A setting is values by key: Tier-0 leaves, and what else an objective takes.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+from numpy.typing import NDArray
+
+from jaxroof.experiments.evaluate import latencies
+from jaxroof.experiments.metrics import METRICS, ape, mean
+from jaxroof.experiments.runs import Runs
+from jaxroof.parameters.architecture import Architecture, Deployment
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.leaves import get, put, replace, scalar, walk
+from jaxroof.parameters.mfu import AnalyticMfu
+from jaxroof.request.fixed_lengths import chunks_of, fixed_schedule
+from jaxroof.request.latency import step_times, total
+from jaxroof.request.schedule import Latency
+from jaxroof.serving.capacity import attends_in_full, can_serve
+from jaxroof.step import STEP_MODELS
+from jaxroof.units import MILLI, PERCENT
+
+# Parts of a decode phase that get nodes of their own where measured tables kink.
+PANELS = 64
+ARCHITECTURE = "architecture."
+REQUEST = ("tp", "prompt", "output", "cached", "batch")
+SERVED = ("ttft_ms", "itl_ms", "e2e_ms", "tpot_e2e_per_token_ms", "gpus")
+
+Values = dict[str, Array]
+Evaluated = tuple[Float[Array, "metric setting"], Bool[Array, " setting"]]
+
+
+class Variants(eqx.Module):
+    """A tree, and what of it depends on the codes of ``names``: leaves by path, an axis per name."""
+
+    base: Any
+    differing: dict[str, NDArray[np.floating]]
+    names: tuple[str, ...] = eqx.field(static=True)
+
+    def at(self, values: Values) -> Any:
+        """The tree at a setting, or at many: then leaves have a setting axis."""
+        codes = tuple(values[name] for name in self.names)
+        return put(self.base, {path: leaf[codes] for path, leaf in self.differing.items()})
+
+
+class Objective(NamedTuple):
+    """``evaluate(constants, values by key [setting])``: the ``metrics`` of each, and whether it can be.
+
+    ``evaluations``: requests' latencies per setting.
+    """
+
+    metrics: tuple[str, ...]
+    constants: Any
+    evaluate: Callable[[Any, Values], Evaluated]
+    evaluations: int
+
+
+def variants(trees: NDArray[Any], names: Sequence[str]) -> Variants:
+    """Variants of an array of trees, one axis per name; what is no declared leaf they share."""
+    first = trees.flat[0]
+    columns = {path: np.array([get(tree, path) for tree in trees.flat]) for _, path, _ in walk(first)}
+    differing = {path: leaf.reshape(trees.shape) for path, leaf in columns.items() if np.any(leaf != leaf[0])}
+    return Variants(first, differing, tuple(names))
+
+
+def scored(
+    tier0s: Variants,
+    runs: Runs,
+    group: NDArray[np.bool_],
+    names: Sequence[str] | None,
+    *,
+    scoring: str,
+    step_model: str,
+) -> Objective:
+    """MAPEs over ``group``, or with the experiments' ``names`` the latencies of each."""
+    constants = (tier0s, runs, group.astype(jnp.result_type(float)))
+    evaluate = functools.partial(_scored, scoring=scoring, step_model=step_model, each=names is not None)
+    columns = (
+        [f"{metric}_mape_pct" for metric in ("tpot", "ttft", "e2e")]
+        if names is None
+        else [f"{name}.{metric}_ms" for name in names for metric in METRICS]
+    )
+    return Objective(tuple(columns), constants, evaluate, len(group))
+
+
+def _scored(constants: Any, values: Values, *, scoring: str, step_model: str, each: bool) -> Evaluated:
+    tier0s, runs, group = constants
+    count = next(iter(values.values())).shape
+    tier0 = replace(tier0s.at(values), _leaves_of(tier0s.base, values))
+    predicted = latencies(tier0, runs, scoring=scoring, step_model=step_model)
+    # Constants that no latency depends on leave it without a setting axis.
+    filled: Latency = jax.tree.map(lambda x: jnp.broadcast_to(x.reshape(len(x), -1), x.shape[:1] + count), predicted)
+    if each:
+        table = jnp.stack([getattr(filled, f"{m}_s") for m in METRICS], axis=1) / MILLI
+        return table.reshape(-1, *count), jnp.ones(count, dtype=bool)
+
+    def mape(metric: str) -> Float[Array, " setting"]:
+        measured = jnp.asarray(getattr(runs.measured[scoring], metric))
+        return mean(ape(getattr(filled, metric), measured[:, None]), group) / PERCENT
+
+    return jnp.stack([mape(metric) for metric in ("tpot_s", "ttft_s", "e2e_s")]), jnp.ones(count, dtype=bool)
+
+
+def served(
+    tier0s: Variants, models: Variants, request: Mapping[str, float], longest_prompt: float, *, step_model: str
+) -> Objective:
+    """Latencies of one request and the GPUs they take; ``request`` is what does not vary of it."""
+    constants = (tier0s, models, {key: scalar(value) for key, value in request.items()})
+    analytic = isinstance(tier0s.base.hardware.mfu, AnalyticMfu)
+    nodes = {"chunks": chunks_of(longest_prompt), "panels": 1 if analytic else PANELS}
+    one = functools.partial(_served, step_model=step_model, nodes=nodes)
+    return Objective(SERVED, constants, jax.vmap(one, in_axes=(None, 0), out_axes=(1, 0)), 1)
+
+
+def _served(constants: Any, values: Values, *, step_model: str, nodes: Mapping[str, int]) -> tuple[Array, Array]:
+    tier0s, models, fixed = constants
+    tier0: Tier0 = replace(tier0s.at(values), _leaves_of(tier0s.base, values))
+    of_model = {key.removeprefix(ARCHITECTURE): v for key, v in values.items() if key.startswith(ARCHITECTURE)}
+    arch: Architecture = replace(models.at(values), of_model)
+    tp, prompt, output, cached, batch = (values.get(key, fixed.get(key)) for key in REQUEST)
+    schedule = fixed_schedule(prompt, output, cached, **nodes)
+    result = total(schedule, *step_times(STEP_MODELS[step_model], schedule, arch, Deployment(tp), tier0, batch))
+    itl_s = jnp.where(output > 1, result.tpot_s, jnp.nan)  # one token has no time between tokens
+    seconds = jnp.stack([result.ttft_s, itl_s, result.e2e_s, result.e2e_s / output])
+    feasible = (cached <= prompt) & attends_in_full(arch, prompt + output)
+    feasible &= can_serve(arch, tp, batch * (prompt + output), tier0)
+    return jnp.where(feasible, jnp.append(seconds / MILLI, tp), jnp.nan), feasible
+
+
+def _leaves_of(tier0: Tier0, values: Values) -> Values:
+    known = {key for key, _, _ in walk(tier0)}
+    return {key: value for key, value in values.items() if key in known}

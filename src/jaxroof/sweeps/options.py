@@ -1,0 +1,218 @@
+"""The options of ``sweep`` → what varies, what is evaluated, and what is kept of it."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxroof import defaults
+from jaxroof.catalogue.choice import Constants, refuse_mixture
+from jaxroof.catalogue.load import load_architecture
+from jaxroof.experiments.load import load_ground_truth
+from jaxroof.experiments.metrics import SCORINGS
+from jaxroof.experiments.runs import SPLITTING
+from jaxroof.experiments.workloads import CACHED_TOKENS, TOKENS
+from jaxroof.files import check
+from jaxroof.files.errors import InputError
+from jaxroof.parameters.architecture import TP, Architecture
+from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters.leaves import replace, walk
+from jaxroof.parameters.ranges import COUNT
+from jaxroof.report import report
+from jaxroof.serving.capacity import beyond_positions
+from jaxroof.sweeps import objectives
+from jaxroof.sweeps.axes import Axes, Keys, key_of, load_space
+from jaxroof.sweeps.objectives import ARCHITECTURE, Objective, Variants
+from jaxroof.sweeps.plan import Plan
+from jaxroof.sweeps.points_file import columns_of
+from jaxroof.sweeps.reductions import Best, Marginals, Pareto, Reduction
+from jaxroof.sweeps.space import Grid, Space
+
+REQUEST_RANGES = {"tp": TP, "prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}
+# Where the quadrature over lengths splits: at every multiple, so not at many of them.
+MOST_SPLITTING = 16
+MOST_BEST = dataclasses.replace(COUNT, high=1e5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The options that name a model and describe a request, as far as they are given."""
+
+    model: str | None
+    tp: int | None
+    prompt: int | None
+    output: int | None
+    cached: int | None
+    batch: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """The options of an evaluation of the measured runs, as far as they are given."""
+
+    metric: str | None
+    group: str | None
+    scoring: str | None
+    ground_truth: Path | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Keep:
+    """The options that say what is kept of the points."""
+
+    best: int | None
+    by: str | None
+    pareto: str | None
+    marginals: bool
+
+
+def load_plan(constants: Constants, axes: Axes, request: Request, score: Score, keep: Keep) -> Plan:
+    """Everything checked, before anything is computed. Raises InputError."""
+    varied = columns_of(axes.points) if axes.points is not None else [key_of(t) for t in (*axes.vary, *axes.zipped)]
+    serves = request.model is not None or "model" in varied
+    _not_twice(varied, constants, request)
+    base = dataclasses.replace(constants, formula=None if "formula" in varied else constants.formula)
+    space = load_space(axes, _keys(base.tier0(), varied, serves))
+    tier0s = _tier0s(base, space)
+    if serves:
+        objective, settled = _served(constants, tier0s, space, request, score)
+    else:
+        objective, settled = _scored(constants, tier0s, space, score)
+    reductions, by = _reductions(keep, space, objective)
+    return Plan(space, objective, reductions, by, {"step_model": constants.step_model} | settled)
+
+
+def _keys(tier0: Tier0, varied: Sequence[str], serves: bool) -> Keys:
+    of_tier0 = {key: leaf.range for key, _, leaf in walk(tier0)} | {"hardware": None, "formula": None}
+    fields = {f.name: f.metadata["leaf"] for f in dataclasses.fields(Architecture)}
+    of_model = {f"{ARCHITECTURE}{leaf.key}": leaf.range for leaf in fields.values()}
+    of_request = REQUEST_RANGES | of_model | {"model": None}
+    if not serves and (key := next((key for key in varied if key in of_request), None)):
+        raise InputError("--vary", key, "needs --model, or a model that varies")
+    return of_tier0 | of_request
+
+
+def _not_twice(varied: Sequence[str], constants: Constants, request: Request) -> None:
+    """An option must not name what varies."""
+    hardware = constants.hardware if constants.hardware != defaults.HARDWARE else None
+    given = dataclasses.asdict(request) | {"formula": constants.formula, "hardware": hardware}
+    for key in varied:
+        if given.get(key) is not None:
+            raise InputError(f"--{key}", str(given[key]), "varies, so it cannot be given too")
+        if key in map(key_of, constants.settings):
+            raise InputError("--set", key, "varies, so it cannot be set too")
+    if "hardware" in varied and constants.mfu_tables is not None:
+        raise InputError("--mfu-tables", str(constants.mfu_tables), "are one GPU's, and the hardware varies")
+
+
+def _tier0s(constants: Constants, space: Space) -> Variants:
+    """The Tier 0 of every combination of the names that vary."""
+    names = [name for name in ("hardware", "formula") if name in space.labels]
+
+    def named(values: Sequence[str]) -> Constants:
+        chosen = dict(zip(names, values, strict=True))
+        hardware, formula = (chosen.get(name, getattr(constants, name)) for name in ("hardware", "formula"))
+        return dataclasses.replace(constants, hardware=hardware, formula=formula)
+
+    trees = [named(values).tier0() for values in itertools.product(*(space.labels[name] for name in names))]
+    shape = [len(space.labels[name]) for name in names]
+    return objectives.variants(_array(trees, shape), names)
+
+
+def _array(trees: Sequence[Any], shape: Sequence[int]) -> NDArray[Any]:
+    array = np.empty(len(trees), dtype=object)
+    array[:] = trees
+    return array.reshape(shape)
+
+
+def _served(
+    constants: Constants, tier0s: Variants, space: Space, request: Request, score: Score
+) -> tuple[Objective, dict[str, Any]]:
+    for option, value in dataclasses.asdict(score).items():
+        if value is not None:
+            raise InputError(f"--{option.replace('_', '-')}", str(value), "is for the measured runs, not for a --model")
+    names = space.labels.get("model", (request.model or "",))
+    models = [load_architecture(name) for name in names]
+    for name, arch in zip(names, models, strict=True):
+        refuse_mixture(name, constants.step_model, arch)
+    varied = set(space.block(0, 0))
+    if constants.step_model != "kernels" and f"{ARCHITECTURE}num_experts" in varied:
+        raise InputError(
+            "--vary", f"{ARCHITECTURE}num_experts", f"the {constants.step_model} step time is for dense models"
+        )
+    fixed = {}
+    for key, legal in REQUEST_RANGES.items():
+        if key not in varied:
+            value = getattr(request, key)
+            value = {"cached": 0, "batch": 1}.get(key) if value is None else value
+            if value is None:
+                raise InputError("sweep", f"--{key}", "is missing: give it or vary it")
+            fixed[key] = check.number("sweep", f"--{key}", value, legal)
+    prompt, output = (space.largest(key) if key in varied else fixed[key] for key in ("prompt", "output"))
+    report.note({note for arch in models if (note := beyond_positions(arch, prompt + output))})
+    axes = ["model"] if "model" in space.labels else []
+    of_model = objectives.variants(_array(models, [len(models)] * len(axes)), axes)
+    return objectives.served(tier0s, of_model, fixed, prompt, step_model=constants.step_model), {}
+
+
+def _scored(constants: Constants, tier0s: Variants, space: Space, score: Score) -> tuple[Objective, dict[str, Any]]:
+    step_model, metric = constants.step_model, score.metric or "tpot_mape"
+    check.one_of("--metric", "value", metric, ["tpot_mape", "latencies"])
+    if metric == "latencies" and score.group is not None:
+        raise InputError("--group", score.group, "is for errors, not for latencies")
+    scoring = score.scoring or defaults.SCORING
+    check.one_of("--scoring", "value", scoring, SCORINGS)
+    truth = load_ground_truth(score.ground_truth, _splitting(tier0s, space))
+    refuse_mixture(score.ground_truth or "ground truth", step_model, truth.runs.architecture)
+    groups, group = truth.groups(), "all" if score.group is None else score.group
+    check.one_of("--group", "value", group, groups)
+    names = [e.name for e in truth.experiments] if metric == "latencies" else None
+    objective = objectives.scored(tier0s, truth.runs, groups[group], names, scoring=scoring, step_model=step_model)
+    return objective, {"scoring": scoring, "metric": metric, "group": group}
+
+
+def _splitting(tier0s: Variants, space: Space) -> list[Tier0]:
+    """Constants with every value of those that the quadrature splits at. Raises InputError where they are many."""
+    each: list[Tier0] = [tier0s.base]
+    for key in SPLITTING:  # also the path of the attribute
+        values = tier0s.differing.get(key, np.zeros(0))
+        if key in space.block(0, 0):
+            axis = next((axis for axis in getattr(space, "axes", ()) if key in axis.columns), None)
+            values = axis.columns[key] if axis else values
+            if not 0 < len(values) <= MOST_SPLITTING:
+                raise InputError("--vary", key, f"must be at most {MOST_SPLITTING} values of a --vary or --zip")
+        each += [replace(tier0s.base, {key: value}) for value in np.unique(values)]
+    return each
+
+
+def _reductions(keep: Keep, space: Space, objective: Objective) -> tuple[dict[str, Reduction], int]:
+    """What is kept, by name, and the metric that ranks. Raises InputError."""
+    reductions: dict[str, Reduction] = {}
+    names, count = objective.metrics, len(objective.metrics)
+    if keep.by is not None and keep.best is None and not keep.marginals:
+        raise InputError("--by", keep.by, "is for --best and --marginals")
+    by = _metric("--by", keep.by, names) if keep.by is not None else 0
+    if keep.best is not None:
+        most = int(check.number("--best", "N", keep.best, MOST_BEST))
+        reductions["best"] = Best(most, by, count)
+    if keep.pareto is not None:
+        wanted = [_metric("--pareto", name.strip(), names) for name in keep.pareto.split(",")]
+        if len(set(wanted)) < max(len(wanted), 2):
+            raise InputError("--pareto", keep.pareto, "must be two or more different metrics")
+        reductions["pareto"] = Pareto(wanted, count)
+    if keep.marginals:
+        if not isinstance(space, Grid):
+            raise InputError("--marginals", "needs axes: --vary or --zip, without --random")
+        reductions["marginals"] = Marginals(by, [len(axis) for axis in space.axes])
+    return reductions, by
+
+
+def _metric(option: str, name: str, names: Sequence[str]) -> int:
+    """A metric's place; vLLM calls the ITL a TPOT."""
+    name = "itl_ms" if name == "tpot_ms" and "itl_ms" in names else name
+    check.one_of(option, "metric", name, names)
+    return names.index(name)

@@ -1,0 +1,46 @@
+"""A sweep as plain data: where, what, and what is kept of it."""
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxroof.sweeps.objectives import Objective
+from jaxroof.sweeps.reductions import Reduction
+from jaxroof.sweeps.space import Space
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Points, what is evaluated at each, and what is kept: every point where there are no reductions.
+
+    ``by`` is the place of the metric that ranks, ``settled`` the options that the rest was made from.
+    """
+
+    space: Space
+    objective: Objective
+    reductions: dict[str, Reduction]
+    by: int
+    settled: dict[str, Any]
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the figures, for JSON."""
+        return self.settled | {
+            "metrics": list(self.objective.metrics),
+            "space": self.space.identity(),
+            "constants": _described(self.objective.constants),
+            "keep": {name: dataclasses.asdict(reduction) for name, reduction in self.reductions.items()},  # type: ignore[call-overload]
+        }
+
+
+def _described(constants: Any) -> dict[str, Any]:
+    """Every number of a tree by its path, arrays that are long as a digest."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(constants)
+    return {jax.tree_util.keystr(path): _value(np.asarray(leaf)) for path, leaf in leaves}
+
+
+def _value(array: NDArray[Any]) -> Any:
+    return array.tolist() if array.size <= 32 else hashlib.sha256(array.tobytes()).hexdigest()

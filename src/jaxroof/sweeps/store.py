@@ -1,0 +1,189 @@
+"""Sweep results on disk: parts while it runs, the finished file only when complete, nothing half-written.
+
+Until then a part folder holds a manifest of everything that determines the result, and one file per
+finished chunk, or one state. A file appears under its name by renaming, after it is on disk.
+"""
+
+import dataclasses
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+from numpy.typing import NDArray
+from pyarrow import parquet
+
+from jaxroof.files.errors import InputError
+from jaxroof.files.read import read_json
+from jaxroof.files.write import check_writable, sync, write
+from jaxroof.sweeps.space import Columns, Labels
+from jaxroof.sweeps.stream import States
+
+MANIFEST = "manifest.json"
+STATE = "state.npz"
+FINISHED = "finished"
+PARTS = (MANIFEST, STATE, FINISHED, "chunk-")
+METADATA, INFEASIBLE = b"jaxroof", b"infeasible"
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """``target`` is the file of a finished sweep, ``part`` the folder where it stands until then."""
+
+    target: Path
+    part: Path
+
+    def previous(self, resume: bool, force: bool, must: bool) -> dict[str, Any] | None:
+        """The manifest to go on from, if any. Raises InputError where results would be lost.
+
+        And where there is nothing to ``resume``, if there ``must`` be: one of several processes may not have begun.
+        """
+        there, manifest = self.target.exists(), self.part / MANIFEST
+        if self.target.is_dir():
+            raise InputError(self.target, "--out", "is a folder")
+        if foreign := next((path for path in self.part.glob("*") if not path.name.startswith(PARTS)), None):
+            raise InputError(foreign, "--out", "is in the way: no part of a sweep")
+        if resume:
+            if must and not (there or manifest.exists()):
+                raise InputError("--resume", str(self.part), "no interrupted sweep is there to go on with")
+            return read_json(manifest) if manifest.exists() else finished_manifest(self.target)
+        if there and not force:
+            raise InputError(self.target, "--out", "is there already; --force overwrites it")
+        if manifest.exists() and not force:
+            raise InputError(self.part, "--out", "is an interrupted sweep's; --resume goes on, --force starts over")
+        return None
+
+    def begin(self, manifest: Mapping[str, Any], resume: bool, force: bool) -> bool:
+        """Make or find this sweep's part folder; False where it is finished. Raises InputError at another's."""
+        finished = finished_manifest(self.target) if resume and self.target.exists() else None
+        if finished is not None and next(_differences(finished, _plain(manifest)), None) is None:
+            self.clear()
+            return False
+        if resume and self.target.exists() and not force:
+            raise InputError(self.target, "--resume", "is another sweep's; --force overwrites it")
+        if resume and (self.part / MANIFEST).exists():
+            same_sweep(self.part, read_json(self.part / MANIFEST), manifest)
+            return True
+        check_writable(self.target.parent)
+        shutil.rmtree(self.part, ignore_errors=True)
+        self.part.mkdir()
+        write(self.part / MANIFEST, dump(manifest).encode())
+        return True
+
+    def clear(self) -> None:
+        """Remove the parts; the manifest first, so that a rest of them is never gone on with."""
+        (self.part / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(self.part, ignore_errors=True)
+
+    def chunk(self, index: int) -> Path:
+        """The file of a finished chunk."""
+        return self.part / f"chunk-{index:08}.parquet"
+
+    def missing(self, indices: range) -> list[int]:
+        """Chunks that are yet to be done."""
+        return [index for index in indices if not self.chunk(index).exists()]
+
+    def write_chunk(self, index: int, table: pyarrow.Table, infeasible: int) -> None:
+        """One chunk's rows, and how many of them cannot be."""
+        sink = pyarrow.BufferOutputStream()
+        counted = table.replace_schema_metadata({INFEASIBLE: str(infeasible).encode()})
+        parquet.write_table(counted, sink, row_group_size=len(table))
+        write(self.chunk(index), sink.getvalue())
+
+    def finish(self, indices: range, schema: pyarrow.Schema, manifest: Mapping[str, Any]) -> int:
+        """All chunks as one file, a row group each, that carries its manifest; how many points cannot be."""
+        draft, infeasible = self.part / FINISHED, 0
+        with parquet.ParquetWriter(draft, schema.with_metadata({METADATA: dump(manifest).encode()})) as writer:
+            for index in indices:
+                table = parquet.read_table(self.chunk(index))
+                infeasible += int(table.schema.metadata[INFEASIBLE])
+                writer.write_table(table.replace_schema_metadata(writer.schema.metadata), row_group_size=len(table))
+        sync(draft)
+        os.replace(draft, self.target)
+        self.clear()
+        return infeasible
+
+    def write_state(self, done: int, states: States) -> None:
+        """The reductions after ``done`` chunks."""
+        write(self.part / STATE, pack(states, done))
+
+    def read_state(self) -> tuple[int, States] | None:
+        """Where the reductions stand."""
+        path = self.part / STATE
+        return unpack(path.read_bytes()) if path.exists() else None
+
+
+def finished_manifest(target: Path) -> dict[str, Any] | None:
+    """The manifest that a finished Parquet file or ``results.json`` carries."""
+    try:
+        if target.suffix == ".json":
+            return read_json(target)["sweep"]
+        return json.loads((parquet.read_schema(target).metadata or {})[METADATA])
+    except (pyarrow.ArrowException, OSError, KeyError, ValueError, InputError):
+        return None
+
+
+def same_points(previous: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
+    """Whether an earlier sweep had these points and metrics, so that its blocks fit."""
+    return all(previous.get(key) == value for key, value in _plain(identity).items() if key in ("space", "metrics"))
+
+
+def same_sweep(where: Path, previous: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    """Raise InputError that names the first thing that differs."""
+    if differing := next(_differences(previous, _plain(manifest)), None):
+        raise InputError("--resume", str(where), f"is another sweep's: {differing} differs")
+
+
+def table(values: Columns, labels: Labels, names: tuple[str, ...], metrics: NDArray[np.floating]) -> pyarrow.Table:
+    """Points as rows: names from their codes, numbers in the metrics' precision, no number as null."""
+    columns: dict[str, Any] = {}
+    for key, column in values.items():
+        if key in labels:
+            indices = pyarrow.array(column.astype(np.int32))
+            columns[key] = pyarrow.DictionaryArray.from_arrays(indices, pyarrow.array(labels[key], pyarrow.string()))
+        else:
+            columns[key] = pyarrow.array(column.astype(metrics.dtype))
+    columns |= {name: pyarrow.array(row, mask=np.isnan(row)) for name, row in zip(names, metrics, strict=True)}
+    return pyarrow.table(columns)
+
+
+def pack(states: States, done: int) -> bytes:
+    """States and the number of chunks in them as bytes."""
+    arrays = {f"{name}/{key}": array for name, state in states.items() for key, array in state.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, done=np.int64(done), **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def unpack(data: bytes) -> tuple[int, States]:
+    """The inverse of :func:`pack`."""
+    states: States = {}
+    with np.load(io.BytesIO(data)) as arrays:
+        for path in arrays.files:
+            name, _, key = path.partition("/")
+            if key:
+                states.setdefault(name, {})[key] = arrays[path]
+        return int(arrays["done"]), states
+
+
+def dump(manifest: Mapping[str, Any]) -> str:
+    """The same text for the same sweep."""
+    return json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+
+
+def _plain(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """As it reads back from a file."""
+    return json.loads(dump(manifest))
+
+
+def _differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in [*one, *(key for key in other if key not in one)]:
+            yield from _differences(one.get(key), other.get(key), f"{where}.{key}" if where else key)
+    elif one != other:
+        yield where

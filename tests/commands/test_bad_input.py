@@ -1,0 +1,186 @@
+"""Wrong input: one line on stderr with file, key and why; exit code 2; empty stdout; nothing half-written."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import CONFIGS, DEFAULTS, predict, refused, works
+
+ORIGINAL = {"TFlopsPeak": 989.5, "BwPeakTBs": 3.35, "bwEfficiencyFactor": 0.82, "perLayerOverhead": 100}
+TAKES_A_FILE = {
+    "model": lambda path: predict(model=path),
+    "hardware": lambda path: predict(hardware=path),
+    "formula": lambda path: predict(formula=path),
+    "study": lambda path: ["study", path],
+    "ground_truth": lambda path: ["evaluate", "--ground-truth", path],
+}
+SUFFIX = {"model": ".json", "ground_truth": ".csv"}
+
+
+@pytest.mark.parametrize("what", TAKES_A_FILE)
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: None, "No such file or directory"),
+        (Path.mkdir, "Is a directory"),
+        (lambda path: path.write_bytes(b"\x7fELF\xff\xfe\x00"), "is not UTF-8 text"),
+    ],
+    ids=["missing", "directory", "binary"],
+)
+def test_unreadable_file(tmp_path, what, make, why):
+    path = tmp_path / f"x{SUFFIX.get(what, '.toml')}"
+    make(path)
+    at, why = (path / "config.json", "No such file") if what == "model" and path.is_dir() else (path, why)
+    refused(tmp_path, TAKES_A_FILE[what](path), f"{at}: {why}")
+
+
+@pytest.mark.parametrize("what", TAKES_A_FILE)
+def test_empty_or_malformed_file(tmp_path, what):
+    path = tmp_path / f"x{SUFFIX.get(what, '.toml')}"
+    for text in ("", "\n", '[{"'):
+        path.write_text(text)
+        if (what, text.strip()) != ("formula", ""):  # an empty formula is a legal one: all terms 0
+            refused(tmp_path, TAKES_A_FILE[what](path), f"{path}: ")
+
+
+def test_a_folder_without_mfu_tables(tmp_path):
+    refused(
+        tmp_path,
+        predict(step_model="roofline", mfu_tables=tmp_path),
+        f"{tmp_path}/gemm: h100-sxm: no folder for this GPU",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (predict(model="llama-2-7"), "models: llama-2-7: not in the catalogue; did you mean llama-2-7b?"),
+        (predict(model=""), "models: : not in the catalogue"),
+        (predict(hardware="h100"), "hardware: h100: not in the catalogue; did you mean h100-sxm?"),
+        (predict(formula="h2bb"), "overheads: h2bb: not in the catalogue; did you mean h2b?"),
+        (
+            predict(step_model="rofline"),
+            "--step-model: value: must be one of kernels, memory, roofline, got 'rofline'; did you mean",
+        ),
+        (["study", "hg11"], "studies: hg11: not in the catalogue; did you mean hg1?"),
+        (
+            ["evaluate", "--scoring", "itls"],
+            "--scoring: value: must be one of published, itl, e2e_per_token, got 'itls'",
+        ),
+        (["list", "model"], "list: kind: must be one of "),
+        (predict(tp=0), "predict: tp: must be ≥ 1, got 0"),
+        (predict(tp=-1), "predict: tp: must be ≥ 1, got -1"),
+        (predict(tp=3), "predict: tp: 32 attention heads cannot be divided by 3"),
+        (predict(tp=10**400), "predict: tp: is too large a number"),
+        (predict(prompt=0), "predict: --prompt: must be ≥ 1, got 0"),
+        (predict(output=0), "predict: --output: must be ≥ 1, got 0"),
+        (predict(output=10**30), "predict: --output: must be ≤ 1e+07"),
+        (predict(cached=-1), "predict: --cached: must be ≥ 0, got -1"),
+        (predict(cached=513), "predict: --cached: must be ≤ --prompt 8, got 513"),
+        (predict(tp=16), "predict: tp: must be ≤ 8 (the most GPUs whose all-reduce is known), got 16"),
+        (
+            predict(batch=10**7),
+            "predict: --batch: 13.5 GB of weights and 52428.8 GB of KV cache per GPU exceed",
+        ),
+        (predict(batch=0), "predict: --batch: must be ≥ 1, got 0"),
+        (["evaluate", "--sampled", "-1"], "--sampled: seed: must be ≥ 0, got -1"),
+        (predict(set="hardware.hbm_efficiency"), "--set: hardware.hbm_efficiency: must be KEY=VALUE"),
+        (predict(set="hardware.hbm_efficiency="), "--set: hardware.hbm_efficiency: must be a number, got ''"),
+        (predict(set="hardware.hbm_efficiency=x"), "--set: hardware.hbm_efficiency: must be a number, got 'x'"),
+        (predict(set="hardware.hbm_efficiency=0"), "--set: hardware.hbm_efficiency: must be > 0, got 0"),
+        (predict(set="hardware.hbm_efficiency=1.1"), "--set: hardware.hbm_efficiency: must be ≤ 1, got 1.1"),
+        (predict(set="hardware.hbm_efficiency=nan"), "--set: hardware.hbm_efficiency: must be finite, got nan"),
+        (predict(set="overheads.decode.base_us=-1"), "--set: overheads.decode.base_us: must be ≥ 0, got -1"),
+        (predict(set="overheads.decode.base_us=inf"), "--set: overheads.decode.base_us: must be finite, got inf"),
+        (
+            predict(set="overheads.decode.bass_us=1"),
+            "--set: overheads.decode.bass_us: unknown key; did you mean overheads.",
+        ),
+        (["list"], "Missing argument"),
+        (["study"], "Missing argument"),
+        (["lst", "models"], "No such command 'lst'."),
+        (predict(modle="x"), "No such option: --modle"),
+        (["evaluate", "--sampled", "x"], "Invalid value for '--sampled'"),
+        *((predict(**{option: None}), f"Missing option '--{option}'") for option in DEFAULTS),
+        *(
+            (predict(**{option: "x"}), f"Invalid value for '--{option}'")
+            for option in ("tp", "prompt", "output", "batch")
+        ),
+        (predict(tp=1.5), "Invalid value for '--tp'"),
+    ],
+)
+def test_wrong_option(tmp_path, arguments, says):
+    refused(tmp_path, arguments, says)
+
+
+def test_out_that_cannot_be_written(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for out, why in {
+        file: "File exists",
+        file / "below": "Not a directory",
+        Path("/dev/null/x"): "Not a directory",
+    }.items():
+        refused(tmp_path, ["study", "h1", "--out", out], f"{out}: --out: cannot be written: {why}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"TFlopsPeak": -1}, "TFlopsPeak: must be > 0, got -1"),
+        ({"TFlopsPeak": "989.5"}, "TFlopsPeak: must be a number, got '989.5'"),
+        ({"BwPeakTBs": float("nan")}, "BwPeakTBs: must be finite, got nan"),
+        ({"bwEfficiencyFactor": 1.1}, "bwEfficiencyFactor: must be ≤ 1, got 1.1"),
+        ({"bwEfficiencyFactor": -0.1}, "bwEfficiencyFactor: must be ≥ 0, got -0.1"),
+        ({"perLayerOverhead": None}, "perLayerOverhead: must be a number, got None"),
+    ],
+)
+def test_original_hardware_config(tmp_path, changes, says):
+    path = tmp_path / "hardware_config.json"
+    for data in (ORIGINAL | changes, {"H100": ORIGINAL | changes}):
+        path.write_text(json.dumps(data))
+        refused(tmp_path, predict(hardware=path), f"{path}: {says}")
+
+
+def test_original_hardware_config_must_describe_one_gpu(tmp_path):
+    path = tmp_path / "hardware_config.json"
+    for data in ({}, {"H100": 3}, {"H100": ORIGINAL, "A100": ORIGINAL}):
+        path.write_text(json.dumps(data))
+        refused(tmp_path, predict(hardware=path), f"{path}: TFlopsPeak: missing key")
+
+
+@pytest.mark.parametrize("nest", [lambda data: data, lambda data: {"H100": data}], ids=["flat", "named"])
+def test_an_original_hardware_config_is_the_h100_and_h2b(tmp_path, nest):
+    path = tmp_path / "hardware_config.json"
+    path.write_text(json.dumps(nest(ORIGINAL | {"mfuPrefill": 0.65})))
+    ours, theirs = ({"step_model": "memory"} | what for what in ({"hardware": path}, {"formula": "h2b"}))
+    assert works(predict(**ours)) == works(predict(**theirs))
+    refused(tmp_path, predict(hardware=path), f"{path}: --hardware: has no kernels; give --step-model memory")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda config: config | {"architectures": ["X"], "rope_scaling": {"type": "yarn"}, "num_experts": None},
+        lambda config: {"text_config": config, "vision_config": {"hidden_size": "x"}},
+        lambda config: {key: value for key, value in config.items() if key != "num_key_value_heads"},
+        lambda config: config | {"num_key_value_heads": None, "head_dim": None},
+        lambda config: config | {"head_dim": 128},
+        lambda config: {"dtype" if key == "torch_dtype" else key: value for key, value in config.items()},
+        lambda config: config | {"num_hidden_layers": 32.0},
+    ],
+    ids=["extra keys", "nested", "no KV heads", "null", "head_dim", "dtype", "float"],
+)
+def test_a_good_config_json_in_another_form_is_the_same_model(tmp_path, change):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(change(json.loads((CONFIGS / "models/llama-2-7b.json").read_text()))))
+    assert works(predict(model=path)) == works(predict())
+
+
+@pytest.mark.parametrize("arguments", [predict(tp=3), ["study", "nope"], ["evaluate", "--ground-truth", "/dev/null"]])
+def test_the_installed_command(arguments):
+    command = Path(sys.executable).with_name("jaxroof")
+    done = subprocess.run([command, *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

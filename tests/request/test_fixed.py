@@ -1,0 +1,100 @@
+"""The schedule of given lengths in closed form against quadrature over distributions, and the sum over steps."""
+
+import functools
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxroof import load_architecture, load_tier0
+from jaxroof.parameters.architecture import Deployment
+from jaxroof.parameters.leaves import scalar
+from jaxroof.request import schedule, workload
+from jaxroof.request.fixed_lengths import chunks_of, fixed_schedule
+from jaxroof.request.latency import step_times, total
+from jaxroof.request.workload import Share
+from jaxroof.step import STEP_MODELS
+from jaxroof.step.roofline import heads
+from jaxroof.sweeps.objectives import PANELS
+
+TABLES = Path(__file__).parents[1] / "data/roofline_parity"
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def latency(step_model, nodes, *served):
+    """Every node's step, nothing merged: as ``predict`` and a sweep do."""
+    return total(nodes, *step_times(step_model, nodes, *served))
+
+
+FORMULAS = {"memory": "h2b", "roofline": "idea_e", "kernels": "none"}
+LENGTHS = [(prompt, output) for prompt in (1, 512, 2047, 2048, 2049, 4096, 5000) for output in (1, 2, 3, 130)]
+CHUNKS = 3
+
+
+@functools.partial(jax.jit, static_argnames=("step_model", "panels"))
+def traced(prompt, output, batch, tier0, *, step_model, panels):
+    """Latencies at traced lengths, padded to ``CHUNKS`` prefill steps."""
+
+    def one(prompt, output):
+        nodes = fixed_schedule(prompt + 7, output, scalar(7), chunks=CHUNKS, panels=panels)
+        return latency(STEP_MODELS[step_model], nodes, load_architecture("llama-2-7b"), Deployment(2), tier0, batch)
+
+    return jax.vmap(one)(prompt, output)
+
+
+def columns(lengths):
+    return (np.array(column, dtype=float) for column in zip(*lengths, strict=True))
+
+
+@pytest.mark.parametrize("step_model", STEP_MODELS)
+def test_the_closed_form_is_the_rule_of_the_distribution(step_model):
+    """One-point distributions by the general quadrature, no knots; one token has no decode step to ride along."""
+    tier0, arch, deployment = load_tier0(overheads=FORMULAS[step_model]), load_architecture("llama-2-7b"), Deployment(2)
+    for batch in (1, 32):
+        lengths = [(prompt, output) for prompt, output in LENGTHS if output > 1 or batch == 1]
+        ours = traced(*columns(lengths), scalar(batch), tier0, step_model=step_model, panels=1)
+        shares = [[Share(1.0, 7, workload.point(prompt), workload.point(output))] for prompt, output in lengths]
+        rules = [
+            schedule.realised(share, n, schedule.Knots(()))[0] for share, (_, n) in zip(shares, lengths, strict=True)
+        ]
+        for i, nodes in enumerate(schedule.pad(rules)):
+            theirs = latency(STEP_MODELS[step_model], nodes, arch, deployment, tier0, scalar(batch))
+            for name in ("ttft_s", "tpot_s", "e2e_s"):
+                np.testing.assert_allclose(getattr(ours, name)[i], getattr(theirs, name), rtol=1e-9)
+
+
+def test_panels_follow_measured_tables_as_the_sum_over_steps_does():
+    tier0, arch = load_tier0(overheads="h2b", mfu_tables=TABLES), load_architecture("llama-2-7b")
+    per_token = jax.jit(
+        jax.vmap(lambda c: c / tier0.hardware.mfu.decode_attention(heads(arch), scalar(2), scalar(8), c))
+    )
+    for prompt, output in ((100, 100), (300, 2000), (6000, 700)):
+        nodes = fixed_schedule(scalar(7 + prompt), scalar(output), scalar(7), chunks=1, panels=PANELS)
+        ours = nodes.e2e_weight @ per_token(nodes.decode_context_tokens)
+        np.testing.assert_allclose(ours, per_token(7.0 + prompt + np.arange(output - 1.0)).sum(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("panels", [1, 4, 64])
+@pytest.mark.parametrize("output", [1, 2, 3, 5, 64, 65, 200])
+def test_nodes_sum_a_parabola_exactly_and_few_steps_one_by_one(panels, output):
+    nodes = fixed_schedule(scalar(15), scalar(output), scalar(5), chunks=1, panels=panels)
+    contexts = 15 + np.arange(output - 1.0)
+    context, weight = np.asarray(nodes.decode_context_tokens), np.asarray(nodes.e2e_weight)
+    for power in range(3):
+        assert weight @ context**power == pytest.approx((contexts**power).sum(), rel=1e-12, abs=1e-9)
+    if 1 < output <= panels:
+        assert weight @ np.sin(context) == pytest.approx(np.sin(contexts).sum(), rel=1e-9)
+
+
+def test_a_prompt_that_is_cached_whole_still_computes_one_token():
+    nodes = fixed_schedule(scalar(9), scalar(3), scalar(9), chunks=1)
+    assert (nodes.prefill_context_tokens.tolist(), nodes.prefill_new_tokens.tolist()) == ([8], [1])
+
+
+def test_prefill_chunks():
+    nodes = fixed_schedule(scalar(5010), scalar(2), scalar(10), chunks=4)
+    there = np.asarray(nodes.prefill_weight) > 0
+    assert np.asarray(nodes.prefill_context_tokens)[there].tolist() == [10, 2058, 4106]
+    assert np.asarray(nodes.prefill_new_tokens)[there].tolist() == [2048, 2048, 904]
+    assert [chunks_of(prompt) for prompt in (1, 2048, 2049, 5000)] == [1, 1, 2, 3]

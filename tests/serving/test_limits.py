@@ -1,0 +1,89 @@
+"""What a server cannot hold, or a model not attend to, is refused or said; so is a TPOT of another convention."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from command_line import predict, refused, run, works
+
+from jaxroof import load_architecture, load_ground_truth, load_tier0
+from jaxroof.files.read import data_dir
+from jaxroof.parameters.leaves import scalar
+from jaxroof.serving.capacity import gpu_bytes, most_requests, usable_bytes
+
+LARGE = {"model": "llama-3.1-70b", "prompt": 1000, "output": 200}
+
+
+def test_weights_and_kv_cache_fit_or_what_would_is_said(tmp_path):
+    works(predict(**LARGE, tp=2, batch=7))
+    says = "predict: --batch: 70.6 GB of weights and 1.6 GB of KV cache per GPU exceed 72.0 GB (0.9 of its memory); "
+    refused(tmp_path, predict(**LARGE, tp=2, batch=8), f"{says}--batch 7 or --tp 4 would fit")
+    refused(tmp_path, predict(**LARGE), "predict: --batch: 141.1 GB of weights and 0.4 GB of KV cache per GPU exceed")
+    works(predict(**LARGE, tp=2, batch=8, set="host.gpu_memory_utilization=0.95"))
+    refused(tmp_path, predict(**LARGE, tp=8, batch=10**7), "predict: --batch: 17.6 GB of weights")
+
+
+@pytest.mark.parametrize(("tp", "kv_bytes"), [(4, 2 * 80 * 2 * 128 * 2), (8, 2 * 80 * 128 * 2)])
+def test_kv_bytes_on_one_gpu(tp, kv_bytes):
+    arch, tier0 = load_architecture("llama-3.1-70b"), load_tier0()
+    weights = gpu_bytes(arch, scalar(tp), 0.0)
+    assert float(gpu_bytes(arch, scalar(tp), 1000.0) - weights) == 1000 * kv_bytes
+    most = most_requests(arch, scalar(tp), 1000, tier0)
+    assert gpu_bytes(arch, scalar(tp), most * 1000.0) <= usable_bytes(tier0)
+    assert gpu_bytes(arch, scalar(tp), (most + 1) * 1000.0) > usable_bytes(tier0)
+
+
+def test_kv_heads_are_replicated_beyond_their_number():
+    arch = load_architecture("qwen3-30b-a3b")  # 4 KV heads
+    of = [float(gpu_bytes(arch, scalar(tp), 1.0) - gpu_bytes(arch, scalar(tp), 0.0)) for tp in (1, 2, 4, 8)]
+    assert of == [98304, 49152, 24576, 24576]
+
+
+def test_a_sweep_counts_what_does_not_fit_and_what_is_cached_beyond_the_prompt(tmp_path):
+    request = ["--model=llama-3.1-70b", "--tp=2", "--output=200", "--step-model=memory"]
+    axes = ["--vary=batch=7,8", "--vary=prompt=500,1000", "--vary=cached=0,600"]
+    code, _, err = run(["sweep", *request, *axes, f"--out={tmp_path}/all.parquet"])
+    assert (code, "(4 infeasible)" in err) == (0, True), err
+    rows = pd.read_parquet(tmp_path / "all.parquet")
+    beyond = (rows["cached"] > rows["prompt"]) | ((rows["batch"] == 8) & (rows["prompt"] == 1000))
+    assert (rows["itl_ms"].isna() == beyond).all()
+
+
+def test_a_window_shorter_than_the_request(tmp_path):
+    works(predict(model="mistral-7b", prompt=4000, output=96))
+    says = "mistral-7b: sliding_window: windowed attention is not modelled: the window of 4096 tokens is shorter than"
+    refused(tmp_path, predict(model="mistral-7b", prompt=4000, output=97), says)
+
+
+def test_more_tokens_than_positions_are_said():
+    code, out, err = run([*predict(prompt=4000, output=97), "--json"])
+    note = "4097 tokens are more than the model's 4096 positions"
+    assert (code, json.loads(out)["notes"], err) == (0, [note], f"jaxroof: note: {note}\n")
+
+
+def test_a_client_s_own_tpot_is_said(tmp_path):
+    folder = data_dir() / "ground_truth"
+    lengths = "stdev = 0, min = 100, max = 100"
+    (tmp_path / "workloads.toml").write_text(
+        f'[fixed]\nsource = "x"\nprefix_tokens = 0\nprompt = {{ mean = 100, {lengths} }}\n'
+        f"output = {{ mean = 100, {lengths} }}\n"
+    )
+    header = (folder / "experiments.csv").read_text().splitlines()[0]
+    rows = ["per-token,llama-2-7b,1,fixed,train,100,10.9,1090,x", "itl,llama-2-7b,1,fixed,test,100,10,1090,x"]
+    (tmp_path / "experiments.csv").write_text("\n".join([header, *rows, ""]))
+    code, _, err = run(["evaluate", "--step-model=memory", f"--ground-truth={tmp_path}"])
+    assert (code, err.count("\n")) == (0, 1)
+    assert err.startswith("jaxroof: note: itl: tpot_ms must be E2E/n but looks like (E2E − TTFT)/(n − 1)")
+    assert load_ground_truth().notes() == []
+
+
+def test_one_default_everywhere():
+    data, run_ = works(["evaluate"]), works(["evaluate", "--formula=none"])
+    assert (data["step_model"], data["scoring"]) == ("kernels", "itl")
+    assert data == run_ == works(["evaluate", "--step-model=kernels", "--scoring=itl"])
+    import jaxroof
+
+    mape = jaxroof.tpot_mape(jaxroof.load_tier0(), jaxroof.load_experiments())
+    assert 100 * float(mape) == pytest.approx(data["aggregate"]["run"]["all"]["tpot_mape_pct"], rel=1e-12)
+    assert not np.isclose(float(mape), 0.168, atol=1e-2)

@@ -1,0 +1,171 @@
+"""Product grids, the ideas' studies and their ranked collection."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from jaxroof.catalogue.load import find, load_tier0
+from jaxroof.cli import main
+from jaxroof.experiments.affine import affine_tpot
+from jaxroof.experiments.evaluate import latencies
+from jaxroof.files.errors import InputError
+from jaxroof.parameters.leaves import replace
+from jaxroof.studies.collection import load_collection
+from jaxroof.studies.grid_search import Free, product_search
+from jaxroof.studies.load import check_groups, load_study, study_tier0s
+from jaxroof.studies.ranking import evidence, ranking
+from jaxroof.studies.run import run
+
+H2B = load_tier0(overheads="h2b")
+
+LAYER = ("overheads.prefill.per_layer_us", "overheads.decode.per_layer_us")
+BASE = ("overheads.prefill.base_us", "overheads.decode.base_us")
+VOCAB = ("overheads.prefill.per_vocab_us", "overheads.decode.per_vocab_us")
+
+
+def test_product_search_finds_what_trying_every_point_finds(truth):
+    free = [Free("base", BASE, 0, 3000, 500), Free("layer", LAYER, 0, 120, 30), Free("vocab", VOCAB, 0, 600, 200)]
+    none, measured = load_tier0(overheads="none"), np.asarray(truth.runs.measured["itl"].tpot_s)
+    affine = affine_tpot(none, truth.runs, [f.keys for f in free], scoring="itl", step_model="memory")
+    surface = product_search(affine, measured, free)
+    points = np.array(list(itertools.product(*(f.values() for f in free)))).T
+    values = {key: row for f, row in zip(free, points, strict=True) for key in f.keys}
+    tried = latencies(replace(none, values), truth.runs, scoring="itl", step_model="memory").tpot_s
+    loss = np.abs(np.asarray(tried) / measured[:, None] - 1).mean(axis=0)
+    assert surface.points == loss.size == 7 * 5 * 4
+    assert surface.loss == pytest.approx(loss.min(), rel=1e-12)
+    np.testing.assert_array_equal(surface.optimum, points[:, loss.argmin()])
+    np.testing.assert_allclose(surface.marginals[1], loss.reshape(7, 5, 4).min(axis=(0, 2)), rtol=1e-12)
+
+
+def test_ties_go_to_the_smaller_values(truth):
+    """Prefill constants do not move an ITL."""
+    free = [Free("prefill", ("overheads.prefill.base_us",), 100, 500, 100)]
+    affine = affine_tpot(H2B, truth.runs, [free[0].keys], scoring="itl", step_model="memory")
+    assert product_search(affine, np.asarray(truth.runs.measured["itl"].tpot_s), free).optimum == [100]
+
+
+def test_a_formula_with_a_term_at_zero_is_bitwise_the_formula_without_it(truth):
+    plain = latencies(H2B, truth.runs, step_model="memory")
+    zero = latencies(replace(H2B, dict.fromkeys(VOCAB + BASE, 0.0)), truth.runs, step_model="memory")
+    assert np.array_equal(plain.tpot_s, zero.tpot_s)
+    assert np.array_equal(plain.e2e_s, zero.e2e_s)
+
+
+@pytest.fixture(scope="module")
+def members(truth):
+    """Every member of ``ideas``, on its own step model only."""
+    collection = load_collection("ideas")
+    runs = {}
+    for name in collection.members:
+        spec = load_study(name)
+        tier0s, groups = study_tier0s(spec), truth.groups()
+        runs[name] = ([run(spec, s, truth.runs, groups, tier0s) for s in ("published", "itl")], truth)
+    return runs
+
+
+def test_verdicts(members):
+    verdicts = {name: results[0].verdict for name, (results, _) in members.items()}
+    assert verdicts == {
+        "idea_c": "refuted",
+        "idea_ac": "partial",
+        "idea_e": "confirmed",
+        "idea_a": "confirmed",
+        "idea_b": "confirmed",
+        "idea_d": "confirmed",
+        "idea_replicated": "confirmed",
+        "idea_constant": "confirmed",
+        "idea_per_request": "confirmed",
+    }
+
+
+def test_every_axis_has_fifty_points_and_every_study_one_verdict_per_condition(members):
+    for results, _ in members.values():
+        assert all(len(free.values()) >= 50 for free in results[0].surface.free)
+        assert results[0].study.also_step_model == ["kernels"]
+        assert results[0].study.also_scoring == ["itl"]
+
+
+def test_ranking_is_sorted_and_evidence_is_a_permutation(members):
+    table = ranking(members)
+    for _, rows in table.groupby(["step_model", "scoring"]):
+        assert rows["test"].is_monotonic_increasing
+    order = evidence(members)
+    assert sorted(order["expected"]) == sorted(order["evidence"]) == list(range(1, 10))
+
+
+def run_cli(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return end.value.code, *capsys.readouterr()
+
+
+def test_study_of_an_idea_has_its_grid_in_the_json(capsys):
+    code, out, _ = run_cli(capsys, "study", "idea_b", "--json")
+    data = json.loads(out)
+    assert code == 0
+    assert list(data["grid"]["optimum_us"]) == ["per_sqrt_layer"]
+    assert set(data["also"]) == {"memory_itl", "kernels_published", "kernels_itl"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("overheads.decode.per_sqrt_layer_us", "overheads.decode.per_cubic_layer_us", "unknown key"),
+        ("step_us = 25", "step_us = 0", "step_us: must be > 0"),
+        ("stop_us = 1500", "stop_us = 0", "grid.free.step_us: must divide"),
+        ("start_us = 0", "start_us = 1600", "stop_us: must be ≥ start_us"),
+        ('split = "train"', 'split = "trian"', "group: must be one of"),
+        ('tension = ["llama-2-7b-tp1"', 'tension = ["llama-2-7b-tp9"', "groups.tension: must be one of"),
+        ("[grid]", '[grid]\nmetric = "itl"', "grid.metric: must be one of ttft, tpot, e2e"),
+        (
+            '"overheads.prefill.per_sqrt_layer_us"',
+            '"overheads.decode.per_sqrt_layer_us"',
+            "keys: overheads.decode.per_sqrt",
+        ),
+        ('"overheads.prefill.per_sqrt_layer_us"', '"host.per_step_us"', "is no overhead"),
+        ("tension = [", "train = [", "groups.train: must be a new name"),
+        ('["llama-2-7b-tp1", "llama-2-70b-tp4"]', "[]", "groups.tension: must be a new name"),
+        ('["llama-2-7b-tp1", "llama-2-70b-tp4"]', '["tension"]', "groups.tension: must be one of"),
+        ('group = "tension"', 'group = ["tension"]', "criteria.group: must be text"),
+        ('also_scoring = ["itl"]', 'also_scoring = ["published"]', "also_scoring: published stands twice"),
+    ],
+)
+def test_bad_grids_are_refused_in_one_line(capsys, tmp_path, old, new, why):
+    text = find("studies", "idea_b").read_text()
+    assert old in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(old, new).replace("start_us = 0\nstop_us = 0", "start_us = 0\nstop_us = 10"))
+    code, out, err = run_cli(capsys, "study", path, "--out", tmp_path / "out")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert why in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("members", "why"),
+    [
+        ("[]", "members: names no study"),
+        ('["idea_c", "idea_c"]', "members: idea_c stands twice"),
+        ('["h1"]', "members: h1 is no study with the configurations"),
+        ('["ideas"]', "members: ideas is no study with the configurations"),
+        ('["idea_z"]', "members: must be one of"),
+        ("3", "members: must be a list of texts"),
+    ],
+)
+def test_bad_collections_are_refused_in_one_line(capsys, tmp_path, members, why):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'name = "mine"\ntitle = "t"\nsource = "s"\nmembers = {members}\n')
+    code, out, err = run_cli(capsys, "study", path, "--out", tmp_path / "out")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert why in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_search_needs_both_splits(truth, split):
+    groups = {name: mask for name, mask in truth.groups().items() if name != split}
+    with pytest.raises(InputError, match=f"no experiment is in {split}"):
+        check_groups("mine.toml", load_study("idea_c"), groups)
