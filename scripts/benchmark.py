@@ -25,7 +25,7 @@ from benchmark_physics import MODELS, median_seconds
 from jaxroof.experiments import metrics
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters import Tier0
 from jaxroof.splits import search as splits
 from jaxroof.studies.load import load_study, study_tier0s
 from jaxroof.studies.run import run

@@ -15,12 +15,9 @@ from jax import Array
 from jaxroof.catalogue.load import load_architecture, load_tier0
 from jaxroof.experiments.evaluate import latencies, tpot_mape
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.parameters.architecture import Deployment
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import get, replace, walk
+from jaxroof.parameters import Deployment, Tier0, get, replace, walk
 from jaxroof.request.latency import no_requests
-from jaxroof.step import STEP_MODELS
-from jaxroof.step.batch import Batch, Requests
+from jaxroof.step import STEP_MODELS, Batch, Requests
 
 TABLES = Path(__file__).parents[1] / "tests/data/roofline_parity"
 EXPERIMENTS = 13

@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src/jaxroof"
 
 # Bottom to top; a module imports from its own floor and those below.
 FLOORS = (
-    "defaults", "units", "arrays", "parameters", "files", "step", "request", "serving", "catalogue", "report",
+    "defaults", "units", "files", "parameters", "step", "request", "serving", "catalogue", "report",
     "experiments", "sensitivity", "studies", "splits", "calibration", "sweeps", "commands", "cli",
 )  # fmt: skip
 # Slow to import, or of the terminal and the disk: at module level only in these files.
@@ -86,7 +86,7 @@ def test_modules_import_each_other_in_no_circle(trees):
 
 
 def test_ground_floors_need_no_jax(trees):
-    light = ("defaults", "units", "arrays", "parameters.ranges", "files")
+    light = ("defaults", "units", "files")
     heavy = [
         module
         for module, tree in trees.items()

@@ -301,7 +301,7 @@ def _use_cache() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: wrong input is one line on stderr and exit code 2, never a traceback."""
-    from jaxroof.files.errors import InputError
+    from jaxroof.files import InputError
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

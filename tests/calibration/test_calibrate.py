@@ -15,8 +15,8 @@ from jaxroof.catalogue.load import load_overheads, load_tier0
 from jaxroof.cli import main
 from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies
-from jaxroof.files.read import data_dir
-from jaxroof.parameters.leaves import numbers, replace
+from jaxroof.files import data_dir
+from jaxroof.parameters import numbers, replace
 from jaxroof.sensitivity.identifiability import identifiability, in_words
 from jaxroof.studies.load import load_study
 

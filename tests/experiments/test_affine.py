@@ -7,7 +7,7 @@ from jaxroof.catalogue.load import load_tier0
 from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.metrics import SCORINGS
-from jaxroof.parameters.leaves import replace
+from jaxroof.parameters import replace
 
 FREE = (
     ("overheads.prefill.per_layer_us", "overheads.decode.per_layer_us"),

@@ -9,8 +9,7 @@ import pytest
 
 from jaxroof import latencies, load_ground_truth, load_tier0, replace, tpot_mape
 from jaxroof.catalogue.load import load_architecture
-from jaxroof.parameters.architecture import Deployment
-from jaxroof.parameters.leaves import get, walk
+from jaxroof.parameters import Deployment, get, walk
 from jaxroof.request.latency import latency, step_times, total
 from jaxroof.request.schedule import Knots, published
 from jaxroof.request.tracing import as_primitives

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from jaxroof import load_architecture, load_tier0
-from jaxroof.parameters.architecture import Deployment
-from jaxroof.parameters.leaves import scalar
+from jaxroof.parameters import Deployment, scalar
 from jaxroof.request import schedule, workload
 from jaxroof.request.fixed_lengths import chunks_of, fixed_schedule
 from jaxroof.request.latency import step_times, total

@@ -8,7 +8,7 @@ import pytest
 
 from jaxroof.catalogue.load import load_architecture, load_tier0
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.parameters.architecture import Deployment
+from jaxroof.parameters import Deployment
 from jaxroof.request import schedule
 from jaxroof.request import workload as request_workload
 from jaxroof.request.latency import latency, step_times

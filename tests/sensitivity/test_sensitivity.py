@@ -14,7 +14,7 @@ import jaxroof
 from jaxroof.catalogue.choice import Constants
 from jaxroof.cli import main
 from jaxroof.commands.sensitivity import command
-from jaxroof.parameters.leaves import get, numbers, replace, walk
+from jaxroof.parameters import get, numbers, replace, walk
 from jaxroof.sensitivity.derivatives import HOMES, sensitivities
 from jaxroof.sensitivity.identifiability import identifiability, indistinguishable
 from jaxroof.sensitivity.record import results

@@ -8,8 +8,8 @@ import pytest
 from command_line import predict, refused, run, works
 
 from jaxroof import load_architecture, load_ground_truth, load_tier0
-from jaxroof.files.read import data_dir
-from jaxroof.parameters.leaves import scalar
+from jaxroof.files import data_dir
+from jaxroof.parameters import scalar
 from jaxroof.serving.capacity import gpu_bytes, most_requests, usable_bytes
 
 LARGE = {"model": "llama-3.1-70b", "prompt": 1000, "output": 200}

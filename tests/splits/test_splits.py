@@ -15,8 +15,8 @@ from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.runs import select
 from jaxroof.experiments.scores import aggregate, errors, evaluate
-from jaxroof.files.errors import InputError
-from jaxroof.parameters.leaves import replace
+from jaxroof.files import InputError
+from jaxroof.parameters import replace
 from jaxroof.request.schedule import Latency
 from jaxroof.request.workload import sampled
 from jaxroof.splits import record as splits_record

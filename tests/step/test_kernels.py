@@ -11,10 +11,10 @@ from jax.test_util import check_grads
 from jaxroof.catalogue.load import catalogue, load_architecture, load_tier0, with_settings
 from jaxroof.experiments import metrics
 from jaxroof.experiments.evaluate import latencies
-from jaxroof.parameters.architecture import Deployment
-from jaxroof.parameters.leaves import get, replace, walk
-from jaxroof.step import kernels, memory
-from jaxroof.step.batch import Batch, Requests
+from jaxroof.parameters import Deployment, get, replace, walk
+from jaxroof.step import Batch, Requests
+from jaxroof.step.kernels import kernels
+from jaxroof.step.memory import memory
 from jaxroof.studies.load import load_study, study_tier0s
 from jaxroof.studies.run import run
 

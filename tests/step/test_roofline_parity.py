@@ -7,10 +7,9 @@ import jax
 import numpy as np
 
 from jaxroof.catalogue.load import load_architecture, load_tier0
-from jaxroof.parameters.architecture import Deployment
-from jaxroof.parameters.leaves import replace
-from jaxroof.step import roofline
-from jaxroof.step.batch import Batch, Requests
+from jaxroof.parameters import Deployment, replace
+from jaxroof.step import Batch, Requests
+from jaxroof.step.roofline import roofline
 
 DATA = Path(__file__).parents[1] / "data/roofline_parity"
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from jaxroof.catalogue.load import load_architecture, load_tier0, with_settings
-from jaxroof.parameters.architecture import Deployment
-from jaxroof.parameters.leaves import get, replace, walk
-from jaxroof.step import STEP_MODELS, memory, roofline
-from jaxroof.step.batch import Batch, Requests
+from jaxroof.parameters import Deployment, get, replace, walk
+from jaxroof.step import STEP_MODELS, Batch, Requests
+from jaxroof.step.memory import memory
 from jaxroof.step.overhead import overhead_s
+from jaxroof.step.roofline import roofline
 
 H2B = load_tier0(overheads="h2b")
 

@@ -10,8 +10,8 @@ from jaxroof.catalogue.load import find, load_tier0
 from jaxroof.cli import main
 from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies
-from jaxroof.files.errors import InputError
-from jaxroof.parameters.leaves import replace
+from jaxroof.files import InputError
+from jaxroof.parameters import replace
 from jaxroof.studies.collection import load_collection
 from jaxroof.studies.grid_search import Free, product_search
 from jaxroof.studies.load import check_groups, load_study, study_tier0s

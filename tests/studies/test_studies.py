@@ -11,7 +11,7 @@ import jaxroof
 from jaxroof.catalogue.load import load_architecture, load_tier0, with_settings
 from jaxroof.experiments.evaluate import latencies, tpot_mape
 from jaxroof.experiments.runs import select
-from jaxroof.parameters.leaves import replace
+from jaxroof.parameters import replace
 from jaxroof.studies import record
 from jaxroof.studies import run as study
 from jaxroof.studies.grid_search import Grid, grid_search

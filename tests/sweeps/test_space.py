@@ -4,8 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxroof.files.errors import InputError
-from jaxroof.parameters.ranges import COUNT, FRACTION, NON_NEGATIVE
+from jaxroof.files import COUNT, FRACTION, NON_NEGATIVE, InputError
 from jaxroof.sweeps.axes import Axes, load_space
 from jaxroof.sweeps.space import Axis, Grid, Listed, rows
 

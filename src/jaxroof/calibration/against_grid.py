@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxroof.arrays import Mask, Vector
 from jaxroof.calibration.bounds import Bounded
 from jaxroof.calibration.fit import Calibration, calibrate
 from jaxroof.experiments.affine import Affine, affine_tpot
 from jaxroof.experiments.runs import Runs, select
-from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters import Mask, Tier0, Vector
 from jaxroof.studies.grid_search import Free
 from jaxroof.studies.run import search_grid, search_product
 from jaxroof.studies.spec import Study

@@ -9,7 +9,7 @@ import pandas as pd
 
 from jaxroof.calibration.against_grid import Comparison
 from jaxroof.calibration.load_against_grid import ComparisonSpec
-from jaxroof.files.write import write_folder
+from jaxroof.files import write_folder
 from jaxroof.report import report
 from jaxroof.report.figures import save_figure
 from jaxroof.report.tables import markdown

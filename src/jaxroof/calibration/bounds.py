@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxroof.arrays import Mask, Vector
+from jaxroof.parameters import Mask, Vector
 
 # A descent begins no nearer to a bound than this share of the constant's size.
 MARGIN = 1e-3

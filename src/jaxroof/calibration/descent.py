@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from jaxroof.calibration.bounds import Box
-from jaxroof.parameters.leaves import Scalar
+from jaxroof.parameters import Scalar
 
 # Iterations in each stage, and trials of one line search.
 ITERATIONS = 30

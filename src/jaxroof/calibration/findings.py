@@ -9,8 +9,7 @@ import pandas as pd
 from jaxroof.calibration.fit import Calibration
 from jaxroof.calibration.formula_file import formula_toml
 from jaxroof.calibration.record import Record
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import replace
+from jaxroof.parameters import Tier0, replace
 from jaxroof.report import report
 from jaxroof.report.figures import save_figure
 from jaxroof.report.tables import markdown

@@ -15,13 +15,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxroof import defaults
-from jaxroof.arrays import Mask, Vector
 from jaxroof.calibration.bounds import Bounded, Box, box, inside, next_to, starting_points, starts
 from jaxroof.calibration.descent import Path, Stages, descend
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import replace
+from jaxroof.parameters import Mask, Tier0, Vector, replace
 from jaxroof.sensitivity.identifiability import LEAST_ABSOLUTE, Identifiability, identifiability
 
 # Errors below this weigh by their square, above by their size. Source: Huber, Robust estimation (1964).

@@ -3,8 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from jaxroof.parameters.constants import Overheads
-from jaxroof.parameters.leaves import numbers
+from jaxroof.parameters import Overheads, numbers
 
 
 def formula_toml(title: str, overheads: Overheads, sources: Mapping[str, str], otherwise: str) -> str:

@@ -5,11 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from jaxroof.calibration.bounds import Bounded
 from jaxroof.experiments.runs import SPLITTING
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import numbers, walk
-from jaxroof.parameters.ranges import Range
+from jaxroof.files import InputError, Range, check
+from jaxroof.parameters import Tier0, numbers, walk
 
 OPTION = "--free"
 

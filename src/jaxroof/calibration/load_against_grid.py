@@ -3,8 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
+from jaxroof.files import InputError, check
 from jaxroof.studies.collection import read_listing
 from jaxroof.studies.load import load_study
 from jaxroof.studies.spec import Study

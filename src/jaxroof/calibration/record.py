@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxroof.arrays import Mask
 from jaxroof.calibration.fit import Calibration, most_free
+from jaxroof.parameters import Mask
 from jaxroof.sensitivity.identifiability import Identifiability, in_words
 from jaxroof.studies.criteria import passes, verdict
 from jaxroof.studies.load import load_study

@@ -8,10 +8,8 @@ import numpy as np
 
 from jaxroof import defaults
 from jaxroof.catalogue.load import is_original, load_tier0, with_settings
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.parameters.architecture import Architecture
-from jaxroof.parameters.constants import Tier0
+from jaxroof.files import InputError, check
+from jaxroof.parameters import Architecture, Tier0
 from jaxroof.step import STEP_MODELS
 
 

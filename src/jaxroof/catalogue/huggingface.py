@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxroof.files import COUNT, NON_NEGATIVE, InputError
 from jaxroof.files.check import number, one_of, required, text_at
-from jaxroof.files.errors import InputError
-from jaxroof.parameters.architecture import Architecture
-from jaxroof.parameters.ranges import COUNT, NON_NEGATIVE
+from jaxroof.parameters import Architecture
 
 # Each model_type that is modelled, and the key that makes its sliding_window one of attention ("": none does).
 MODELLED = {

@@ -11,14 +11,21 @@ from jaxroof import defaults
 from jaxroof.catalogue.huggingface import architecture_from_config
 from jaxroof.catalogue.mfu_tables import load_mfu_tables
 from jaxroof.catalogue.sourced_tree import load_tree
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.files.read import data_dir, read_json
-from jaxroof.parameters.architecture import TP, Architecture, Deployment, heads_divide, kv_heads_divide
-from jaxroof.parameters.constants import Host, Overheads, Tier0, Traffic
-from jaxroof.parameters.hardware import Hardware
-from jaxroof.parameters.leaves import replace, walk
-from jaxroof.parameters.ranges import FRACTION, NON_NEGATIVE, POSITIVE
+from jaxroof.files import FRACTION, NON_NEGATIVE, POSITIVE, InputError, check, data_dir, read_json
+from jaxroof.parameters import (
+    TP,
+    Architecture,
+    Deployment,
+    Hardware,
+    Host,
+    Overheads,
+    Tier0,
+    Traffic,
+    heads_divide,
+    kv_heads_divide,
+    replace,
+    walk,
+)
 
 KINDS = {"models": ".json", "hardware": ".toml", "overheads": ".toml", "studies": ".toml"}
 

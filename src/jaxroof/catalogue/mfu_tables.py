@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxroof.files import NON_NEGATIVE, InputError, read_csv
 from jaxroof.files.check import parsed_number
-from jaxroof.files.errors import InputError
-from jaxroof.files.read import read_csv
-from jaxroof.parameters.mfu import MIN_MFU, MeasuredMfu
-from jaxroof.parameters.ranges import NON_NEGATIVE
+from jaxroof.parameters import MeasuredMfu
+from jaxroof.parameters.mfu import MIN_MFU
 
 Rows = NDArray[np.float64]
 

@@ -5,11 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.files.read import read_toml
-from jaxroof.parameters.leaves import Leaf, declared
-from jaxroof.parameters.mfu import AnalyticMfu, Efficiency
+from jaxroof.files import InputError, check, read_toml
+from jaxroof.parameters import AnalyticMfu, Efficiency, Leaf, declared
 
 Tree = TypeVar("Tree")
 

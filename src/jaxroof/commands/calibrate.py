@@ -7,17 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxroof.arrays import Mask
 from jaxroof.calibration import findings, record
 from jaxroof.calibration.fit import STAGES, Calibration, calibrate, most_free
 from jaxroof.calibration.free_constants import OPTION, load_free
 from jaxroof.catalogue.choice import Constants
 from jaxroof.commands.options import measured
 from jaxroof.experiments.metrics import METRICS
+from jaxroof.files import COUNT, InputError, Range, check_writable, write_folder
 from jaxroof.files.check import number, one_of
-from jaxroof.files.errors import InputError
-from jaxroof.files.write import check_writable, write_folder
-from jaxroof.parameters.ranges import COUNT, Range
+from jaxroof.parameters import Mask
 from jaxroof.report import report
 
 

@@ -14,7 +14,7 @@ from jaxroof.catalogue.load import load_tier0
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.load import load_experiments
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters.leaves import get, put, scalar, walk
+from jaxroof.parameters import get, put, scalar, walk
 from jaxroof.report import report
 from jaxroof.report.tables import print_table
 from jaxroof.sweeps.memory import free_bytes

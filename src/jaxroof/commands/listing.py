@@ -7,8 +7,7 @@ import pandas as pd
 
 from jaxroof.catalogue.load import catalogue, find, load_architecture
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.files import check
-from jaxroof.files.read import read_toml
+from jaxroof.files import check, read_toml
 from jaxroof.report import report
 from jaxroof.step import work
 

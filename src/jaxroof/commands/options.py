@@ -6,9 +6,8 @@ from jaxroof.catalogue.choice import Constants, refuse_mixture
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.metrics import SCORINGS
-from jaxroof.files import check
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.ranges import Range
+from jaxroof.files import Range, check
+from jaxroof.parameters import Tier0
 from jaxroof.report import report
 
 

@@ -10,12 +10,8 @@ from jaxroof.catalogue.choice import Constants, refuse_mixture
 from jaxroof.catalogue.load import check_window, load_architecture, load_deployment
 from jaxroof.commands import predict_tables
 from jaxroof.experiments.workloads import CACHED_TOKENS, TOKENS
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.parameters.architecture import TP, Architecture
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import scalar
-from jaxroof.parameters.ranges import COUNT
+from jaxroof.files import COUNT, InputError, check
+from jaxroof.parameters import TP, Architecture, Tier0, scalar
 from jaxroof.report import report
 from jaxroof.report.tables import print_table
 from jaxroof.request import predict as core_prediction

@@ -5,8 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from jaxroof.files.errors import InputError
-from jaxroof.files.write import check_writable, write_folder
+from jaxroof.files import InputError, check_writable, write_folder
 from jaxroof.report.figures import save_figure
 from jaxroof.request.predict import Prediction
 from jaxroof.step import Part, StepTime

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from jaxroof.catalogue.choice import Constants
 from jaxroof.commands.options import measured
-from jaxroof.files import check
-from jaxroof.files.write import check_writable, write_folder
+from jaxroof.files import check, check_writable, write_folder
 from jaxroof.report import report
 from jaxroof.sensitivity import findings
 from jaxroof.sensitivity.record import METRICS, PER, results

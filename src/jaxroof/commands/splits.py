@@ -5,8 +5,7 @@ from pathlib import Path
 from jaxroof.catalogue.choice import refuse_mixture
 from jaxroof.catalogue.load import load_tier0
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.files import check
-from jaxroof.files.write import check_writable, write_folder
+from jaxroof.files import check, check_writable, write_folder
 from jaxroof.report import report
 from jaxroof.splits import findings
 from jaxroof.splits.record import results

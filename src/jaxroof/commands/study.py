@@ -7,8 +7,8 @@ from jaxroof.calibration.load_against_grid import ComparisonSpec, load_compariso
 from jaxroof.catalogue.choice import refuse_mixture
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.files.write import check_writable
-from jaxroof.parameters.constants import Tier0
+from jaxroof.files import check_writable
+from jaxroof.parameters import Tier0
 from jaxroof.report.progress import progress
 from jaxroof.studies import record, write
 from jaxroof.studies import run as core_study

@@ -12,8 +12,7 @@ import jax
 import numpy as np
 
 from jaxroof.catalogue.choice import Constants
-from jaxroof.files.errors import InputError
-from jaxroof.files.write import write
+from jaxroof.files import InputError, write
 from jaxroof.sweeps import findings, processes, stream
 from jaxroof.sweeps import store as sweep_store
 from jaxroof.sweeps.axes import Axes

@@ -9,11 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxroof.arrays import Vector
 from jaxroof.experiments.evaluate import latencies_of
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import replace
+from jaxroof.parameters import Tier0, Vector, replace
 
 # The constants' size [unit of their files] in the evaluations: a step's own, so that differences keep their digits.
 UNIT = 1e4

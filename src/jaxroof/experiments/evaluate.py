@@ -15,9 +15,7 @@ from jaxtyping import Array, Float
 from jaxroof import defaults
 from jaxroof.experiments import metrics
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters.architecture import Architecture, Deployment
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import get, put, walk
+from jaxroof.parameters import Architecture, Deployment, Tier0, get, put, walk
 from jaxroof.request.latency import breakdown, latency, step_times
 from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.step import STEP_MODELS, StepTime

@@ -10,12 +10,8 @@ from jaxroof.experiments import metrics
 from jaxroof.experiments.ground_truth import Experiment, GroundTruth, Published
 from jaxroof.experiments.runs import Runs, schedules_by_scoring, stack_runs
 from jaxroof.experiments.workloads import TOKENS, load_workloads
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.files.read import data_dir, read_csv
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import scalar
-from jaxroof.parameters.ranges import COUNT, NON_NEGATIVE, POSITIVE, Range
+from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, InputError, Range, check, data_dir, read_csv
+from jaxroof.parameters import Tier0, scalar
 from jaxroof.request.schedule import Latency
 from jaxroof.request.workload import Workload, exact, sampled
 from jaxroof.units import MILLI

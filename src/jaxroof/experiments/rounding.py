@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxroof.arrays import Vector
 from jaxroof.experiments import metrics
+from jaxroof.parameters import Vector
 from jaxroof.request.schedule import Latency
 from jaxroof.units import MILLI
 

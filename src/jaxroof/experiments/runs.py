@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from jaxroof.experiments import metrics
-from jaxroof.parameters.architecture import Architecture, Deployment
-from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters import Architecture, Deployment, Tier0
 from jaxroof.request import schedule
 from jaxroof.request.kinks import knots
 from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Latency, Schedule

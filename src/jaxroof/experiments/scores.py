@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxroof.arrays import Mask
 from jaxroof.experiments import metrics
 from jaxroof.experiments.evaluate import latencies_of
 from jaxroof.experiments.ground_truth import Experiment
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters import Mask, Tier0
 from jaxroof.request.schedule import Latency
 from jaxroof.units import MILLI, PERCENT
 

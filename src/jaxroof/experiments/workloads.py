@@ -3,10 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.files.read import read_toml
-from jaxroof.parameters.ranges import NON_NEGATIVE, POSITIVE, Range
+from jaxroof.files import NON_NEGATIVE, POSITIVE, InputError, Range, check, read_toml
 from jaxroof.request.workload import Lengths, Workload
 
 # Arrays are as long as the longest context: far above any model's, below what memory holds.

@@ -6,7 +6,7 @@ from numbers import Real
 from typing import Any
 
 from jaxroof.files.errors import InputError
-from jaxroof.parameters.ranges import Range
+from jaxroof.files.ranges import Range
 
 
 def unknown_key(path: object, keys: Iterable[str], known: Iterable[str], where: str = "") -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Bool
 
+from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, Range
 from jaxroof.parameters.leaves import Scalar, leaf
-from jaxroof.parameters.ranges import COUNT, NON_NEGATIVE, POSITIVE, Range
 
 TP = Range(low=1, high=8, whole=True, limit="the most GPUs whose all-reduce is known")
 Flag = Bool[Any, "..."]

@@ -2,9 +2,9 @@
 
 import equinox as eqx
 
+from jaxroof.files import AT_LEAST_ONE, FRACTION, POSITIVE
 from jaxroof.parameters.hardware import Hardware
 from jaxroof.parameters.leaves import Scalar, leaf
-from jaxroof.parameters.ranges import AT_LEAST_ONE, FRACTION, POSITIVE
 from jaxroof.units import MICRO, MILLI
 
 

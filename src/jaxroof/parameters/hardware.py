@@ -3,9 +3,9 @@
 import equinox as eqx
 import jax.numpy as jnp
 
+from jaxroof.files import FRACTION, POSITIVE
 from jaxroof.parameters.leaves import Scalar, leaf
 from jaxroof.parameters.mfu import Efficiency
-from jaxroof.parameters.ranges import FRACTION, POSITIVE
 from jaxroof.units import GIGA, MICRO, TERA
 
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from jaxroof.files import FRACTION
 from jaxroof.parameters.leaves import Scalar, leaf
-from jaxroof.parameters.ranges import FRACTION
 
 # Below this an interpolated MFU is a rounding artefact of the table, not a rate.
 MIN_MFU = 1e-4

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from jaxroof.files.errors import InputError
+from jaxroof.files import InputError
 from jaxroof.report.tables import print_table
 
 

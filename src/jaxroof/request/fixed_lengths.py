@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxroof.parameters.leaves import Scalar
+from jaxroof.parameters import Scalar
 from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Schedule
 
 Nodes = tuple[Float[Array, " node"], Float[Array, " node"]]

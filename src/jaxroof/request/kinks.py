@@ -7,10 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxroof.arrays import Vector
-from jaxroof.parameters.architecture import Architecture, Deployment
-from jaxroof.parameters.leaves import Scalar
-from jaxroof.parameters.mfu import AnalyticMfu, Efficiency
+from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Efficiency, Scalar, Vector
 from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Knots
 from jaxroof.step import work
 from jaxroof.step.roofline import BUCKET_TOKENS, heads

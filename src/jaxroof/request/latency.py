@@ -8,13 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxroof.parameters.architecture import Architecture, Deployment
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import Scalar, put
+from jaxroof.parameters import Architecture, Deployment, Scalar, Tier0, put
 from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.request.tracing import as_primitives
-from jaxroof.step import AFFINE, StepModel, StepTime
-from jaxroof.step.batch import Batch, Requests
+from jaxroof.step import AFFINE, Batch, Requests, StepModel, StepTime
 from jaxroof.step.overhead import chunks_s
 
 # The staircase among the overheads of a prefill step: its cost per chunk and tokens per chunk.

@@ -5,10 +5,7 @@ import functools
 import equinox as eqx
 import jax
 
-from jaxroof.parameters.architecture import Architecture, Deployment
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import Scalar, scalar
-from jaxroof.parameters.mfu import AnalyticMfu
+from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Scalar, Tier0, scalar
 from jaxroof.request import schedule, workload
 from jaxroof.request.fixed_lengths import chunks_of, fixed_schedule
 from jaxroof.request.kinks import knots

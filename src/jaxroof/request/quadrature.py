@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxroof.arrays import Vector
+from jaxroof.parameters import Vector
 
 
 def gauss_nodes(points: Vector, weights: Vector, count: int) -> Vector:

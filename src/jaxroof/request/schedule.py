@@ -9,8 +9,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxroof.arrays import Vector
-from jaxroof.parameters.leaves import Scalar, scalar
+from jaxroof.parameters import Scalar, Vector, scalar
 from jaxroof.request.quadrature import rule
 from jaxroof.request.workload import Share
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from jaxroof.arrays import Vector
+from jaxroof.parameters import Vector
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,11 +15,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxroof import defaults
-from jaxroof.arrays import Mask, Vector
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import numbers, replace, walk
+from jaxroof.parameters import Mask, Tier0, Vector, numbers, replace, walk
 from jaxroof.request.schedule import Latency, Schedule
 
 # Metric → its scoring, the wanted one (0) or ``itl`` (1), and its name there.

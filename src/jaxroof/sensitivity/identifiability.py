@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxroof.arrays import Mask, Vector
+from jaxroof.parameters import Mask, Vector
 
 # A direction this much less stiff than the stiffest is one that no experiment sees.
 SINGULAR = 1e-10

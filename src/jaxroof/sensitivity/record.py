@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxroof.arrays import Mask
 from jaxroof.experiments.evaluate import breakdowns
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.scores import SPLITS
-from jaxroof.files.errors import InputError
-from jaxroof.parameters.constants import Tier0
+from jaxroof.files import InputError
+from jaxroof.parameters import Mask, Tier0
 from jaxroof.sensitivity.derivatives import HOMES, Sensitivity, either, sensitivities
 from jaxroof.sensitivity.identifiability import Identifiability, identifiability, in_words, indistinguishable
 from jaxroof.step import Part

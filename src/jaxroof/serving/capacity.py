@@ -2,9 +2,7 @@
 
 import jax.numpy as jnp
 
-from jaxroof.parameters.architecture import Architecture, Flag, heads_divide, kv_heads_divide
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import Scalar
+from jaxroof.parameters import Architecture, Flag, Scalar, Tier0, heads_divide, kv_heads_divide
 from jaxroof.step import work
 
 

@@ -13,12 +13,8 @@ from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import SPLITS
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.files.read import data_dir, read_csv
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import replace
-from jaxroof.parameters.ranges import POSITIVE
+from jaxroof.files import POSITIVE, InputError, check, data_dir, read_csv
+from jaxroof.parameters import Tier0, replace
 from jaxroof.report.progress import progress
 from jaxroof.splits import sampling, search
 from jaxroof.splits.search import Analysis, Outcomes

@@ -13,13 +13,10 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from jaxroof.arrays import Vector
 from jaxroof.experiments import metrics
 from jaxroof.experiments.affine import UNIT
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters.architecture import Architecture, Deployment
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import replace
+from jaxroof.parameters import Architecture, Deployment, Tier0, Vector, replace
 from jaxroof.request.latency import step_times
 from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Latency, Schedule
 from jaxroof.request.workload import Workload

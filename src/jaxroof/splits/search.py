@@ -11,10 +11,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxroof.arrays import Vector
 from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters import Tier0, Vector
 from jaxroof.studies.grid_search import Grid
 from jaxroof.units import PERCENT
 

@@ -5,9 +5,7 @@ from typing import Protocol
 import equinox as eqx
 import jax.numpy as jnp
 
-from jaxroof.parameters.architecture import Architecture, Deployment
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import Scalar
+from jaxroof.parameters import Architecture, Deployment, Scalar, Tier0
 from jaxroof.step.batch import Batch, Requests
 
 

@@ -4,9 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxroof.parameters.architecture import Architecture
-from jaxroof.parameters.hardware import Hardware, Kernel
-from jaxroof.parameters.leaves import Scalar
+from jaxroof.parameters import Architecture, Hardware, Kernel, Scalar
 from jaxroof.step.base import Part
 
 

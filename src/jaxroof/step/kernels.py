@@ -9,10 +9,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxroof.parameters.architecture import Architecture, Deployment
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.hardware import Hardware
-from jaxroof.parameters.leaves import Scalar
+from jaxroof.parameters import Architecture, Deployment, Hardware, Scalar, Tier0
 from jaxroof.step import cost
 from jaxroof.step.base import Part, StepTime, present
 from jaxroof.step.batch import Batch, Requests

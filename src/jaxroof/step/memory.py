@@ -2,9 +2,7 @@
 
 import jax.numpy as jnp
 
-from jaxroof.parameters.architecture import Architecture, Deployment
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import Scalar
+from jaxroof.parameters import Architecture, Deployment, Scalar, Tier0
 from jaxroof.step import work
 from jaxroof.step.base import Part, StepTime
 from jaxroof.step.batch import Batch

@@ -2,9 +2,7 @@
 
 import jax.numpy as jnp
 
-from jaxroof.parameters.architecture import Architecture, Deployment
-from jaxroof.parameters.constants import Overheads, OverheadTerms
-from jaxroof.parameters.leaves import Scalar
+from jaxroof.parameters import Architecture, Deployment, Overheads, OverheadTerms, Scalar
 from jaxroof.step.batch import Batch
 
 # The vocabulary and KV-head terms are stated per Llama-2-7B's: 32 000 entries, 32 heads.

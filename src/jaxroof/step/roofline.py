@@ -6,10 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxroof.parameters.architecture import Architecture, Deployment
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.hardware import Hardware
-from jaxroof.parameters.leaves import Scalar
+from jaxroof.parameters import Architecture, Deployment, Hardware, Scalar, Tier0
 from jaxroof.step import work
 from jaxroof.step.base import Part, StepTime, present
 from jaxroof.step.batch import Batch, Requests

@@ -3,9 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxroof.parameters.architecture import Architecture
-from jaxroof.parameters.constants import Traffic
-from jaxroof.parameters.leaves import Scalar
+from jaxroof.parameters import Architecture, Scalar, Traffic
 from jaxroof.step.batch import Requests
 
 

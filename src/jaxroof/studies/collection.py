@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroof.catalogue.load import catalogue, find
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.files.read import read_toml
+from jaxroof.files import InputError, check, read_toml
 
 TEXTS = ("name", "title", "source")
 # What a ranking compares.

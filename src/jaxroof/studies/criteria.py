@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxroof.arrays import Mask, Vector
+from jaxroof.parameters import Mask, Vector
 from jaxroof.studies.spec import Criterion
 from jaxroof.units import PERCENT
 

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxroof.arrays import Vector
 from jaxroof.experiments import metrics
 from jaxroof.experiments.affine import Affine
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import replace
+from jaxroof.parameters import Tier0, Vector, replace
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,10 +7,8 @@ from typing import Any
 from jaxroof.catalogue.load import find, load_tier0, with_settings
 from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.experiments.runs import Runs
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.files.read import read_toml
-from jaxroof.parameters.constants import Tier0
+from jaxroof.files import InputError, check, read_toml
+from jaxroof.parameters import Tier0
 from jaxroof.step import STEP_MODELS
 from jaxroof.studies import load_parts as parts
 from jaxroof.studies.run import LABELS

@@ -6,9 +6,7 @@ from typing import Any
 
 from jaxroof.experiments.metrics import METRICS
 from jaxroof.experiments.scores import ERROR_COLUMNS
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.parameters.ranges import NON_NEGATIVE, POSITIVE, Range
+from jaxroof.files import NON_NEGATIVE, POSITIVE, InputError, Range, check
 from jaxroof.step import STEP_MODELS
 from jaxroof.studies.criteria import COMPARISONS, STATISTICS
 from jaxroof.studies.grid_search import Free, Grid

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxroof.arrays import Mask
 from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.runs import Runs, select
 from jaxroof.experiments.scores import errors, evaluate
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import replace
+from jaxroof.parameters import Mask, Tier0, replace
 from jaxroof.request.schedule import Latency
 from jaxroof.studies.criteria import Outcome, observe, verdict
 from jaxroof.studies.grid_search import Curve, Surface, grid_search, product_search

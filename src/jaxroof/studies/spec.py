@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jaxroof.arrays import Mask
+from jaxroof.parameters import Mask
 from jaxroof.studies.grid_search import Free, Grid
 
 

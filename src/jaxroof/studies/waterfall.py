@@ -6,13 +6,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxroof.arrays import Vector
 from jaxroof.experiments.evaluate import breakdowns, latencies_of
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters.constants import Tier0
+from jaxroof.parameters import Tier0, Vector
 from jaxroof.request.latency import no_requests, rows
-from jaxroof.step import STEP_MODELS, StepTime
-from jaxroof.step.batch import Batch
+from jaxroof.step import STEP_MODELS, Batch, StepTime
 
 # Terms that every step has; a study names the others.
 WORK, FLOORS, HOST = "own bytes and FLOPs", "launch floors", "host"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroof.experiments.ground_truth import GroundTruth
-from jaxroof.files.write import check_writable, write_folder
+from jaxroof.files import check_writable, write_folder
 from jaxroof.report.figures import save_figure
 from jaxroof.report.report import dump
 from jaxroof.report.tables import print_table

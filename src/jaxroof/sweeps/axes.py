@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.parameters.ranges import COUNT, POSITIVE, Range
+from jaxroof.files import COUNT, POSITIVE, InputError, Range, check
 from jaxroof.sweeps.points_file import read_points
 from jaxroof.sweeps.space import SOBOL_BITS, Axis, Grid, Space, sobol
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxroof.files.write import write_folder
+from jaxroof.files import write_folder
 from jaxroof.report import report
 from jaxroof.report.figures import save_figure
 from jaxroof.report.tables import print_table

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 
-from jaxroof.files.errors import InputError
+from jaxroof.files import InputError
 
 # Results on the host: metrics, columns, their table, its encoding.
 HOST_COPIES = 4

@@ -17,10 +17,7 @@ from numpy.typing import NDArray
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.metrics import METRICS, ape, mean
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters.architecture import Architecture, Deployment
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import get, put, replace, scalar, walk
-from jaxroof.parameters.mfu import AnalyticMfu
+from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Tier0, get, put, replace, scalar, walk
 from jaxroof.request.fixed_lengths import chunks_of, fixed_schedule
 from jaxroof.request.latency import step_times, total
 from jaxroof.request.schedule import Latency

@@ -16,12 +16,8 @@ from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.experiments.runs import SPLITTING
 from jaxroof.experiments.workloads import CACHED_TOKENS, TOKENS
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.parameters.architecture import TP, Architecture
-from jaxroof.parameters.constants import Tier0
-from jaxroof.parameters.leaves import replace, walk
-from jaxroof.parameters.ranges import COUNT
+from jaxroof.files import COUNT, InputError, check
+from jaxroof.parameters import TP, Architecture, Tier0, replace, walk
 from jaxroof.report import report
 from jaxroof.serving.capacity import beyond_positions
 from jaxroof.sweeps import objectives

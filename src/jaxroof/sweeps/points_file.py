@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.parameters.ranges import Range
+from jaxroof.files import InputError, Range, check
 from jaxroof.sweeps.space import Columns, Listed
 
 SUFFIXES = (".csv", ".parquet")

@@ -11,9 +11,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from jaxroof.files import check
-from jaxroof.files.errors import InputError
-from jaxroof.parameters.ranges import COUNT, POSITIVE, Range
+from jaxroof.files import COUNT, POSITIVE, InputError, Range, check
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,9 +18,7 @@ import pyarrow
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from jaxroof.files.errors import InputError
-from jaxroof.files.read import read_json
-from jaxroof.files.write import check_writable, sync, write
+from jaxroof.files import InputError, check_writable, read_json, sync, write
 from jaxroof.sweeps.space import Columns, Labels
 from jaxroof.sweeps.stream import States
 
