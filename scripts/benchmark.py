@@ -26,6 +26,7 @@ from jaxroof.experiments import metrics
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.splits import search as splits
+from jaxroof.step import Model
 from jaxroof.studies.load import load_study, study_models
 from jaxroof.studies.run import run
 
