@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -119,8 +118,7 @@ def sensitivities(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) 
     """
     constants = numbers(model)
     keys, values = tuple(constants), np.array(list(constants.values()))
-    ranges = [leaf.range for _, _, leaf in walk(model)]
-    low, high = np.array([r.low for r in ranges]), np.array([r.high for r in ranges])
+    low, high = np.array([(leaf.range.low, leaf.range.high) for _, _, leaf in walk(model)]).T
     size = np.where(values == 0, 1.0, abs(values))
     nudge, swing = NUDGE * size, SWING * abs(values)
     beside = np.stack([values - nudge, values + nudge])
@@ -138,14 +136,12 @@ def sensitivities(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) 
     seconds, slopes = ({metric: np.split(x, (1, 3)) for metric, x in part.items()} for part in along)
     measured = by_metric(runs.measured[scoring], runs.measured["itl"])
     return Sensitivity(
-        keys,
-        values,
-        {metric: np.asarray(x) for metric, x in measured.items()},
+        keys, values, {metric: np.asarray(x) for metric, x in measured.items()},
         {metric: here[0, 0] for metric, (here, _, _) in seconds.items()},
         {metric: sides for metric, (_, sides, _) in seconds.items()},
         {metric: legal(sides, slopes[metric][1]) for metric, (_, sides, _) in seconds.items()},
         {metric: ends for metric, (_, _, ends) in seconds.items()},
-    )
+    )  # fmt: skip
 
 
 def _along_each(
@@ -182,6 +178,4 @@ def _directional(
         both = jax.vmap(one)(runs.schedules["both"])
         return by_metric(*(jax.tree.map(lambda leaf, i=i: leaf[i], both) for i in range(2)))
 
-    return jax.vmap(lambda point, direction: jax.jvp(predicted, (point,), (direction,)))(
-        jnp.asarray(points), jnp.asarray(directions)
-    )
+    return jax.vmap(lambda point, direction: jax.jvp(predicted, (point,), (direction,)))(points, directions)

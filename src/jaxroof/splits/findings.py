@@ -12,7 +12,7 @@ from jaxroof.report.progress import progress
 from jaxroof.report.tables import markdown
 from jaxroof.splits import sampling, search
 from jaxroof.splits.analysis import KINDS, SplitsResult
-from jaxroof.splits.record import QUANTILES, QUANTITIES, Record, split_rows
+from jaxroof.splits.record import QUANTITIES, Record, split_rows
 from jaxroof.units import PERCENT
 
 Figure = tuple[str, str, Callable[..., Any], tuple[Any, ...]]
@@ -32,8 +32,9 @@ def tables(data: Record) -> dict[str, tuple[str, pd.DataFrame]]:
 
 
 def _quantile_table(quantiles: Record) -> pd.DataFrame:
-    rows = [{"quantity": name} | {f"{q} %": quantiles[name][str(q)] for q in QUANTILES} for name in QUANTITIES]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        [{"quantity": name, **{f"{q} %": x for q, x in quantiles[name].items()}} for name in QUANTITIES]
+    )
 
 
 def _scoring_tables(record: Record, count: int) -> dict[str, tuple[str, pd.DataFrame]]:
@@ -43,8 +44,7 @@ def _scoring_tables(record: Record, count: int) -> dict[str, tuple[str, pd.DataF
          "published_split": "pass" if published["passed"][name] else "fail"}
         for name, rate in record["criteria_pass_pct"].items()
     ]  # fmt: skip
-    verdicts = record["global_constant"]
-    constants = [{"kind": kind, **verdicts[kind]} for kind in (*KINDS, "all")]
+    constants = [{"kind": kind, **record["global_constant"][kind]} for kind in (*KINDS, "all")]
     return {
         f"Quantiles over all {count} splits": ("quantiles", _quantile_table(record["quantiles"])),
         f"Quantiles over {resampled['resamples']} bootstrap resamples": ("bootstrap", _quantile_table(resampled)),
@@ -96,13 +96,12 @@ def _split_answer(record: Record, count: int) -> str:
 
 
 def _constant_answer(verdicts: Record) -> str:
-    parts = []
-    for kind in (*KINDS, "all"):
-        v = verdicts[kind]
-        parts.append(
-            f"{kind}: {'yes' if v['exists'] else 'no'}, at best ({v['value_us']:g} µs) {v['worst_group']} is "
-            f"{v['least_worst_excess_pp']:.1f} pp above its own"
-        )
+    parts = [
+        f"{kind}: {'yes' if v['exists'] else 'no'}, at best ({v['value_us']:g} µs) {v['worst_group']} is "
+        f"{v['least_worst_excess_pp']:.1f} pp above its own"
+        for kind, v in verdicts.items()
+        if kind != "tolerance_pp"
+    ]
     tolerance = verdicts["tolerance_pp"]
     return f"is one constant within {tolerance:g} pp of every group's own best MAPE? {'; '.join(parts)}."
 
