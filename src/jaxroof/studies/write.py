@@ -1,16 +1,14 @@
 """The files of a study or a collection, and what it shows."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.files import check_writable
+from jaxroof.report import report
 from jaxroof.report.figures import figure
 from jaxroof.report.folder import write_files
-from jaxroof.report.report import dump
-from jaxroof.report.tables import print_table
 from jaxroof.studies import tables
 from jaxroof.studies.collection import Collection
 from jaxroof.studies.findings import collection_findings, collection_tables, findings, optimum, study_tables
@@ -25,15 +23,11 @@ def show_study(
     if out is not None:
         write_files(out, _study_files(name, results, data, truth))
     if as_json:
-        sys.stdout.write(dump(data))
-        return
+        return report.show(data, {}, [], as_json)
     for result in results:
         heading = f"{result.study.name}, {_conditions(result)}"
-        for title, table in study_tables(result, truth).items():
-            print_table(table, f"{title} ({heading})")
-        if text := optimum(result):
-            sys.stdout.write(f"{text}\n")
-        sys.stdout.write(f"{heading}: {result.verdict}\n\n")
+        titled = {f"{title} ({heading})": table for title, table in study_tables(result, truth).items()}
+        report.show({}, titled, [*filter(None, [optimum(result)]), f"{heading}: {result.verdict}", ""], as_json)
 
 
 def show_collection(out: Path | None, spec: Collection, runs: Runs, data: dict[str, Any], as_json: bool) -> None:
@@ -44,11 +38,7 @@ def show_collection(out: Path | None, spec: Collection, runs: Runs, data: dict[s
         for name, (results, truth) in runs.items():
             write_files(out / name, _study_files(name, results, data["members"][name], truth))
         write_files(out, _collection_files(spec, runs, data))
-    if as_json:
-        sys.stdout.write(dump(data))
-        return
-    for title, table in collection_tables(runs).items():
-        print_table(table, title)
+    report.show(data, collection_tables(runs), [], as_json)
 
 
 def _study_files(name: str, results: Sequence[Result], data: dict[str, Any], truth: GroundTruth) -> dict[str, Any]:
@@ -85,13 +75,11 @@ def _collection_files(spec: Collection, runs: Runs, data: dict[str, Any]) -> dic
     from jaxroof.studies.plots import plot_ranking
 
     table = ranking(runs)
-    figures = {
-        f"ranking_{step_model}_{scoring}.png": figure(
-            f"{spec.title} ({step_model} step time, {scoring} scoring)", plot_ranking, rows
-        )
-        for (step_model, scoring), rows in table.groupby(["step_model", "scoring"])
-    }
-    return {"results.json": data, "FINDINGS.md": collection_findings(spec, runs), "ranking.csv": table} | figures
+    files = {"results.json": data, "FINDINGS.md": collection_findings(spec, runs), "ranking.csv": table}
+    for (step_model, scoring), rows in table.groupby(["step_model", "scoring"]):
+        heading = f"{spec.title} ({step_model} step time, {scoring} scoring)"
+        files[f"ranking_{step_model}_{scoring}.png"] = figure(heading, plot_ranking, rows)
+    return files
 
 
 def _conditions(result: Result) -> str:

@@ -1,7 +1,6 @@
 """What a sweep kept, as JSON, tables, CSVs and PNGs."""
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pandas as pd
 from jaxroof.report import report
 from jaxroof.report.figures import figure
 from jaxroof.report.folder import write_files
-from jaxroof.report.tables import print_table
 from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.plots import plot_marginal, plot_pareto
 from jaxroof.sweeps.reductions import Pareto
@@ -41,17 +39,15 @@ def write(folder: Path, plan: Plan, states: States, manifest: Mapping[str, Any])
 
 def show(plan: Plan, states: States, as_json: bool) -> None:
     """Tables, or one JSON object, on stdout."""
-    if as_json:
-        sys.stdout.write(report.dump(record(plan, states)))
-        return
-    by = plan.objective.metrics[plan.by]
+    by, tables = plan.objective.metrics[plan.by], {}
     if "best" in states:
-        print_table(_readable(plan, points(plan, states["best"])), f"least {by}", digits=4)
+        tables[f"least {by}"] = points(plan, states["best"])
     if "pareto" in states:
         front = points(plan, states["pareto"])
-        print_table(_readable(plan, front.head(SHOWN)), f"Pareto front, {len(front)} points", digits=4)
-    for keys, table in marginals(plan, states).items():
-        print_table(_readable(plan, table), f"least {by} at each {keys}", digits=4)
+        tables[f"Pareto front, {len(front)} points"] = front.head(SHOWN)
+    tables |= {f"least {by} at each {keys}": table for keys, table in marginals(plan, states).items()}
+    shown = {title: _readable(plan, table) for title, table in tables.items()}
+    report.show(record(plan, states), shown, [], as_json, digits=4)
 
 
 def reread(results: Path) -> str:
