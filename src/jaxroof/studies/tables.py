@@ -1,6 +1,6 @@
 """Results as DataFrames."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import aggregate, milliseconds_and_errors
 from jaxroof.studies.run import Result
 from jaxroof.units import MILLI, PERCENT
+
+PASSED = {True: "pass", False: "fail"}
 
 
 def search_curve(result: Result, published: Sequence[Published] = ()) -> pd.DataFrame:
@@ -140,11 +142,16 @@ def criteria(result: Result) -> pd.DataFrame:
             "criterion": o.criterion.name,
             "threshold": f"{o.criterion.comparison} {o.criterion.threshold:g} {o.criterion.unit}",
             "observed": f"{o.observed:.2f} {o.criterion.unit}",
-            "result": "pass" if o.passed else "fail",
+            "result": PASSED[o.passed],
         }
         for o in result.outcomes
     ]
     return pd.DataFrame(rows)
+
+
+def judged(criteria: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The JSON objects of criteria, pass or fail in words."""
+    return pd.DataFrame([{**row, "passed": PASSED[row["passed"]]} for row in criteria])
 
 
 def _published(result: Result, published: Sequence[Published]) -> dict[tuple[str, str, str], float]:
