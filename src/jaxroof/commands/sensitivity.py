@@ -6,8 +6,9 @@ from pathlib import Path
 
 from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.commands.options import measured
-from jaxroof.files import check, check_writable, write_folder
+from jaxroof.files import check, check_writable
 from jaxroof.report import report
+from jaxroof.report.folder import write_files
 from jaxroof.sensitivity import findings
 from jaxroof.sensitivity.analysis import PER, analyse
 from jaxroof.sensitivity.derivatives import METRICS
@@ -28,7 +29,7 @@ def run(
     data = record(analyse(model, truth, scoring=scoring, per=per))
     if out is not None:
         options = {"scoring": scoring, "ground-truth": ground_truth, "metric": metric, "per": per, "out": out}
-        write_folder(out, lambda draft: findings.fill(draft, data, metric, command(choice, options)))
+        write_files(out, findings.files(data, metric, command(choice, options)))
     report.show(data, tables(data, metric), findings.answers(data, metric), json)
 
 

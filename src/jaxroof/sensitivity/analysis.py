@@ -66,7 +66,7 @@ class SensitivityResult:
 def analyse(model: Model, truth: GroundTruth, *, scoring: str, per: str) -> SensitivityResult:
     """All of it, for the groups of a kind of PER. Raises InputError where a latency is no number."""
     s = sensitivities(model, truth.runs, scoring=scoring)
-    if not s.finite():
+    if not all(np.isfinite(seconds).all() for seconds in s.predicted.values()):
         raise InputError("result", "a latency is not finite; a constant is too extreme")
     groups = truth.by(per) | {"all": np.ones(len(truth.experiments), dtype=bool)}
     return SensitivityResult(model, truth, scoring, per, groups, s, _binding(model, truth, scoring), _evidence(s))
