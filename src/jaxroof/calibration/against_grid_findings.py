@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from jaxroof.calibration.against_grid import Comparison
-from jaxroof.calibration.load_against_grid import ComparisonSpec
 from jaxroof.files import write_folder
 from jaxroof.report import report
 from jaxroof.report.figures import save_figure
 from jaxroof.report.tables import markdown
 from jaxroof.studies.criteria import verdict
+from jaxroof.studies.spec import ComparisonSpec
 from jaxroof.units import PERCENT
 
 Record = dict[str, Any]

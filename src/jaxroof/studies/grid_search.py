@@ -2,14 +2,23 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta, Struct, field
 
 from jaxroof.experiments import metrics
 from jaxroof.experiments.affine import Affine
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.runs import Runs
+from jaxroof.files import NON_NEGATIVE, POSITIVE, within
 from jaxroof.parameters import Tier0, Vector, replace
+
+Us = Annotated[float, within(NON_NEGATIVE)]
+StepUs = Annotated[float, within(POSITIVE)]
+OverheadKey = Annotated[
+    str, Meta(pattern=r"^overheads\..*_us\Z", description="an overhead in µs (latencies are affine in no other key)")
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,15 +66,14 @@ class Curve:
         return float(self.fine_values[np.argmin(self.fine_loss)])
 
 
-@dataclasses.dataclass(frozen=True)
-class Free:
+class Free(Struct, frozen=True, forbid_unknown_fields=True):
     """A free constant of a product grid: the keys that share it, start … stop by step."""
 
     name: str
-    keys: Sequence[str]
-    start: float
-    stop: float
-    step: float
+    keys: Annotated[Sequence[OverheadKey], Meta(min_length=1, description="a list of keys in µs")]
+    start: Us = field(name="start_us")
+    stop: Us = field(name="stop_us")
+    step: StepUs = field(name="step_us")
 
     def values(self) -> Vector:
         """The grid on this axis."""

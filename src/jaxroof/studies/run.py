@@ -63,12 +63,12 @@ def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], tier
     tier0s, groups, step_models = dict(tier0s), study.unions(groups), study.step_models()
     evaluations, curve, surface = len(tier0s) * len(groups["all"]), None, None
     if study.search:
-        name, train = study.search.configuration.name, groups[study.search.split]
+        name, train = study.search.name, groups[study.search.split]
         curve = search_grid(study.search, tier0s[name], select(runs, train), scoring, step_models[name])
         tier0s[name] = replace(tier0s[name], dict.fromkeys(study.search.keys, curve.optimum))
         evaluations += (len(curve.coarse_values) + len(curve.fine_values)) * int(train.sum())
     if study.grid:
-        name, train = study.grid.configuration.name, groups[study.grid.split]
+        name, train = study.grid.name, groups[study.grid.split]
         surface = search_product(study.grid, tier0s[name], runs, train, scoring, step_models[name])
         tier0s[name] = replace(tier0s[name], surface.settings())
         evaluations += surface.points * int(train.sum())

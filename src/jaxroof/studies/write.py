@@ -12,10 +12,10 @@ from jaxroof.report.figures import save_figure
 from jaxroof.report.report import dump
 from jaxroof.report.tables import print_table
 from jaxroof.studies import tables
-from jaxroof.studies.collection import Collection
 from jaxroof.studies.findings import collection_findings, collection_tables, findings, optimum, study_tables
 from jaxroof.studies.ranking import Runs, ranking
 from jaxroof.studies.run import Result
+from jaxroof.studies.spec import Collection
 
 
 def show_study(
