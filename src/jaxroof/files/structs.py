@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from sys import float_info
-from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -33,40 +33,33 @@ def within(legal: Range) -> msgspec.Meta:
     return msgspec.Meta(**constraints, extra={"check": check.number, "legal": legal})
 
 
-def to_struct(path: Path, table: Any, kind: type[T]) -> T:
-    """The content of the file at ``path`` as a struct. Raises InputError."""
+def to_struct(path: Path, value: Any, kind: type[T], where: str = "") -> T:
+    """What stands at ``where`` ("" or "key.") in the file at ``path``, all of it by default. Raises InputError.
+
+    msgspec tells neither a wrong value nor the key of a mapping, so the parts of what does not fit are tried in turn.
+    """
     try:
-        return msgspec.convert(table, kind)
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        _refuse(path, "", table, kind, error)
-
-
-def _refuse(path: Path, key: str, value: Any, kind: Any, error: Exception) -> NoReturn:
-    """Raise at the first part of ``value`` that does not fit; msgspec tells neither it nor the key of a mapping."""
-    says = msgspec.Meta()
-    if get_origin(kind) is types.UnionType:  # with None
-        kind = get_args(kind)[0]
-    if get_origin(kind) is Annotated:
-        kind, says = get_args(kind)
-    where, parts = f"{key}." if key else "", []
-    if isinstance(value, list) and get_origin(kind) is Sequence:
-        parts = [(key, entry, get_args(kind)[0]) for entry in value]
-    elif isinstance(value, dict) and get_origin(kind) is Mapping:
-        parts = [(f"{where}{name}", entry, get_args(kind)[1]) for name, entry in value.items()]
-    elif isinstance(value, dict) and isinstance(kind, type):
-        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-        check.unknown_key(path, value, fields, where)
+        why = str(error)
+    bare: Any = get_args(kind)[0] if get_origin(kind) is types.UnionType else kind  # or None
+    bare, says = get_args(bare) if get_origin(bare) is Annotated else (bare, msgspec.Meta())
+    if isinstance(value, list) and get_origin(bare) is Sequence:
+        for entry in value:
+            to_struct(path, entry, get_args(bare)[0], where)
+    elif isinstance(value, dict) and get_origin(bare) is Mapping:
+        for name, entry in value.items():
+            to_struct(path, entry, get_args(bare)[1], f"{where}{name}.")
+    elif isinstance(value, dict) and isinstance(bare, type) and issubclass(bare, msgspec.Struct):
+        fields = {field.encode_name: field for field in msgspec.structs.fields(bare)}
+        if bare.__struct_config__.forbid_unknown_fields:
+            check.unknown_key(path, value, fields, where)
         for name, field in fields.items():
-            if field.required:
-                check.required(path, value, name, where)
-        parts = [(f"{where}{name}", value[name], field.type) for name, field in fields.items() if name in value]
-    for part in parts:
-        try:
-            msgspec.convert(part[1], part[2])
-        except msgspec.ValidationError as cause:
-            _refuse(path, *part, cause)
-    if says.extra:
-        says.extra["check"](path, key, value, says.extra["legal"])
-    word = says.description or WORDS.get(get_origin(kind) or kind, "a table")
-    why = str(error) if kind is Any else f"must be {word}, got {reprlib.repr(value)}"
-    raise InputError(path, *filter(None, [key]), why)
+            if name in value or field.required:
+                to_struct(path, check.required(path, value, name, where), field.type, f"{where}{name}.")
+    elif says.extra:
+        says.extra["check"](path, where[:-1], value, says.extra["legal"])
+    if bare is not Any:
+        word = says.description or WORDS.get(get_origin(bare) or bare, "a table")
+        why = f"must be {word}, got {reprlib.repr(value)}"
+    raise InputError(path, *filter(None, [where[:-1]]), why)

@@ -65,14 +65,19 @@ class Waterfall(Struct, frozen=True, forbid_unknown_fields=True):
     terms: Mapping[str, Sequence[str]] = {}
 
 
-class Study(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is compared and what would count as success, fixed before it runs."""
+class Registered(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is expected, fixed before it runs."""
 
     name: str
     title: str
     source: str
     hypothesis: str
     differences: str
+
+
+class Study(Registered, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is compared and what would count as success."""
+
     step_model: StepModelName
     scoring: Scoring
     also_scoring: Sequence[Scoring] = ()
@@ -122,12 +127,7 @@ class Collection(Struct, frozen=True, forbid_unknown_fields=True):
     members: Listed
 
 
-class ComparisonSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """Studies on whose searches gradient is pitted against grid, and what is expected."""
+class ComparisonSpec(Registered, frozen=True, forbid_unknown_fields=True):
+    """Studies on whose searches gradient is pitted against grid."""
 
-    name: str
-    title: str
-    source: str
-    hypothesis: str
-    differences: str
     problems: Listed
