@@ -12,7 +12,7 @@ from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.files import InputError, data_dir
 from jaxroof.parameters import replace
-from jaxroof.studies.grid_search import Free, product_search
+from jaxroof.studies.grid_search import GridAxis, product_search
 from jaxroof.studies.load import check_groups, load_studies, load_study, study_tier0s
 from jaxroof.studies.ranking import evidence, ranking
 from jaxroof.studies.run import run
@@ -25,7 +25,11 @@ VOCAB = ("overheads.prefill.per_vocab_us", "overheads.decode.per_vocab_us")
 
 
 def test_product_search_finds_what_trying_every_point_finds(truth):
-    free = [Free("base", BASE, 0, 3000, 500), Free("layer", LAYER, 0, 120, 30), Free("vocab", VOCAB, 0, 600, 200)]
+    free = [
+        GridAxis("base", BASE, 0, 3000, 500),
+        GridAxis("layer", LAYER, 0, 120, 30),
+        GridAxis("vocab", VOCAB, 0, 600, 200),
+    ]
     none, measured = load_tier0(overheads="none"), np.asarray(truth.runs.measured["itl"].tpot_s)
     affine = affine_tpot(none, truth.runs, [f.keys for f in free], scoring="itl", step_model="memory")
     surface = product_search(affine, measured, free)
@@ -41,7 +45,7 @@ def test_product_search_finds_what_trying_every_point_finds(truth):
 
 def test_ties_go_to_the_smaller_values(truth):
     """Prefill constants do not move an ITL."""
-    free = [Free("prefill", ("overheads.prefill.base_us",), 100, 500, 100)]
+    free = [GridAxis("prefill", ("overheads.prefill.base_us",), 100, 500, 100)]
     affine = affine_tpot(H2B, truth.runs, [free[0].keys], scoring="itl", step_model="memory")
     assert product_search(affine, np.asarray(truth.runs.measured["itl"].tpot_s), free).optimum == [100]
 

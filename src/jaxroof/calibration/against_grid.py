@@ -12,7 +12,7 @@ from jaxroof.calibration.fit import Calibration, calibrate
 from jaxroof.experiments.affine import Affine, affine_tpot
 from jaxroof.experiments.runs import Runs, select
 from jaxroof.parameters import Mask, Tier0, Vector
-from jaxroof.studies.grid_search import Free
+from jaxroof.studies.grid_search import GridAxis
 from jaxroof.studies.run import search_grid, search_product
 from jaxroof.studies.spec import Study
 
@@ -23,7 +23,7 @@ class Comparison:
 
     study: Study
     step_model: str
-    free: Sequence[Free]
+    free: Sequence[GridAxis]
     affine: Affine
     measured_s: Vector
     grid_values: Vector
@@ -66,13 +66,13 @@ def compare(study: Study, tier0: Tier0, runs: Runs, train: Mask) -> Comparison:
     )
 
 
-def searched(study: Study) -> Sequence[Free]:
+def searched(study: Study) -> Sequence[GridAxis]:
     """The free constants of a study's search, with its finest step."""
     if study.grid:
         return study.grid.free
     assert study.search is not None
     grid = study.search.grid
-    return [Free("per_layer", study.search.keys, grid.start, grid.stop, grid.fine_step)]
+    return [GridAxis("per_layer", study.search.keys, grid.start, grid.stop, grid.fine_step)]
 
 
 def profile(comparison: Comparison, axes: Sequence[Vector]) -> Vector:

@@ -22,7 +22,7 @@ OverheadKey = Annotated[
 
 
 @dataclasses.dataclass(frozen=True)
-class Grid:
+class TwoPassGrid:
     """Coarse values start … stop by step, then ± half_width around the best by fine_step."""
 
     start: float
@@ -66,7 +66,7 @@ class Curve:
         return float(self.fine_values[np.argmin(self.fine_loss)])
 
 
-class Free(Struct, frozen=True, forbid_unknown_fields=True):
+class GridAxis(Struct, frozen=True, forbid_unknown_fields=True):
     """A free constant of a product grid: the keys that share it, start … stop by step."""
 
     name: str
@@ -84,7 +84,7 @@ class Free(Struct, frozen=True, forbid_unknown_fields=True):
 class Surface:
     """Best loss per value of each free constant, and the best point; ties go to the smaller values."""
 
-    free: Sequence[Free]
+    free: Sequence[GridAxis]
     marginals: Sequence[Vector]
     optimum: Vector
     loss: float
@@ -100,7 +100,7 @@ class Surface:
         return {key: float(value) for constant, value in best for key in constant.keys}
 
 
-def product_search(affine: Affine, measured_s: Vector, free: Sequence[Free]) -> Surface:
+def product_search(affine: Affine, measured_s: Vector, free: Sequence[GridAxis]) -> Surface:
     """Minimise the MAPE of ``affine`` over up to three axes; ``measured_s[experiment]`` of the same runs."""
     axes = [constant.values() for constant in free]
     rest = (
@@ -119,7 +119,9 @@ def product_search(affine: Affine, measured_s: Vector, free: Sequence[Free]) -> 
     return Surface(free, [loss.min(axis=other) for other in others], optimum, float(loss.min()), loss.size)
 
 
-def grid_search(tier0: Tier0, runs: Runs, keys: Sequence[str], grid: Grid, *, scoring: str, step_model: str) -> Curve:
+def grid_search(
+    tier0: Tier0, runs: Runs, keys: Sequence[str], grid: TwoPassGrid, *, scoring: str, step_model: str
+) -> Curve:
     """Minimise the TPOT MAPE of ``runs`` over one value that all ``keys`` take (unit of their files)."""
 
     coarse = grid.coarse()

@@ -12,7 +12,7 @@ from jaxroof.files import choice
 from jaxroof.parameters import Mask
 from jaxroof.step import STEP_MODELS
 from jaxroof.studies.criteria import Criterion
-from jaxroof.studies.grid_search import Free, Grid, StepUs, Us
+from jaxroof.studies.grid_search import GridAxis, StepUs, TwoPassGrid, Us
 
 StepModelName = Annotated[str, choice(STEP_MODELS)]
 Scoring = Annotated[str, choice(SCORINGS)]
@@ -43,16 +43,16 @@ class Search(Configuration, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fine_step_us: StepUs
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> TwoPassGrid:
         """The values that are tried."""
-        return Grid(self.start_us, self.stop_us, self.step_us, self.half_width_us, self.fine_step_us)
+        return TwoPassGrid(self.start_us, self.stop_us, self.step_us, self.half_width_us, self.fine_step_us)
 
 
 class ProductGrid(Configuration, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A configuration with the least error of ``metric`` over the product of free overhead constants, on ``split``."""
 
     name: str = field(name="configuration")
-    free: Annotated[Sequence[Free], Meta(min_length=1, max_length=3, description="one to three [[tables]]")]
+    free: Annotated[Sequence[GridAxis], Meta(min_length=1, max_length=3, description="one to three [[tables]]")]
     split: str
     metric: Annotated[str, choice(METRICS)] = "tpot"
 
