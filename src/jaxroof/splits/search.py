@@ -15,12 +15,12 @@ from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.runs import Runs
 from jaxroof.parameters import Vector
 from jaxroof.step import Model
-from jaxroof.studies.grid_search import Grid
+from jaxroof.studies.grid_search import TwoPassGrid
 from jaxroof.units import PERCENT
 
 # HG1's search, both of its passes in one: the constant, the finest grid, the size of the train set.
 KEYS = ("overheads.prefill.per_layer_us", "overheads.decode.per_layer_us")
-GRID = Grid(start=0.0, stop=500.0, step=5.0, half_width=0.0, fine_step=5.0)
+GRID = TwoPassGrid(start=0.0, stop=500.0, step=5.0, half_width=0.0, fine_step=5.0)
 TRAIN_EXPERIMENTS = 9
 MAX_SPLITS = 200_000
 RESAMPLES = 10_000
