@@ -269,7 +269,6 @@ def list_(
     json: Json = False,
 ) -> None:
     """List what is there."""
-    _use_float64()
     from jaxroof.commands.listing import run
 
     run(kind, json)

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from jaxroof.catalogue.load import find, load_tier0
+from jaxroof.catalogue.load import load_tier0
+from jaxroof.catalogue.names import find
 from jaxroof.cli import main
 from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies

@@ -9,8 +9,7 @@ import pandas as pd
 from jaxroof.catalogue.choice import Constants, refuse_mixture
 from jaxroof.catalogue.load import check_window, load_architecture, load_deployment
 from jaxroof.commands import predict_tables
-from jaxroof.experiments.workloads import CACHED_TOKENS, TOKENS
-from jaxroof.files import COUNT, InputError, check
+from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
 from jaxroof.parameters import TP, Architecture, Tier0, scalar
 from jaxroof.report import report
 from jaxroof.report.tables import print_table

@@ -5,37 +5,12 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxroof.experiments.recorded import Experiment, Published
 from jaxroof.experiments.runs import Runs
 from jaxroof.request.workload import Workload
 
 # Output tokens that are further off than this share are no longer those of a sample of the workload.
 MISCOUNT = 0.03
-
-
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """One measured run and its labels; means in ms, TPOT = E2E per token as recorded."""
-
-    name: str
-    model: str
-    tp: int
-    workload: str
-    split: str
-    ttft_ms: float
-    tpot_ms: float
-    e2e_ms: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Published:
-    """A published figure: of an experiment or a group, under a study's configuration."""
-
-    study: str
-    configuration: str
-    subject: str
-    metric: str
-    value: float
-    source: str
 
 
 def is_itl(e: Experiment, tokens: float) -> bool:

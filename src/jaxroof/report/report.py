@@ -5,14 +5,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from jaxroof.files import InputError
-from jaxroof.report.tables import print_table
+from jaxroof.report.tables import Table, print_table
 
 
 def show(
-    data: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], lines: Sequence[str], as_json: bool, digits: int = 1
+    data: Mapping[str, Any], tables: Mapping[str, Table], lines: Sequence[str], as_json: bool, digits: int = 1
 ) -> None:
     """Tables by title, then lines of text; or their JSON object, on stdout."""
     if as_json:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxroof.catalogue.load import catalogue, find
+from jaxroof.catalogue.names import catalogue, find
 from jaxroof.files import InputError, check, read_toml
 
 TEXTS = ("name", "title", "source")

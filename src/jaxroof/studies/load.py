@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxroof.catalogue.load import find, load_tier0, with_settings
+from jaxroof.catalogue.load import load_tier0, with_settings
+from jaxroof.catalogue.names import find
 from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.experiments.runs import Runs
 from jaxroof.files import InputError, check, read_toml

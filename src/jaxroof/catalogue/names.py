@@ -1,0 +1,23 @@
+"""What the catalogue holds, by kind; loads no JAX."""
+
+from pathlib import Path
+
+from jaxroof.files import InputError, check, data_dir
+
+KINDS = {"models": ".json", "hardware": ".toml", "overheads": ".toml", "studies": ".toml"}
+
+
+def catalogue(kind: str) -> list[str]:
+    """Names in ``configs/<kind>/``."""
+    return sorted(path.stem for path in (data_dir() / "configs" / kind).glob(f"*{KINDS[kind]}"))
+
+
+def find(kind: str, name: str) -> Path:
+    """The file of a catalogue name, or the path itself."""
+    path = Path(name)
+    if path.suffix in (".json", ".toml") or "/" in name:
+        return path
+    names = catalogue(kind)
+    if name not in names:
+        raise InputError(kind, name, f"not in the catalogue{check.suggestion(name, names)}")
+    return data_dir() / "configs" / kind / f"{name}{KINDS[kind]}"
