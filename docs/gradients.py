@@ -7,29 +7,30 @@ import jaxroof
 
 jax.config.update("jax_enable_x64", True)
 runs = jaxroof.load_experiments()  # the 13 measured runs, stacked
-tier0 = jaxroof.load_tier0("h100-sxm", overheads="h2b")  # a pytree of floats
+model = jaxroof.load_model("memory", "h100-sxm", overheads="h2b")  # a step-time model, a pytree of constants
 
 
-def mape(constants):
+def mape(model):
     """TPOT MAPE, a share: ITL against ITL."""
-    return jaxroof.tpot_mape(constants, runs, step_model="memory")
+    return jaxroof.tpot_mape(model, runs)
 
 
-gradient = jax.grad(mape)(tier0)  # a Tier0 of slopes, in SI units: per byte/s, per second, per share
-print(f"TPOT MAPE {mape(tier0):.4f}, per unit of bandwidth efficiency {gradient.hardware.hbm_efficiency:+.4f}")
+gradient = jax.grad(mape)(model)  # a model of slopes, in SI units: per byte/s, per second, per share
+slope = gradient.constants.hardware.hbm_efficiency
+print(f"TPOT MAPE {mape(model):.4f}, per unit of bandwidth efficiency {slope:+.4f}")
 
 # %% Elasticities: d MAPE / d log constant, whatever its unit
-elasticity = jax.tree.map(lambda slope, value: 100 * slope * value, gradient, tier0)
-print(f"1 % more bandwidth: {elasticity.hardware.hbm_bytes_per_s / 100:+.3f} pp")
-print(f"1 % more overhead per layer: {elasticity.overheads.decode.per_layer_s / 100:+.3f} pp")
+elasticity = jax.tree.map(lambda slope, value: 100 * slope * value, gradient, model)
+print(f"1 % more bandwidth: {elasticity.constants.hardware.hbm_bytes_per_s / 100:+.3f} pp")
+print(f"1 % more overhead per layer: {elasticity.constants.overheads.decode.per_layer_s / 100:+.3f} pp")
 
 # %% A term at zero has a slope too: negative means that the data asks for it. Here in pp per µs
-decode = gradient.overheads.decode
+decode = gradient.constants.overheads.decode
 for name in ("base_s", "per_layer_replicated_s", "per_vocab_s"):
     print(f"{name:24} {100 * 1e-6 * getattr(decode, name):+.4f} pp per µs")
 
 # %% Both sides of every constant, and its kinks, in the units of the files
-both = jaxroof.sensitivities(tier0, runs, step_model="memory")
+both = jaxroof.sensitivities(model, runs)
 sides = 100 * both.mape_gradient("tpot", both.measured["tpot"] > 0)  # [side constant], pp per unit
 i = both.keys.index("overheads.decode.base_us")
 print(f"{both.keys[i]}: {sides[0, i]:.4f} below (illegal), {sides[1, i]:+.4f} pp per µs above")
@@ -40,7 +41,7 @@ def log_itl(log_values):
     """log ITL [experiment] at the exponentials of two log-constants."""
     efficiency, per_layer_us = jax.numpy.exp(log_values)
     keys = {"hardware.hbm_efficiency": efficiency, "overheads.decode.per_layer_us": per_layer_us}
-    return jax.numpy.log(jaxroof.latencies(jaxroof.replace(tier0, keys), runs, step_model="memory").tpot_s)
+    return jax.numpy.log(jaxroof.latencies(jaxroof.replace(model, keys), runs).tpot_s)
 
 
 here = jax.numpy.log(jax.numpy.array([0.82, 100.0]))

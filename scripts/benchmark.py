@@ -20,14 +20,14 @@ from pathlib import Path
 import benchmark_physics as physics
 import jax
 import numpy as np
-from benchmark_physics import MODELS, median_seconds
+from benchmark_physics import CASES, median_seconds
 
 from jaxroof.experiments import metrics
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.parameters import Tier0
 from jaxroof.splits import search as splits
-from jaxroof.studies.load import load_study, study_tier0s
+from jaxroof.step import Model
+from jaxroof.studies.load import load_study, study_models
 from jaxroof.studies.run import run
 
 SIZES = [10**n for n in range(3, 8)]
@@ -54,10 +54,10 @@ def processes() -> dict[str, float]:
         }
 
 
-def all_splits(tier0: Tier0, truth: GroundTruth, scoring: str) -> None:
+def all_splits(model: Model, truth: GroundTruth, scoring: str) -> None:
     """HG1's search on every split of the experiments into train and test."""
     values = splits.GRID.coarse()
-    tpot = splits.tpot_s(tier0, truth.runs, values, scoring=scoring, step_model="memory")
+    tpot = splits.tpot_s(model, truth.runs, values, scoring=scoring)
     errors = np.asarray(metrics.ape(tpot, np.asarray(truth.runs.measured[scoring].tpot_s)[:, None]))
     splits.search(errors, values, splits.every_split(len(errors)))
 
@@ -65,16 +65,16 @@ def all_splits(tier0: Tier0, truth: GroundTruth, scoring: str) -> None:
 def studies() -> dict[str, float]:
     """Whole searches in float64, compiled."""
     spec, ideas, truth = load_study("hg1"), load_study("idea_ac"), load_ground_truth()
-    tier0s, groups = study_tier0s(spec), truth.groups()
+    models, groups = study_models(spec), truth.groups()
     return {
         "327 evaluations of hg1, compiled [s]": median_seconds(
-            lambda: run(spec, "published", truth.runs, groups, tier0s), 20
+            lambda: run(spec, "published", truth.runs, groups, models), 20
         ),
         "715 splits x 101 values, published and itl, compiled [s]": median_seconds(
-            lambda: [all_splits(tier0s["none"], truth, scoring) for scoring in ("published", "itl")], 10
+            lambda: [all_splits(models["none"], truth, scoring) for scoring in ("published", "itl")], 10
         ),
         "158 661 grid points x 9 experiments (ideas A + C) [s]": median_seconds(
-            lambda: run(ideas, "itl", truth.runs, groups, study_tier0s(ideas)), 3
+            lambda: run(ideas, "itl", truth.runs, groups, study_models(ideas)), 3
         ),
     }
 
@@ -82,19 +82,19 @@ def studies() -> dict[str, float]:
 def rates(precision: str) -> dict[str, float]:
     """Evaluations and steps per second, and the cost of a gradient, for every step model."""
     rows = {}
-    for name, model in MODELS.items():
+    for name, case in CASES.items():
         rows[f"{name}, {precision}, all constants vary [M evaluations/s]"] = (
-            physics.evaluations_per_second(model, physics.varied) / 1e6
+            physics.evaluations_per_second(case, physics.varied) / 1e6
         )
-    for name, model in MODELS.items():
+    for name, case in CASES.items():
         rows[f"{name}, {precision}, one overhead varies [M evaluations/s]"] = (
-            physics.evaluations_per_second(model, physics.one_overhead_varied) / 1e6
+            physics.evaluations_per_second(case, physics.one_overhead_varied) / 1e6
         )
-    for name, model in MODELS.items():
+    for name, case in CASES.items():
         for batch in (1, 32):
-            rows[f"{name}, {precision}, batch {batch} [M steps/s]"] = physics.steps_per_second(model, batch) / 1e6
-    for name, model in MODELS.items():
-        rows[f"{name}, {precision}, gradient in all leaves [evaluations]"] = physics.gradient_cost(model)
+            rows[f"{name}, {precision}, batch {batch} [M steps/s]"] = physics.steps_per_second(case, batch) / 1e6
+    for name, case in CASES.items():
+        rows[f"{name}, {precision}, gradient in all leaves [evaluations]"] = physics.gradient_cost(case)
     return rows
 
 
@@ -103,7 +103,7 @@ def roofline_share(rows: Mapping[str, float]) -> dict[str, float]:
     bandwidth, flop_rate = physics.machine_limits()
     shares = {"measured bandwidth [GB/s]": bandwidth / 1e9, "measured matrix product [GFLOP/s]": flop_rate / 1e9}
     for name in ("memory", "kernels"):
-        work = physics.limits(MODELS[name])
+        work = physics.limits(CASES[name])
         least_s = max(work["least_bytes"] / bandwidth, work["flops"] / flop_rate)
         rate = rows[f"{name}, f32, all constants vary [M evaluations/s]"] * 1e6
         shares |= {f"{name}, {what} per evaluation": work[what] for what in ("flops", "bytes", "least_bytes")}
@@ -144,7 +144,7 @@ def main() -> None:
     with jax.enable_x64(True):
         rows |= studies()
     with jax.enable_x64(False):
-        lines = {name: physics.scaling(MODELS[name], SIZES) for name in ("memory", "kernels")}
+        lines = {name: physics.scaling(CASES[name], SIZES) for name in ("memory", "kernels")}
         rows |= roofline_share(rows)
     for name, line in lines.items():
         rows |= {f"{name}, f32, 10^{len(str(n)) - 1} settings [ns per setting]": 1e9 * s for n, s in line.items()}

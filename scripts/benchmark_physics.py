@@ -12,34 +12,34 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxroof.catalogue.load import load_architecture, load_tier0
+from jaxroof.catalogue.load import load_architecture, load_model
 from jaxroof.experiments.evaluate import latencies, tpot_mape
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.parameters import Deployment, Tier0, get, replace, walk
+from jaxroof.parameters import Deployment, get, replace, walk
 from jaxroof.request.latency import no_requests
-from jaxroof.step import STEP_MODELS, Batch, Requests
+from jaxroof.step import Batch, Model, Requests
 
 TABLES = Path(__file__).parents[1] / "tests/data/roofline_parity"
 EXPERIMENTS = 13
 
 
-class Model(NamedTuple):
-    """A step model, and the overheads and tables that go with it."""
+class Case(NamedTuple):
+    """A step-time model, and the overheads and tables that go with it."""
 
-    step_model: str
+    step: str
     formula: str
     tables: Path | None = None
 
-    def tier0(self) -> Tier0:
-        """Its constants, of the float type in force."""
-        return load_tier0(overheads=self.formula, mfu_tables=self.tables)
+    def model(self) -> Model:
+        """The model, its constants of the float type in force."""
+        return load_model(self.step, overheads=self.formula, mfu_tables=self.tables)
 
 
-MODELS = {
-    "memory": Model("memory", "h2b"),
-    "roofline": Model("roofline", "h2b"),
-    "roofline with tables": Model("roofline", "h2b", TABLES),
-    "kernels": Model("kernels", "none"),
+CASES = {
+    "memory": Case("memory", "h2b"),
+    "roofline": Case("roofline", "h2b"),
+    "roofline with tables": Case("roofline", "h2b", TABLES),
+    "kernels": Case("kernels", "none"),
 }
 
 
@@ -59,66 +59,65 @@ def chunk_settings() -> int:
     return 2**14 if jax.default_backend() == "cpu" else 2**18
 
 
-def varied(tier0: Tier0, settings: int) -> Tier0:
+def varied(model: Model, settings: int) -> Model:
     """Every constant its own value in each setting, ±10 %; one that is 0 goes from 0 to 1 in its file's unit."""
     generator = np.random.default_rng(0)
     values = {}
-    for key, path, leaf in walk(tier0):
-        value = float(get(tier0, path)) / leaf.unit
+    for key, path, leaf in walk(model):
+        value = float(get(model, path)) / leaf.unit
         values[key] = value * generator.uniform(0.9, 1.1, settings) if value else generator.uniform(0, 1, settings)
-    return jax.tree.map(jnp.asarray, replace(tier0, values))
+    return jax.tree.map(jnp.asarray, replace(model, values))
 
 
-def one_overhead_varied(tier0: Tier0, settings: int) -> Tier0:
+def one_overhead_varied(model: Model, settings: int) -> Model:
     """The decode overhead per layer alone varies."""
     values = {"overheads.decode.per_layer_us": np.linspace(0, 500, settings)}
-    return jax.tree.map(jnp.asarray, replace(tier0, values))
+    return jax.tree.map(jnp.asarray, replace(model, values))
 
 
-def compiled(model: Model, settings: Callable[[Tier0, int], Tier0], size: int) -> tuple[Any, Tier0]:
+def compiled(case: Case, settings: Callable[[Model, int], Model], size: int) -> tuple[Any, Model]:
     """The compiled latencies of all experiments, and the settings that they take."""
-    tier0 = model.tier0()
-    runs, swept = load_ground_truth(tier0s=[tier0]).runs, settings(tier0, size)
-    return jax.jit(partial(latencies, runs=runs, step_model=model.step_model)).lower(swept).compile(), swept
+    model = case.model()
+    runs, swept = load_ground_truth(models=[model]).runs, settings(model, size)
+    return jax.jit(partial(latencies, runs=runs, scoring="published")).lower(swept).compile(), swept
 
 
-def evaluations_per_second(model: Model, settings: Callable[[Tier0, int], Tier0]) -> float:
+def evaluations_per_second(case: Case, settings: Callable[[Model, int], Model]) -> float:
     """One evaluation is a whole request's TTFT, TPOT and E2E of one experiment at one setting."""
-    call, swept = compiled(model, settings, chunk_settings())
+    call, swept = compiled(case, settings, chunk_settings())
     return EXPERIMENTS * chunk_settings() / median_seconds(lambda: jax.block_until_ready(call(swept)), 15)
 
 
-def steps_per_second(model: Model, requests: int) -> float:
+def steps_per_second(case: Case, requests: int) -> float:
     """Single decode steps of Llama-2-7B on two GPUs, every constant and context its own value in each."""
-    size, tier0, arch = chunk_settings(), model.tier0(), load_architecture("llama-2-7b")
+    size, model, arch = chunk_settings(), case.model(), load_architecture("llama-2-7b")
     contexts, ones = jnp.asarray(np.random.default_rng(0).uniform(100, 4000, (size, requests))), jnp.ones(requests)
-    swept = varied(tier0, size)
-    axes = jax.tree.map(lambda one, many: 0 if jnp.ndim(many) > jnp.ndim(one) else None, tier0, swept)
+    swept = varied(model, size)
+    axes = jax.tree.map(lambda one, many: 0 if jnp.ndim(many) > jnp.ndim(one) else None, model, swept)
 
-    def seconds(context: Array, constants: Tier0) -> Array:
+    def seconds(context: Array, model: Model) -> Array:
         batch = Batch(no_requests(), Requests(context, ones, ones))
-        return STEP_MODELS[model.step_model](batch, arch, Deployment(2.0), constants).total_s
+        return model(batch, arch, Deployment(2.0)).total_s
 
     call = jax.jit(jax.vmap(seconds, in_axes=(0, axes)))
     return size / median_seconds(lambda: jax.block_until_ready(call(contexts, swept)), 9)
 
 
-def gradient_cost(model: Model) -> float:
+def gradient_cost(case: Case) -> float:
     """Time of the gradient of the MAPE in every leaf, in evaluations of the MAPE."""
-    tier0 = jax.tree.map(jnp.asarray, model.tier0())
-    runs = jax.tree.map(jnp.asarray, load_ground_truth(tier0s=[tier0]).runs)
-    loss = partial(tpot_mape, scoring="itl", step_model=model.step_model)
-    calls = [jax.jit(f).lower(tier0, runs).compile() for f in (loss, jax.grad(loss))]
-    one, gradient = (median_seconds(lambda c=c: jax.block_until_ready(c(tier0, runs)), 200) for c in calls)
+    model = jax.tree.map(jnp.asarray, case.model())
+    runs = jax.tree.map(jnp.asarray, load_ground_truth(models=[model]).runs)
+    calls = [jax.jit(f).lower(model, runs).compile() for f in (tpot_mape, jax.grad(tpot_mape))]
+    one, gradient = (median_seconds(lambda c=c: jax.block_until_ready(c(model, runs)), 200) for c in calls)
     return gradient / one
 
 
-def scaling(model: Model, sizes: list[int]) -> dict[int, float]:
+def scaling(case: Case, sizes: list[int]) -> dict[int, float]:
     """Seconds per setting of a sweep of each size, in chunks, so that memory stays bounded; the median chunk's."""
     seconds = {}
     for size in sizes:
         chunk = min(size, chunk_settings())
-        call, swept = compiled(model, varied, chunk)
+        call, swept = compiled(case, varied, chunk)
         every = median_seconds(lambda c=call, s=swept: jax.block_until_ready(c(s)), max(15, -(-size // chunk)))
         seconds[size] = every / chunk
     return seconds
@@ -133,9 +132,9 @@ def machine_limits() -> tuple[float, float]:
     return 3 * x.nbytes / triad_s, 2 * 2048**3 / product_s
 
 
-def limits(model: Model) -> dict[str, float]:
+def limits(case: Case) -> dict[str, float]:
     """Bytes and FLOPs of one evaluation by the compiled program's cost analysis, all constants varying."""
-    call, swept = compiled(model, varied, chunk_settings())
+    call, swept = compiled(case, varied, chunk_settings())
     cost, evaluations = call.cost_analysis(), EXPERIMENTS * chunk_settings()
     in_and_out = sum(x.nbytes for x in jax.tree.leaves((swept, call(swept))))
     return {

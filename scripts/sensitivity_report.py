@@ -14,15 +14,15 @@ OVERHEADS = {"memory": "h2b", "roofline": "h2b", "kernels": "none"}
 SHOWN = 6
 
 
-def report(step_model: str, scoring: str = "itl") -> None:
+def report(step: str, scoring: str = "itl") -> None:
     """Print the constants with the largest elasticity of TPOT MAPE, and the term at zero that is asked for most."""
-    tier0 = jaxroof.load_tier0("h100-sxm", overheads=OVERHEADS[step_model])
-    runs = jaxroof.load_experiments(tier0=tier0)
-    s = jaxroof.sensitivities(tier0, runs, scoring=scoring, step_model=step_model)
+    model = jaxroof.load_model(step, overheads=OVERHEADS[step])
+    runs = jaxroof.load_experiments(model=model)
+    s = jaxroof.sensitivities(model, runs, scoring=scoring)
     everything = np.ones(len(s.measured["tpot"]), dtype=bool)
     below, above = 100 * s.mape_gradient("tpot", everything)  # [pp per unit], NaN on a side that is illegal
     elasticity = np.nan_to_num(below) * s.values
-    print(f"{step_model}, {scoring} scoring: TPOT MAPE {100 * s.ape('tpot').mean():.1f} %")
+    print(f"{step}, {scoring} scoring: TPOT MAPE {100 * s.ape('tpot').mean():.1f} %")
     for i in np.argsort(-abs(elasticity), kind="stable")[:SHOWN]:
         if elasticity[i]:
             print(f"  {s.keys[i]:48} {s.values[i]:8g} {elasticity[i]:+8.2f} pp per 100 %")

@@ -8,7 +8,7 @@ import jax
 import matplotlib
 import pytest
 
-from jaxroof import load_ground_truth, load_tier0
+from jaxroof import load_ground_truth, load_model
 from jaxroof.commands.program_cache import KEEP_ALL
 
 pytest.register_assert_rewrite("command_line")
@@ -37,6 +37,6 @@ def truth():
 
 
 @pytest.fixture(scope="session")
-def tier0():
-    """H100 and the h2b formula."""
-    return load_tier0(overheads="h2b")
+def h2b():
+    """``memory`` on the H100 with the h2b formula: what was published."""
+    return load_model("memory", overheads="h2b")

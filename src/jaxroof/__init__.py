@@ -10,6 +10,7 @@ _HOMES = {
     "load_architecture": "catalogue.load",
     "load_hardware": "catalogue.load",
     "load_overheads": "catalogue.load",
+    "load_model": "catalogue.load",
     "load_tier0": "catalogue.load",
     "with_settings": "catalogue.load",
     "load_experiments": "experiments.load",

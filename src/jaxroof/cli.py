@@ -82,11 +82,11 @@ def evaluate(
 ) -> None:
     """Score predictions against measurements, per experiment and on average."""
     _use_float64()
-    from jaxroof.catalogue.choice import Constants
+    from jaxroof.catalogue.choice import ModelOptions
     from jaxroof.commands.evaluate import run
 
     run(
-        Constants(step_model, hardware, formula, mfu_tables, settings or []),
+        ModelOptions(step_model, hardware, formula, mfu_tables, settings or []),
         scoring=scoring, ground_truth=ground_truth, seed=sampled, json=json,
     )  # fmt: skip
 
@@ -110,11 +110,11 @@ def predict(
 ) -> None:
     """Predict the latency of one request, and what it is made of."""
     _use_float64()
-    from jaxroof.catalogue.choice import Constants
+    from jaxroof.catalogue.choice import ModelOptions
     from jaxroof.commands.predict import Request, run
 
     run(
-        Constants(step_model, hardware, formula, mfu_tables, settings or []),
+        ModelOptions(step_model, hardware, formula, mfu_tables, settings or []),
         Request(model, tp, prompt, output, cached, batch),
         plot=plot if breakdown else None, json=json,
     )  # fmt: skip
@@ -149,10 +149,10 @@ def sensitivity(
 ) -> None:
     """Differentiate every error with respect to every constant: what matters, and what the data asks for."""
     _use_float64()
-    from jaxroof.catalogue.choice import Constants
+    from jaxroof.catalogue.choice import ModelOptions
     from jaxroof.commands.sensitivity import run
 
-    constants = Constants(step_model, hardware, formula, mfu_tables, settings or [])
+    constants = ModelOptions(step_model, hardware, formula, mfu_tables, settings or [])
     run(constants, scoring=scoring, ground_truth=ground_truth, metric=metric, per=per, out=out, json=json)
 
 
@@ -181,11 +181,11 @@ def calibrate(
 ) -> None:
     """Fit constants by gradient on the train split, with HG1's guard, intervals and each family left out."""
     _use_float64()
-    from jaxroof.catalogue.choice import Constants
+    from jaxroof.catalogue.choice import ModelOptions
     from jaxroof.commands.calibrate import Fit, run
 
     run(
-        Constants(step_model, hardware, formula, mfu_tables, settings or []),
+        ModelOptions(step_model, hardware, formula, mfu_tables, settings or []),
         Fit(free or [], metric, loss, starts, seed, force),
         scoring=scoring, ground_truth=ground_truth, out=out, json=json,
     )  # fmt: skip
@@ -237,14 +237,14 @@ def sweep(
 ) -> None:
     """Evaluate millions to billions of settings: all of them to a file, or the best, the front, the marginals."""
     _use_precision(precision)
-    from jaxroof.catalogue.choice import Constants
+    from jaxroof.catalogue.choice import ModelOptions
     from jaxroof.commands import sweep as command
     from jaxroof.sweeps import axes
     from jaxroof.sweeps import options as sweeps_options
     from jaxroof.sweeps.processes import Processes
 
     command.run(
-        Constants(step_model, hardware, formula, mfu_tables, settings or []),
+        ModelOptions(step_model, hardware, formula, mfu_tables, settings or []),
         axes.Axes(vary or [], zipped or [], points, random, seed),
         sweeps_options.Request(model, tp, prompt, output, cached, batch),
         sweeps_options.Score(metric, group, scoring, ground_truth),

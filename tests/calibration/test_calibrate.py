@@ -11,7 +11,7 @@ from scipy.optimize import linprog
 
 from jaxroof.calibration.bounds import Bounded, box, starting_points
 from jaxroof.calibration.fit import calibrate, most_free
-from jaxroof.catalogue.load import load_overheads, load_tier0
+from jaxroof.catalogue.load import load_model, load_overheads
 from jaxroof.cli import main
 from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies
@@ -21,8 +21,7 @@ from jaxroof.sensitivity.identifiability import identifiability, in_words
 from jaxroof.studies.load import load_study
 
 MEMORY = ["--step-model", "memory", "--formula", "h2b", "--scoring", "published"]
-PUBLISHED = {"scoring": "published", "step_model": "memory"}
-NONE = load_tier0(overheads="none")
+NONE = load_model("memory")
 PER_LAYER, BASE = ((f"overheads.prefill.{term}_us", f"overheads.decode.{term}_us") for term in ("per_layer", "base"))
 EFFICIENCY = Bounded(("hardware.hbm_efficiency",), 0.0, 1.0, 0.7)
 
@@ -45,7 +44,7 @@ def measured(truth):
 
 def affine(truth, *free):
     """The train experiments' affine TPOT."""
-    return affine_tpot(NONE, truth.runs, free, scoring="published", step_model="memory").select(train(truth))
+    return affine_tpot(NONE, truth.runs, free, scoring="published").select(train(truth))
 
 
 def test_transforms_are_inverse_and_starts_lie_inside():
@@ -64,7 +63,7 @@ def test_one_constant_reaches_the_exact_minimum_from_any_start(truth):
     values = np.arange(0, 500, 0.01)
     loss = abs(affine(truth, PER_LAYER).tpot_s(values[None]) / measured(truth)[:, None] - 1).mean(axis=0)
     for own in (0, 1, 499, 500):
-        (fit,) = calibrate(NONE, truth.runs, [Bounded(PER_LAYER, 0, 500, own)], train(truth)[None], **PUBLISHED)
+        (fit,) = calibrate(NONE, truth.runs, [Bounded(PER_LAYER, 0, 500, own)], train(truth)[None], scoring="published")
         np.testing.assert_allclose(fit.path.values[:, -1, 0], values[loss.argmin()], atol=0.5)
         assert fit.after[fit.train].mean() <= loss.min() + 1e-6
 
@@ -78,14 +77,14 @@ def test_three_constants_reach_the_minimum_of_the_linear_programme(truth):
     costs = np.concatenate([np.zeros(3), np.full(len(target), 1 / len(target))])
     bounds = [(f.low, f.high) for f in free] + [(0, None)] * len(target)
     best = linprog(costs, A_ub=rows, b_ub=right, bounds=bounds).fun
-    (fit,) = calibrate(NONE, truth.runs, free, train(truth)[None], **PUBLISHED)
+    (fit,) = calibrate(NONE, truth.runs, free, train(truth)[None], scoring="published")
     assert best - 1e-9 <= fit.after[fit.train].mean() <= best + 1e-5
     assert np.mean(fit.path.mape[:, -1] <= best + 1e-4) > 0.9
 
 
 def planted(truth, generator):
     """Runs whose ITL is that of known constants, with 1 % of noise."""
-    exact = np.asarray(latencies(replace(NONE, PLANTED), truth.runs, step_model="memory").tpot_s)
+    exact = np.asarray(latencies(replace(NONE, PLANTED), truth.runs).tpot_s)
     noisy = exact * np.exp(0.01 * generator.standard_normal(len(exact)))
     itl = dataclasses.replace(truth.runs.measured["itl"], tpot_s=noisy)
     return dataclasses.replace(truth.runs, measured={**truth.runs.measured, "itl": itl})
@@ -101,7 +100,7 @@ def test_planted_constants_lie_in_their_intervals(truth, loss):
     planted_values = np.array([PLANTED[free.keys[0]] for free in FREE])
     for _ in range(100):
         runs = planted(truth, generator)
-        (fit,) = calibrate(NONE, runs, FREE, train(truth)[None], step_model="memory", loss=loss, starts=1)
+        (fit,) = calibrate(NONE, runs, FREE, train(truth)[None], loss=loss, starts=1)
         inside.append((fit.interval[0] <= planted_values) & (planted_values <= fit.interval[1]))
         assert (fit.interval[1] - fit.interval[0] < planted_values).all()
     assert (np.sum(inside, axis=0) >= 90).all(), np.sum(inside, axis=0)

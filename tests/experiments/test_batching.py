@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxroof import latencies, load_ground_truth, load_tier0, replace, tpot_mape
+from jaxroof import latencies, load_ground_truth, load_model, replace, tpot_mape
 from jaxroof.catalogue.load import load_architecture
 from jaxroof.parameters import Deployment, get, walk
 from jaxroof.request.latency import latency, step_times, total
@@ -20,14 +20,14 @@ TABLES = Path(__file__).parents[1] / "data/roofline_parity"
 MODELS = [("memory", None), ("kernels", None), ("roofline", None), ("roofline", TABLES)]
 
 
-@pytest.mark.parametrize(("step_model", "tables"), MODELS)
-def test_float32_is_within_1e_4_of_float64_on_mape(step_model, tables):
+@pytest.mark.parametrize(("step", "tables"), MODELS)
+def test_float32_is_within_1e_4_of_float64_on_mape(step, tables):
     mape = []
     for wide in (False, True):
         with jax.enable_x64(wide):
-            tier0 = load_tier0(overheads="h2b", mfu_tables=tables)
-            runs = load_ground_truth(tier0s=[tier0]).runs
-            mape.append(tpot_mape(tier0, runs, scoring="published", step_model=step_model))
+            model = load_model(step, overheads="h2b", mfu_tables=tables)
+            runs = load_ground_truth(models=[model]).runs
+            mape.append(tpot_mape(model, runs, scoring="published"))
     assert mape[0].dtype == np.float32
     np.testing.assert_allclose(mape[0], mape[1], atol=1e-4)
 
@@ -39,15 +39,15 @@ def test_schedules_are_short(truth):
     assert schedule.decode_context_tokens.shape[1] == 2
 
 
-@pytest.mark.parametrize("step_model", STEP_MODELS)
-def test_settings_with_every_constant_varying_are_the_settings_one_by_one(truth, step_model):
-    tier0, generator = load_tier0(overheads="idea_e"), np.random.default_rng(0)
-    values = {key: float(get(tier0, path)) / leaf.unit for key, path, leaf in walk(tier0)}
+@pytest.mark.parametrize("step", STEP_MODELS)
+def test_settings_with_every_constant_varying_are_the_settings_one_by_one(truth, step):
+    model, generator = load_model(step, overheads="idea_e"), np.random.default_rng(0)
+    values = {key: float(get(model, path)) / leaf.unit for key, path, leaf in walk(model)}
     values = {key: (value or 1.0) * generator.uniform(0.9, 1.0, 3) for key, value in values.items()}
-    swept = latencies(replace(tier0, values), truth.runs, scoring="itl", step_model=step_model)
+    swept = latencies(replace(model, values), truth.runs)
     for i in range(3):
-        one = replace(tier0, {key: value[i] for key, value in values.items()})
-        alone = latencies(one, truth.runs, scoring="itl", step_model=step_model)
+        one = replace(model, {key: value[i] for key, value in values.items()})
+        alone = latencies(one, truth.runs)
         for ours, theirs in zip(jax.tree.leaves(swept), jax.tree.leaves(alone), strict=True):
             np.testing.assert_allclose(ours[:, i], theirs, rtol=1e-13)
 
@@ -55,13 +55,13 @@ def test_settings_with_every_constant_varying_are_the_settings_one_by_one(truth,
 @pytest.mark.parametrize("workload", ["chat", "code", "summarization"])
 def test_one_mean_prefill_node_and_the_chunks_apart_are_all_nodes(truth, workload):
     """``memory`` is affine in a prefill step's context and tokens; split at the chunk, every node has its chunks."""
-    tier0, arch, deployment = load_tier0(overheads="idea_e"), load_architecture("llama-2-70b"), Deployment(4.0)
-    tier0 = replace(tier0, {"overheads.prefill.per_chunk_us": 700.0})
+    arch, deployment = load_architecture("llama-2-70b"), Deployment(4.0)
+    model = replace(load_model("memory", overheads="idea_e"), {"overheads.prefill.per_chunk_us": 700.0})
     starts = (0, 284, 2048, 4096, 6144)
     split = Knots((512.0,), {start: (512.0, 1024.0, 1536.0) for start in starts}, nodes=3)
     schedule = published(exact(truth.workloads[workload]), split)
-    merged = latency(STEP_MODELS["memory"], schedule, arch, deployment, tier0)
-    every = total(schedule, *step_times(STEP_MODELS["memory"], schedule, arch, deployment, tier0))
+    merged = latency(model, schedule, arch, deployment)
+    every = total(schedule, *step_times(model, schedule, arch, deployment))
     np.testing.assert_allclose(merged.ttft_s, every.ttft_s, rtol=1e-12)
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxroof import load_architecture, load_tier0
+from jaxroof import load_architecture, load_model, load_tier0
 from jaxroof.parameters import Deployment, scalar
 from jaxroof.request import schedule, workload
 from jaxroof.request.fixed_lengths import chunks_of, fixed_schedule
@@ -20,10 +20,10 @@ from jaxroof.sweeps.objectives import PANELS
 TABLES = Path(__file__).parents[1] / "data/roofline_parity"
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def latency(step_model, nodes, *served):
+@jax.jit
+def latency(model, nodes, *served):
     """Every node's step, nothing merged: as ``predict`` and a sweep do."""
-    return total(nodes, *step_times(step_model, nodes, *served))
+    return total(nodes, *step_times(model, nodes, *served))
 
 
 FORMULAS = {"memory": "h2b", "roofline": "idea_e", "kernels": "none"}
@@ -31,13 +31,13 @@ LENGTHS = [(prompt, output) for prompt in (1, 512, 2047, 2048, 2049, 4096, 5000)
 CHUNKS = 3
 
 
-@functools.partial(jax.jit, static_argnames=("step_model", "panels"))
-def traced(prompt, output, batch, tier0, *, step_model, panels):
+@functools.partial(jax.jit, static_argnames="panels")
+def traced(prompt, output, batch, model, *, panels):
     """Latencies at traced lengths, padded to ``CHUNKS`` prefill steps."""
 
     def one(prompt, output):
         nodes = fixed_schedule(prompt + 7, output, scalar(7), chunks=CHUNKS, panels=panels)
-        return latency(STEP_MODELS[step_model], nodes, load_architecture("llama-2-7b"), Deployment(2), tier0, batch)
+        return latency(model, nodes, load_architecture("llama-2-7b"), Deployment(2), batch)
 
     return jax.vmap(one)(prompt, output)
 
@@ -46,19 +46,19 @@ def columns(lengths):
     return (np.array(column, dtype=float) for column in zip(*lengths, strict=True))
 
 
-@pytest.mark.parametrize("step_model", STEP_MODELS)
-def test_the_closed_form_is_the_rule_of_the_distribution(step_model):
+@pytest.mark.parametrize("step", STEP_MODELS)
+def test_the_closed_form_is_the_rule_of_the_distribution(step):
     """One-point distributions by the general quadrature, no knots; one token has no decode step to ride along."""
-    tier0, arch, deployment = load_tier0(overheads=FORMULAS[step_model]), load_architecture("llama-2-7b"), Deployment(2)
+    model, arch = load_model(step, overheads=FORMULAS[step]), load_architecture("llama-2-7b")
     for batch in (1, 32):
         lengths = [(prompt, output) for prompt, output in LENGTHS if output > 1 or batch == 1]
-        ours = traced(*columns(lengths), scalar(batch), tier0, step_model=step_model, panels=1)
+        ours = traced(*columns(lengths), scalar(batch), model, panels=1)
         shares = [[Share(1.0, 7, workload.point(prompt), workload.point(output))] for prompt, output in lengths]
         rules = [
             schedule.realised(share, n, schedule.Knots(()))[0] for share, (_, n) in zip(shares, lengths, strict=True)
         ]
         for i, nodes in enumerate(schedule.pad(rules)):
-            theirs = latency(STEP_MODELS[step_model], nodes, arch, deployment, tier0, scalar(batch))
+            theirs = latency(model, nodes, arch, Deployment(2), scalar(batch))
             for name in ("ttft_s", "tpot_s", "e2e_s"):
                 np.testing.assert_allclose(getattr(ours, name)[i], getattr(theirs, name), rtol=1e-9)
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxroof.catalogue.load import load_architecture, load_tier0
+from jaxroof.catalogue.load import load_architecture, load_model
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.parameters import Deployment
 from jaxroof.request import schedule
@@ -14,13 +14,11 @@ from jaxroof.request import workload as request_workload
 from jaxroof.request.latency import latency, step_times
 from jaxroof.request.schedule import Knots, Schedule
 from jaxroof.request.workload import Lengths, Share, Workload
-from jaxroof.step import STEP_MODELS
 
-H2B = load_tier0(overheads="h2b")
+H2B = load_model("memory", overheads="h2b")
 
 TABLES = Path(__file__).parents[1] / "data/roofline_parity"
-STEP_TIMES = jax.jit(step_times, static_argnums=0)
-LATENCY = jax.jit(latency, static_argnums=0)
+STEP_TIMES, LATENCY = jax.jit(step_times), jax.jit(latency)
 LONGEST = 10_752  # one size for every experiment, so that one program serves them all
 BUDGET = schedule.MAX_NUM_BATCHED_TOKENS
 # No node lies where a GEMM turns compute-bound (it moves with the constants) or on a one-token last chunk.
@@ -33,13 +31,13 @@ CASES = [
 ]
 
 
-def every_step(step_model, tier0, arch, deployment, contexts, new_tokens):
+def every_step(model, arch, deployment, contexts, new_tokens):
     """Prefill and decode step times at every given context, one by one."""
     count = len(contexts)
     contexts, new_tokens = (np.pad(x, (0, -count % LONGEST), mode="edge") for x in (contexts, new_tokens))
     unit = np.ones(len(contexts))
     nodes = Schedule(contexts, new_tokens, unit, new_tokens, unit, contexts, unit, unit, np.zeros(()))
-    prefill, decode = STEP_TIMES(STEP_MODELS[step_model], nodes, arch, deployment, tier0)
+    prefill, decode = STEP_TIMES(model, nodes, arch, deployment)
     return np.asarray(prefill.total_s)[:count], np.asarray(decode.total_s)[:count]
 
 
@@ -62,7 +60,7 @@ def published_token_by_token(workload: Workload, ttft_of, decode_of):
     return ttft, tpot, ttft + (weight * tokens * mean_step).sum()
 
 
-def ttft_by_prompt(step_model, tier0, arch, deployment, workload: Workload):
+def ttft_by_prompt(model, arch, deployment, workload: Workload):
     """TTFT of every prompt length, chunk by chunk."""
     longest = workload.prompt.max
     total = np.zeros(longest + 1)
@@ -70,16 +68,16 @@ def ttft_by_prompt(step_model, tier0, arch, deployment, workload: Workload):
         prompts = np.arange(done + 1, longest + 1)
         new = np.minimum(prompts - done, BUDGET).astype(float)
         context = np.full(len(new), float(workload.prefix_tokens + done))
-        total[done + 1 :] += every_step(step_model, tier0, arch, deployment, context, new)[0]
+        total[done + 1 :] += every_step(model, arch, deployment, context, new)[0]
     return total
 
 
-@pytest.mark.parametrize(("step_model", "formula", "tables", "ttft_tolerance", "decode_tolerance"), CASES)
+@pytest.mark.parametrize(("step", "formula", "tables", "ttft_tolerance", "decode_tolerance"), CASES)
 def test_published_scoring_equals_the_token_by_token_sum_on_all_13(
-    step_model, formula, tables, ttft_tolerance, decode_tolerance
+    step, formula, tables, ttft_tolerance, decode_tolerance
 ):
-    tier0 = load_tier0(overheads=formula, mfu_tables=tables)
-    truth = load_ground_truth(tier0s=[tier0])
+    model = load_model(step, overheads=formula, mfu_tables=tables)
+    truth = load_ground_truth(models=[model])
     # Tables take long: one experiment of each model and workload shape.
     some = range(0, 13, 3) if tables else range(13)
     for i, e in ((i, truth.experiments[i]) for i in some):
@@ -89,23 +87,23 @@ def test_published_scoring_equals_the_token_by_token_sum_on_all_13(
         )
         workload = truth.workloads[e.workload]
         contexts = np.arange(workload.prefix_tokens + workload.prompt.max + workload.output.max, dtype=float)
-        decode = every_step(step_model, tier0, arch, deployment, contexts, np.ones(len(contexts)))[1]
-        ttft = ttft_by_prompt(step_model, tier0, arch, deployment, workload)
+        decode = every_step(model, arch, deployment, contexts, np.ones(len(contexts)))[1]
+        ttft = ttft_by_prompt(model, arch, deployment, workload)
         exact = published_token_by_token(workload, ttft, decode)
-        ours = LATENCY(STEP_MODELS[step_model], nodes, arch, deployment, tier0)
-        admission = float(tier0.host.admission_s) if step_model == "kernels" else 0.0
+        ours = LATENCY(model, nodes, arch, deployment)
+        admission = float(model.constants.host.admission_s) if step == "kernels" else 0.0
         assert_close(ours.ttft_s - admission, exact[0], ttft_tolerance)
         assert_close(ours.tpot_s, exact[1], decode_tolerance)
         assert_close(ours.e2e_s - ours.ttft_s, exact[2] - exact[0], decode_tolerance)
 
 
 def test_realised_scoring_equals_the_sum_over_steps():
-    tier0, arch, deployment = H2B, load_architecture("llama-2-7b"), Deployment(2)
+    arch, deployment = load_architecture("llama-2-7b"), Deployment(2)
     share = Share(1.0, 100, request_workload.point(50), request_workload.point(1))
     itl, per_token = schedule.realised([share], 41.25)
-    steps = every_step("memory", tier0, arch, deployment, np.arange(150.0, 191.0), np.ones(41))[1]
+    steps = every_step(H2B, arch, deployment, np.arange(150.0, 191.0), np.ones(41))[1]
     total = steps[:40].sum() + 0.25 * steps[40]
-    ours, theirs = (latency(STEP_MODELS["memory"], s, arch, deployment, tier0) for s in (itl, per_token))
+    ours, theirs = (latency(H2B, s, arch, deployment) for s in (itl, per_token))
     np.testing.assert_allclose(ours.tpot_s, total / 40.25, rtol=1e-12)
     np.testing.assert_allclose(ours.e2e_s - ours.ttft_s, total, rtol=1e-12)
     np.testing.assert_allclose(theirs.tpot_s, ours.e2e_s / 41.25, rtol=1e-12)
@@ -124,9 +122,9 @@ def test_distribution_clamps_then_rounds():
 
 def test_many_sampled_requests_approach_the_exact_distribution():
     workload = Workload(284, Lengths(70, 35, 2, 200), Lengths(215, 80, 1, 512))
-    tier0, arch, deployment = H2B, load_architecture("llama-2-7b"), Deployment(1)
+    arch, deployment = load_architecture("llama-2-7b"), Deployment(1)
     exact, drawn = (
-        latency(STEP_MODELS["memory"], schedule.published(shares), arch, deployment, tier0)
+        latency(H2B, schedule.published(shares), arch, deployment)
         for shares in (request_workload.exact(workload), request_workload.sampled(workload, seed=1, count=1000))
     )
     np.testing.assert_allclose(drawn.e2e_s, exact.e2e_s, rtol=0.02)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxroof
-from jaxroof.catalogue.choice import Constants
+from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.cli import main
 from jaxroof.commands.sensitivity import command
 from jaxroof.parameters import get, numbers, replace, walk
@@ -28,7 +28,7 @@ WEIGHTS = np.array([1, -8, 8, -1]) / 12
 STEP, ZERO_STEP = 1e-4, 0.01
 PER_LAYER = "overheads.decode.per_layer_us"
 CHUNK = "overheads.prefill.chunk_tokens"
-grad_of_mape = jax.jit(jax.grad(jaxroof.tpot_mape), static_argnames=("scoring", "step_model"))
+grad_of_mape = jax.jit(jax.grad(jaxroof.tpot_mape), static_argnames="scoring")
 SPLITS = ("train", "test", "all")
 
 
@@ -44,17 +44,15 @@ def jaxroof_(capsys):
     return run
 
 
-def along_each(tier0, truth, scoring, step_model):
+def along_each(model, truth, scoring):
     """Latencies ``[experiment point constant]`` by metric on a stencil along each constant, or its logarithm."""
-    keys, values = zip(*numbers(tier0).items(), strict=True)
+    keys, values = zip(*numbers(model).items(), strict=True)
     count, values = len(keys), np.array(values)
     steps = OFFSETS[:, None] * np.where(values > 0, STEP, ZERO_STEP)
     moved = np.where(values > 0, values * np.exp(steps), steps)
     points = np.where(np.eye(count, dtype=bool), moved[:, :, None], values).reshape(-1, count)
-    settings = replace(tier0, dict(zip(keys, points.T, strict=True)))
-    latencies = [
-        jaxroof.latencies(settings, truth.runs, scoring=name, step_model=step_model) for name in (scoring, "itl")
-    ]
+    settings = replace(model, dict(zip(keys, points.T, strict=True)))
+    latencies = [jaxroof.latencies(settings, truth.runs, scoring=name) for name in (scoring, "itl")]
     return {
         metric: np.asarray(getattr(latencies[i], f"{name}_s")).reshape(-1, len(OFFSETS), count)
         for metric, (i, name) in HOMES.items()
@@ -67,11 +65,11 @@ def close(ours, theirs, step):
     assert (abs(ours - theirs) <= tolerance).all()
 
 
-def check_gradients(tier0, truth, step_model, scorings=("published", "itl")):
+def check_gradients(model, truth, scorings=("published", "itl")):
     """Every MAPE gradient and log-slope of ``sensitivities`` against the stencil and ``jax.grad``."""
     for scoring in scorings:
-        s = sensitivities(tier0, truth.runs, scoring=scoring, step_model=step_model)
-        zero, stencil = s.values == 0, along_each(tier0, truth, scoring, step_model)
+        s = sensitivities(model, truth.runs, scoring=scoring)
+        zero, stencil = s.values == 0, along_each(model, truth, scoring)
         scale, step = np.where(zero, 1.0, s.values), np.where(zero, ZERO_STEP, STEP)
         for metric in HOMES:
             error = abs(stencil[metric] / s.measured[metric][:, None, None] - 1)
@@ -85,8 +83,8 @@ def check_gradients(tier0, truth, step_model, scorings=("published", "itl")):
             np.testing.assert_allclose(s.log_slopes(metric)[~zero], logs[~zero], rtol=1e-5, atol=1e-9)
         one = {"schedules": {"one": truth.runs.schedules[scoring]}, "measured": {"one": truth.runs.measured[scoring]}}
         runs = dataclasses.replace(truth.runs, **one)
-        gradient = grad_of_mape(tier0, runs, scoring="one", step_model=step_model)
-        theirs = np.array([float(get(gradient, path)) * leaf.unit for _, path, leaf in walk(tier0)]) * scale
+        gradient = grad_of_mape(model, runs, scoring="one")
+        theirs = np.array([float(get(gradient, path)) * leaf.unit for _, path, leaf in walk(model)]) * scale
         ours = s.mape_gradient("tpot", truth.groups()["all"])[1] * scale
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-12)
     return s
@@ -97,33 +95,31 @@ def one_sided(f, x, step):
     return tuple(sign * (-3 * f(x) + 4 * f(x + sign * step) - f(x + 2 * sign * step)) / (2 * step) for sign in (-1, 1))
 
 
-def mape(tier0, truth, step_model, key, scoring="itl"):
+def mape(model, truth, key):
     """TPOT MAPE of all as a function of one constant."""
-    return lambda x: float(
-        jaxroof.tpot_mape(replace(tier0, {key: x}), truth.runs, scoring=scoring, step_model=step_model)
-    )
+    return lambda x: float(jaxroof.tpot_mape(replace(model, {key: x}), truth.runs))
 
 
-def record(tier0, truth, step_model="memory", scoring="itl"):
+def record(model, truth):
     """The JSON object, per split."""
-    return results(tier0, truth, scoring=scoring, step_model=step_model, per="split")
+    return results(model, truth, scoring="itl", per="split")
 
 
-def test_memory_gradients_kinks_and_jumps(truth, tier0):
-    check_gradients(tier0, truth, "memory")
+def test_memory_gradients_kinks_and_jumps(truth, h2b):
+    check_gradients(h2b, truth)
     everything = truth.groups()["all"]
 
     # A prediction meets its measurement: TPOT is affine in the overhead, so the kink is solved for.
     def itl_s(us):
-        at = replace(tier0, {PER_LAYER: us})
-        return float(jaxroof.latencies(at, truth.runs, step_model="memory").tpot_s[0])
+        at = replace(h2b, {PER_LAYER: us})
+        return float(jaxroof.latencies(at, truth.runs).tpot_s[0])
 
     wanted = float(truth.runs.measured["itl"].tpot_s[0])
     us = (wanted - itl_s(0.0)) / (itl_s(1.0) - itl_s(0.0))
-    at = replace(tier0, {PER_LAYER: us})
-    s = sensitivities(at, truth.runs, scoring="itl", step_model="memory")
+    at = replace(h2b, {PER_LAYER: us})
+    s = sensitivities(at, truth.runs)
     sides = s.mape_gradient("tpot", everything)[:, s.keys.index(PER_LAYER)]
-    np.testing.assert_allclose(sides, one_sided(mape(tier0, truth, "memory", PER_LAYER), us, 1e-3), rtol=1e-5)
+    np.testing.assert_allclose(sides, one_sided(mape(h2b, truth, PER_LAYER), us, 1e-3), rtol=1e-5)
     assert sides[1] - sides[0] > 1e-5
     data = record(at, truth)
     row = data["metrics"]["tpot"]["groups"]["all"]["constants"][PER_LAYER]
@@ -139,28 +135,28 @@ def test_memory_gradients_kinks_and_jumps(truth, tier0):
     # ⌈prompt / chunk⌉ jumps where the chunk divides a step's tokens; elsewhere it is flat.
     full = float(truth.runs.schedules["itl"].chunk_new_tokens.max())
     for chunk, note in ((full / 4, "jump"), (full / 4.2, "flat here")):
-        chunked = replace(tier0, {"overheads.prefill.per_chunk_us": 50.0, CHUNK: chunk})
+        chunked = replace(h2b, {"overheads.prefill.per_chunk_us": 50.0, CHUNK: chunk})
         ttft = record(chunked, truth)["metrics"]["ttft"]
         assert ttft["notes"][CHUNK] == note
         assert ttft["groups"]["all"]["constants"][CHUNK]["gradient_pp_per_unit"] == (0 if note != "jump" else None)
         assert (None in ttft["log_slopes"][CHUNK].values()) == (note == "jump")
 
     # At an end of its range a constant has one side; a term at zero the forward one.
-    ideal = replace(tier0, {"hardware.hbm_efficiency": 1.0})
+    ideal = replace(h2b, {"hardware.hbm_efficiency": 1.0})
     data = record(ideal, truth)["metrics"]["tpot"]
     assert data["notes"]["hardware.hbm_efficiency"] == "end of range"
     row = data["groups"]["all"]["constants"]["hardware.hbm_efficiency"]
-    left, _ = one_sided(mape(tier0, truth, "memory", "hardware.hbm_efficiency"), 1.0, 1e-5)
+    left, _ = one_sided(mape(h2b, truth, "hardware.hbm_efficiency"), 1.0, 1e-5)
     assert row["right_pp_per_unit"] is None
     assert row["gradient_pp_per_unit"] == row["left_pp_per_unit"] == pytest.approx(100 * left, rel=1e-5)
     key = "overheads.decode.per_layer_replicated_us"
-    row = record(tier0, truth)["metrics"]["tpot"]["groups"]["all"]["constants"][key]
-    _, right = one_sided(mape(tier0, truth, "memory", key), 0.0, 1e-3)
+    row = record(h2b, truth)["metrics"]["tpot"]["groups"]["all"]["constants"][key]
+    _, right = one_sided(mape(h2b, truth, key), 0.0, 1e-3)
     assert row["left_pp_per_unit"] is None
     assert row["right_pp_per_unit"] == pytest.approx(100 * right, rel=1e-5)
     assert row["pp_per_pct_of_latency"] < 0
 
-    told = record(tier0, truth)["identifiability"]
+    told = record(h2b, truth)["identifiability"]
     pair = ["hardware.hbm_tb_per_s", "hardware.hbm_efficiency"]
     assert [found["constants"] for found in told["indistinguishable"]] == [pair]
     assert set(pair) < set(told["not_identified_together"])
@@ -168,24 +164,25 @@ def test_memory_gradients_kinks_and_jumps(truth, tier0):
     assert told["alone_half_interval_pct"][pair[0]] == pytest.approx(told["alone_half_interval_pct"][pair[1]])
 
 
-def test_roofline_gradients_and_a_tie_of_compute_and_memory(truth, tier0):
-    check_gradients(tier0, truth, "roofline")
+def test_roofline_gradients_and_a_tie_of_compute_and_memory(truth, h2b):
+    model = dataclasses.replace(h2b, step="roofline")
+    check_gradients(model, truth)
     # One token: 2kn / (P·mfu) = kn·b / BW at this MFU, in every GEMM; slow attention makes compute bind the phase.
-    hardware, key = tier0.hardware, "hardware.mfu.gemm"
+    hardware, key = model.constants.hardware, "hardware.mfu.gemm"
     tie = float(2 * hardware.effective_bytes_per_s / (hardware.peak_flops_per_s * 2))
-    at = replace(tier0, {key: tie, "hardware.mfu.attention": 1e-4})
-    s = sensitivities(at, truth.runs, scoring="itl", step_model="roofline")
+    at = replace(model, {key: tie, "hardware.mfu.attention": 1e-4})
+    s = sensitivities(at, truth.runs)
     below, above = s.slopes["tpot"][:, s.keys.index(key)]
     predicted = lambda x: np.asarray(  # noqa: E731
-        jaxroof.latencies(replace(at, {key: x}), truth.runs, scoring="itl", step_model="roofline").tpot_s
+        jaxroof.latencies(replace(at, {key: x}), truth.runs).tpot_s
     )
     left, right = one_sided(predicted, tie, 1e-5 * tie)
     np.testing.assert_allclose(below, left, rtol=1e-5)
     np.testing.assert_allclose(right, 0, atol=1e-9)
     assert (above == 0).all()
-    data = record(at, truth, "roofline")
+    data = record(at, truth)
     row = data["metrics"]["tpot"]["groups"]["all"]["constants"][key]
-    sides = one_sided(mape(at, truth, "roofline", key), tie, 1e-5 * tie)
+    sides = one_sided(mape(at, truth, key), tie, 1e-5 * tie)
     assert row["gradient_pp_per_unit"] is None
     assert data["metrics"]["tpot"]["notes"][key] == "kink"
     assert row["left_pp_per_unit"] == pytest.approx(100 * sides[0], rel=1e-5)
@@ -195,8 +192,7 @@ def test_roofline_gradients_and_a_tie_of_compute_and_memory(truth, tier0):
 
 
 def test_kernels_gradients_and_the_default_command(truth, jaxroof_):
-    none = jaxroof.load_tier0(overheads="none")
-    check_gradients(none, truth, "kernels")
+    check_gradients(jaxroof.load_model(), truth)
     code, out, err = jaxroof_("sensitivity --per tp --json")
     data = json.loads(out)
     assert (code, err, data["step_model"], data["scoring"]) == (0, "", "kernels", "itl")
@@ -302,7 +298,7 @@ def test_parallel_columns_are_indistinguishable():
 
 
 def test_the_reproducing_command_quotes_and_repeats_what_was_asked():
-    constants = Constants("memory", "h100-sxm", "my formula.toml", None, ["a=1", "b=2"])
+    constants = ModelOptions("memory", "h100-sxm", "my formula.toml", None, ["a=1", "b=2"])
     text = command(constants, {"scoring": "itl", "ground-truth": None})
     assert text == (
         "jaxroof sensitivity --step-model=memory '--formula=my formula.toml' --hardware=h100-sxm "

@@ -84,6 +84,6 @@ def test_one_default_everywhere():
     assert data == run_ == works(["evaluate", "--step-model=kernels", "--scoring=itl"])
     import jaxroof
 
-    mape = jaxroof.tpot_mape(jaxroof.load_tier0(), jaxroof.load_experiments())
+    mape = jaxroof.tpot_mape(jaxroof.load_model(), jaxroof.load_experiments())
     assert 100 * float(mape) == pytest.approx(data["aggregate"]["run"]["all"]["tpot_mape_pct"], rel=1e-12)
     assert not np.isclose(float(mape), 0.168, atol=1e-2)

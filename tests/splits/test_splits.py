@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxroof.catalogue.load import load_tier0
+from jaxroof.catalogue.load import load_model
 from jaxroof.cli import main
 from jaxroof.experiments import load, metrics, rounding
 from jaxroof.experiments.evaluate import latencies
@@ -26,7 +26,7 @@ from jaxroof.studies.criteria import passes
 from jaxroof.studies.grid_search import grid_search
 from jaxroof.studies.load import load_study
 
-NONE = load_tier0(overheads="none")
+NONE = load_model("memory")
 VALUES = splits.GRID.coarse()
 TABLE = np.array([[0.3, 0.1, 0.1], [0.1, 0.3, 0.3], [0.2, 0.4, 0.1]])
 
@@ -43,9 +43,9 @@ def jaxroof(capsys):
     return run
 
 
-def ape(truth, scoring, step_model="memory"):
+def ape(truth, scoring):
     """TPOT APE of every experiment at every grid value."""
-    predicted = splits.tpot_s(NONE, truth.runs, VALUES, scoring=scoring, step_model=step_model)
+    predicted = splits.tpot_s(NONE, truth.runs, VALUES, scoring=scoring)
     return metrics.ape(predicted, truth.runs.measured[scoring].tpot_s[:, None])
 
 
@@ -54,9 +54,9 @@ def ape(truth, scoring, step_model="memory"):
 def test_a_split_recomputed_alone_by_grid_search_and_study_is_the_same(truth, scoring, split):
     masks = splits.every_split(13)
     every, train = splits.search(ape(truth, scoring), VALUES, masks), masks[split]
-    curve = grid_search(NONE, select(truth.runs, train), splits.KEYS, splits.GRID, scoring=scoring, step_model="memory")
-    tier0 = replace(NONE, dict.fromkeys(splits.KEYS, curve.optimum))
-    predicted = evaluate({"one": tier0}, truth.runs, scoring, {"one": "memory"})
+    curve = grid_search(NONE, select(truth.runs, train), splits.KEYS, splits.GRID, scoring=scoring)
+    at_best = replace(NONE, dict.fromkeys(splits.KEYS, curve.optimum))
+    predicted = evaluate({"one": at_best}, truth.runs, scoring)
     tables = {"one": errors(predicted["one"], truth.runs.measured[scoring])}
     assert every.optimum_us[split] == curve.optimum
     for mask, ours in ((train, every.train), (~train, every.test)):
@@ -123,7 +123,7 @@ def test_criteria_are_those_of_hg1():
 def test_rounding_intervals_hold_every_measurement_that_rounds_to_the_record(truth, scoring):
     recorded, generator = truth.runs.measured["published"], np.random.default_rng(0)
     settings = replace(NONE, dict.fromkeys(splits.KEYS, np.array([0.0, 85.0])))
-    predicted = np.asarray(latencies(settings, truth.runs, scoring=scoring, step_model="memory").tpot_s)
+    predicted = np.asarray(latencies(settings, truth.runs, scoring=scoring).tpot_s)
     interval = rounding.ape(predicted, rounding.scored(rounding.recorded(recorded), scoring)["tpot"])
     highest = interval.low
     for corner in (*np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, -1).T, *generator.uniform(-1, 1, (500, 3))):
@@ -165,14 +165,15 @@ def test_bad_digits_are_refused(truth, tmp_path, row, why):
         splits_record.tpot_digits(tmp_path / "tpot_digits.csv", truth)
 
 
-@pytest.mark.parametrize(("step_model", "tolerance", "seeds"), [("memory", 1e-4, (0, 3)), ("kernels", 1e-3, (1,))])
-def test_sampled_latencies_are_those_of_the_sampled_schedules(truth, step_model, tolerance, seeds):
+@pytest.mark.parametrize(("step", "tolerance", "seeds"), [("memory", 1e-4, (0, 3)), ("kernels", 1e-3, (1,))])
+def test_sampled_latencies_are_those_of_the_sampled_schedules(truth, step, tolerance, seeds):
+    model = load_model(step)
     workloads = [truth.workloads[e.workload] for e in truth.experiments]
-    ours = sampling.sample(NONE, truth.runs, workloads, splits.KEYS, step_model=step_model, seeds=4)
-    at_85 = replace(NONE, dict.fromkeys(splits.KEYS, 85.0))
+    ours = sampling.sample(model, truth.runs, workloads, splits.KEYS, seeds=4)
+    at_85 = replace(model, dict.fromkeys(splits.KEYS, 85.0))
     for seed in seeds:
-        runs = load_ground_truth(tier0s=[NONE], seed=seed).runs
-        theirs = latencies(at_85, runs, scoring="published", step_model=step_model)
+        runs = load_ground_truth(models=[model], seed=seed).runs
+        theirs = latencies(at_85, runs, scoring="published")
         one = jax.tree.map(lambda leaf, seed=seed: leaf[seed], ours.at(85.0))
         np.testing.assert_allclose(one.tpot_s, theirs.tpot_s, rtol=1e-12)
         np.testing.assert_allclose(one.ttft_s, theirs.ttft_s, rtol=tolerance)

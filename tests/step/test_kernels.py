@@ -13,10 +13,10 @@ from jaxroof.catalogue.names import catalogue
 from jaxroof.experiments import metrics
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.parameters import Deployment, get, replace, walk
-from jaxroof.step import Batch, Requests
+from jaxroof.step import Batch, Model, Requests
 from jaxroof.step.kernels import kernels
 from jaxroof.step.memory import memory
-from jaxroof.studies.load import load_study, study_tier0s
+from jaxroof.studies.load import load_study, study_models
 from jaxroof.studies.run import run
 
 MODELS = {name: load_architecture(name) for name in ("llama-2-7b", "llama-2-70b", "mixtral-8x7b", "qwen3-30b-a3b")}
@@ -193,14 +193,14 @@ def test_absent_requests_cost_nothing():
 
 def test_admission_is_waited_for_once(truth):
     later = with_settings(TIER0, ["host.admission_ms=19.5"])
-    now, then = (latencies(t, truth.runs, scoring="itl", step_model="kernels") for t in (TIER0, later))
+    now, then = (latencies(Model("kernels", t), truth.runs) for t in (TIER0, later))
     np.testing.assert_allclose(then.ttft_s - now.ttft_s, 10e-3, rtol=1e-9)
     np.testing.assert_allclose(then.tpot_s, now.tpot_s, rtol=1e-14)
 
 
 def test_study_kernels_keeps_its_thresholds_and_its_waterfall_ends_at_the_model(truth):
     spec = load_study("kernels")
-    result = run(spec, "itl", truth.runs, truth.groups(), study_tier0s(spec))
+    result = run(spec, "itl", truth.runs, truth.groups(), study_models(spec))
     assert result.verdict == "confirmed"
     errors = result.errors["kernels"]
     assert errors["tpot_ape_pct"].mean() <= 4

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxroof.catalogue.load import load_tier0
+from jaxroof.catalogue.load import load_model
 from jaxroof.catalogue.names import find
 from jaxroof.cli import main
 from jaxroof.experiments.affine import affine_tpot
@@ -15,11 +15,11 @@ from jaxroof.files import InputError
 from jaxroof.parameters import replace
 from jaxroof.studies.collection import load_collection
 from jaxroof.studies.grid_search import Free, product_search
-from jaxroof.studies.load import check_groups, load_study, study_tier0s
+from jaxroof.studies.load import check_groups, load_study, study_models
 from jaxroof.studies.ranking import evidence, ranking
 from jaxroof.studies.run import run
 
-H2B = load_tier0(overheads="h2b")
+H2B = load_model("memory", overheads="h2b")
 
 LAYER = ("overheads.prefill.per_layer_us", "overheads.decode.per_layer_us")
 BASE = ("overheads.prefill.base_us", "overheads.decode.base_us")
@@ -28,12 +28,12 @@ VOCAB = ("overheads.prefill.per_vocab_us", "overheads.decode.per_vocab_us")
 
 def test_product_search_finds_what_trying_every_point_finds(truth):
     free = [Free("base", BASE, 0, 3000, 500), Free("layer", LAYER, 0, 120, 30), Free("vocab", VOCAB, 0, 600, 200)]
-    none, measured = load_tier0(overheads="none"), np.asarray(truth.runs.measured["itl"].tpot_s)
-    affine = affine_tpot(none, truth.runs, [f.keys for f in free], scoring="itl", step_model="memory")
+    none, measured = load_model("memory"), np.asarray(truth.runs.measured["itl"].tpot_s)
+    affine = affine_tpot(none, truth.runs, [f.keys for f in free], scoring="itl")
     surface = product_search(affine, measured, free)
     points = np.array(list(itertools.product(*(f.values() for f in free)))).T
     values = {key: row for f, row in zip(free, points, strict=True) for key in f.keys}
-    tried = latencies(replace(none, values), truth.runs, scoring="itl", step_model="memory").tpot_s
+    tried = latencies(replace(none, values), truth.runs).tpot_s
     loss = np.abs(np.asarray(tried) / measured[:, None] - 1).mean(axis=0)
     assert surface.points == loss.size == 7 * 5 * 4
     assert surface.loss == pytest.approx(loss.min(), rel=1e-12)
@@ -44,13 +44,13 @@ def test_product_search_finds_what_trying_every_point_finds(truth):
 def test_ties_go_to_the_smaller_values(truth):
     """Prefill constants do not move an ITL."""
     free = [Free("prefill", ("overheads.prefill.base_us",), 100, 500, 100)]
-    affine = affine_tpot(H2B, truth.runs, [free[0].keys], scoring="itl", step_model="memory")
+    affine = affine_tpot(H2B, truth.runs, [free[0].keys], scoring="itl")
     assert product_search(affine, np.asarray(truth.runs.measured["itl"].tpot_s), free).optimum == [100]
 
 
 def test_a_formula_with_a_term_at_zero_is_bitwise_the_formula_without_it(truth):
-    plain = latencies(H2B, truth.runs, step_model="memory")
-    zero = latencies(replace(H2B, dict.fromkeys(VOCAB + BASE, 0.0)), truth.runs, step_model="memory")
+    plain = latencies(H2B, truth.runs)
+    zero = latencies(replace(H2B, dict.fromkeys(VOCAB + BASE, 0.0)), truth.runs)
     assert np.array_equal(plain.tpot_s, zero.tpot_s)
     assert np.array_equal(plain.e2e_s, zero.e2e_s)
 
@@ -62,8 +62,8 @@ def members(truth):
     runs = {}
     for name in collection.members:
         spec = load_study(name)
-        tier0s, groups = study_tier0s(spec), truth.groups()
-        runs[name] = ([run(spec, s, truth.runs, groups, tier0s) for s in ("published", "itl")], truth)
+        models, groups = study_models(spec), truth.groups()
+        runs[name] = ([run(spec, s, truth.runs, groups, models) for s in ("published", "itl")], truth)
     return runs
 
 

@@ -8,24 +8,23 @@ import numpy as np
 import pytest
 
 import jaxroof
-from jaxroof.catalogue.load import load_architecture, load_tier0, with_settings
+from jaxroof.catalogue.load import load_architecture, load_model, with_settings
 from jaxroof.experiments.evaluate import latencies, tpot_mape
 from jaxroof.experiments.runs import select
 from jaxroof.parameters import replace
 from jaxroof.studies import record
 from jaxroof.studies import run as study
 from jaxroof.studies.grid_search import Grid, grid_search
-from jaxroof.studies.load import load_study, study_tier0s
+from jaxroof.studies.load import load_study, study_models
 
-H2B = load_tier0(overheads="h2b")
-PUBLISHED = {"scoring": "published", "step_model": "memory"}
+H2B = load_model("memory", overheads="h2b")
 
 PER_LAYER = ("overheads.prefill.per_layer_us", "overheads.decode.per_layer_us")
 
 
 def run(name, truth, scoring=None):
     spec = load_study(name)
-    return study.run(spec, scoring or spec.scoring, truth.runs, truth.groups(), study_tier0s(spec))
+    return study.run(spec, scoring or spec.scoring, truth.runs, truth.groups(), study_models(spec))
 
 
 def published(truth, name, configuration):
@@ -69,10 +68,10 @@ def test_hg1_is_refuted_at_the_published_optimum(truth):
 
 
 def test_hg1_train_and_test_at_80_us(truth):
-    tier0 = with_settings(H2B, [(key, 80) for key in PER_LAYER])
+    model = with_settings(H2B, [(key, 80) for key in PER_LAYER])
     groups = {name: mask.astype(float) for name, mask in truth.groups().items()}
-    assert abs(100 * tpot_mape(tier0, truth.runs, **PUBLISHED, group=groups["train"]) - 13.9) <= 1.0
-    assert abs(100 * tpot_mape(tier0, truth.runs, **PUBLISHED, group=groups["test"]) - 23.0) <= 1.0
+    assert abs(100 * tpot_mape(model, truth.runs, scoring="published", group=groups["train"]) - 13.9) <= 1.0
+    assert abs(100 * tpot_mape(model, truth.runs, scoring="published", group=groups["test"]) - 23.0) <= 1.0
 
 
 def test_two_runs_are_identical_byte_for_byte(truth):
@@ -86,14 +85,9 @@ def test_two_runs_are_identical_byte_for_byte(truth):
 
 def test_the_search_evaluates_what_a_single_prediction_gives(truth):
     train = select(truth.runs, truth.groups()["train"])
-    curve = grid_search(H2B, train, PER_LAYER, Grid(0, 100, 50, 10, 10), scoring="itl", step_model="memory")
+    curve = grid_search(H2B, train, PER_LAYER, Grid(0, 100, 50, 10, 10), scoring="itl")
     for value, loss in zip(curve.coarse_values, curve.coarse_loss, strict=True):
-        alone = tpot_mape(
-            with_settings(H2B, [(key, value) for key in PER_LAYER]),
-            train,
-            scoring="itl",
-            step_model="memory",
-        )
+        alone = tpot_mape(with_settings(H2B, [(key, value) for key in PER_LAYER]), train)
         assert loss == pytest.approx(float(alone), rel=1e-13)
 
 
@@ -113,7 +107,7 @@ def test_one_trace_per_sweep(truth):
 
     def sweep(low):
         settings = replace(H2B, dict.fromkeys(PER_LAYER, np.linspace(low, 200, 17)))
-        return latencies(settings, truth.runs, step_model="memory").tpot_s
+        return latencies(settings, truth.runs).tpot_s
 
     first = sweep(0)
     before = _latencies._cache_size()
@@ -125,10 +119,8 @@ def test_mape_of_settings_is_the_mape_of_each(truth):
     for count in (1, 5, 13):
         values = np.linspace(0, 200, count)
         settings = replace(H2B, {PER_LAYER[1]: values})
-        alone = [
-            float(tpot_mape(replace(H2B, {PER_LAYER[1]: value}), truth.runs, step_model="memory")) for value in values
-        ]
-        np.testing.assert_allclose(tpot_mape(settings, truth.runs, step_model="memory"), alone, rtol=1e-12)
+        alone = [float(tpot_mape(replace(H2B, {PER_LAYER[1]: value}), truth.runs)) for value in values]
+        np.testing.assert_allclose(tpot_mape(settings, truth.runs), alone, rtol=1e-12)
 
 
 def test_every_public_name_works_twice_in_a_fresh_process():
@@ -139,12 +131,12 @@ def test_every_public_name_works_twice_in_a_fresh_process():
 def test_a_prediction_is_differentiable():
     arch = load_architecture("llama-3.1-8b")
 
-    def itl(tier0):
-        predicted = jaxroof.predict(arch, jaxroof.Deployment(2.0), tier0, prompt=3000, output=200, step_model="kernels")
+    def itl(model):
+        predicted = jaxroof.predict(model, arch, jaxroof.Deployment(2.0), prompt=3000, output=200)
         return predicted.latency.tpot_s
 
-    gradient = jax.grad(itl)(load_tier0(overheads="none"))
-    assert float(gradient.hardware.kernels.gemm.floor_s) == pytest.approx(4 * 32 + 1)
+    gradient = jax.grad(itl)(load_model())
+    assert float(gradient.constants.hardware.kernels.gemm.floor_s) == pytest.approx(4 * 32 + 1)
 
 
 def test_every_mape_lies_in_the_interval_that_rounding_leaves(truth):

@@ -11,7 +11,8 @@ from jaxroof.calibration.bounds import Bounded
 from jaxroof.calibration.fit import Calibration, calibrate
 from jaxroof.experiments.affine import Affine, affine_tpot
 from jaxroof.experiments.runs import Runs, select
-from jaxroof.parameters import Mask, Tier0, Vector
+from jaxroof.parameters import Mask, Vector
+from jaxroof.step import Model
 from jaxroof.studies.grid_search import Free
 from jaxroof.studies.run import search_grid, search_product
 from jaxroof.studies.spec import Study
@@ -22,7 +23,7 @@ class Comparison:
     """One study's problem solved both ways; losses are the train MAPE, a share, ``grid_values[constant]`` in µs."""
 
     study: Study
-    step_model: str
+    model: Model
     free: Sequence[Free]
     affine: Affine
     measured_s: Vector
@@ -50,19 +51,16 @@ class Comparison:
         return np.where(reached.any(axis=1), np.take_along_axis(spent, first, axis=1)[:, 0], np.inf)
 
 
-def compare(study: Study, tier0: Tier0, runs: Runs, train: Mask) -> Comparison:
+def compare(study: Study, model: Model, runs: Runs, train: Mask) -> Comparison:
     """Solve the study's search on ``train`` by its grid and by descent; both timed compiled."""
     free = searched(study)
-    step_model = study.all_configurations()[-1].step_model
-    affine = affine_tpot(tier0, runs, [f.keys for f in free], scoring=study.scoring, step_model=step_model)
+    affine = affine_tpot(model, runs, [f.keys for f in free], scoring=study.scoring)
     measured = np.asarray(runs.measured[study.scoring].tpot_s)[train]
     bounded = [Bounded(f.keys, f.start, f.stop, (f.start + f.stop) / 2) for f in free]
-    (values, loss, points), grid_seconds = _timed(lambda: _by_grid(study, tier0, runs, train, step_model))
-    (fit,), seconds = _timed(
-        lambda: calibrate(tier0, runs, bounded, train[None], scoring=study.scoring, step_model=step_model)
-    )
+    (values, loss, points), grid_seconds = _timed(lambda: _by_grid(study, model, runs, train))
+    (fit,), seconds = _timed(lambda: calibrate(model, runs, bounded, train[None], scoring=study.scoring))
     return Comparison(
-        study, step_model, free, affine.select(train), measured, values, loss, points, grid_seconds, fit, seconds
+        study, model, free, affine.select(train), measured, values, loss, points, grid_seconds, fit, seconds
     )
 
 
@@ -88,14 +86,14 @@ def profile(comparison: Comparison, axes: Sequence[Vector]) -> Vector:
     return loss
 
 
-def _by_grid(study: Study, tier0: Tier0, runs: Runs, train: Mask, step_model: str) -> tuple[Vector, float, int]:
+def _by_grid(study: Study, model: Model, runs: Runs, train: Mask) -> tuple[Vector, float, int]:
     """Optimum, loss and points of the study's own search."""
     if study.search:
-        curve = search_grid(study.search, tier0, select(runs, train), study.scoring, step_model)
+        curve = search_grid(study.search, model, select(runs, train), study.scoring)
         points = len(curve.coarse_values) + len(curve.fine_values)
         return np.array([curve.optimum]), float(curve.fine_loss.min()), points
     assert study.grid is not None
-    surface = search_product(study.grid, tier0, runs, train, study.scoring, step_model)
+    surface = search_product(study.grid, model, runs, train, study.scoring)
     return surface.optimum, surface.loss, surface.points
 
 

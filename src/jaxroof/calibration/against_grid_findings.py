@@ -55,7 +55,7 @@ def _problem(c: Comparison) -> Record:
     evaluations = c.evaluations()
     reached = np.isfinite(evaluations)
     return {
-        "step_model": c.step_model, "scoring": c.study.scoring,
+        "step_model": c.model.step, "scoring": c.study.scoring,
         "constants": [f.name for f in c.free],
         "grid_us": c.grid_values.tolist(), "descent_us": c.descent.values.tolist(),
         "steps_apart": c.steps_apart().tolist(),
@@ -99,7 +99,7 @@ def _fill(folder: Path, spec: ComparisonSpec, compared: Comparisons, data: Recor
 
     (folder / "results.json").write_text(report.dump(data), encoding="utf-8")
     for name, c in compared.items():
-        heading = f"{spec.title} ({c.step_model} step time, {c.study.scoring} scoring)"
+        heading = f"{spec.title} ({c.model.step} step time, {c.study.scoring} scoring)"
         plot = against_grid_plots.plot_curve if len(c.free) == 1 else against_grid_plots.plot_landscape
         save_figure(folder / f"landscape_{name}.png", heading, plot, c)
     (folder / "FINDINGS.md").write_text(_findings(spec, data), encoding="utf-8")

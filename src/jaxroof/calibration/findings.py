@@ -9,10 +9,11 @@ import pandas as pd
 from jaxroof.calibration.fit import Calibration
 from jaxroof.calibration.formula_file import formula_toml
 from jaxroof.calibration.record import Record
-from jaxroof.parameters import Tier0, replace
+from jaxroof.parameters import replace
 from jaxroof.report import report
 from jaxroof.report.figures import save_figure
 from jaxroof.report.tables import markdown
+from jaxroof.step import Model
 
 FORMULA = "overheads.toml"
 
@@ -83,7 +84,7 @@ def sentences(data: Record) -> list[str]:
     return lines
 
 
-def formula(data: Record, fit: Calibration, tier0: Tier0) -> str | None:
+def formula(data: Record, fit: Calibration, model: Model) -> str | None:
     """The calibrated overheads as a formula file with their provenance; None where no overhead was free."""
     keys = [key for free in fit.free for key in free.keys if key.startswith("overheads.")]
     if not keys:
@@ -91,7 +92,7 @@ def formula(data: Record, fit: Calibration, tier0: Tier0) -> str | None:
     source = provenance(data)
     sources = {key.removeprefix("overheads."): "set on the command line" for key in data["set"]}
     sources |= {key.removeprefix("overheads."): source for key in keys}
-    overheads = replace(tier0, fit.settings()).overheads
+    overheads = replace(model, fit.settings()).constants.overheads
     return formula_toml(
         f"{called(data).capitalize()} on {data['train_experiments']} experiments",
         overheads,

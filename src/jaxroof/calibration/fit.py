@@ -19,8 +19,9 @@ from jaxroof.calibration.bounds import Bounded, Box, box, inside, next_to, start
 from jaxroof.calibration.descent import Path, Stages, descend
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Mask, Tier0, Vector, replace
+from jaxroof.parameters import Mask, Vector, replace
 from jaxroof.sensitivity.identifiability import LEAST_ABSOLUTE, Identifiability, identifiability
+from jaxroof.step import Model
 
 # Errors below this weigh by their square, above by their size. Source: Huber, Robust estimation (1964).
 HUBER = 0.1
@@ -40,7 +41,6 @@ class Target(NamedTuple):
 
     keys: tuple[tuple[str, ...], ...]
     scoring: str
-    step_model: str
     metric: str
 
 
@@ -77,13 +77,12 @@ def most_free(train: int) -> int:
 
 
 def calibrate(
-    tier0: Tier0,
+    model: Model,
     runs: Runs,
     free: Sequence[Bounded],
     train: Mask,
     *,
     scoring: str = defaults.SCORING,
-    step_model: str = defaults.STEP_MODEL,
     metric: str = "tpot",
     loss: str = "mape",
     starts: int = STARTS,
@@ -94,18 +93,18 @@ def calibrate(
     The first start is the constants' own, the others fill the box. The least train MAPE counts, of all ends and
     of the constants as they stand, and a constant that ends next to a bound is put on it where that costs nothing.
     """
-    target = Target(tuple(tuple(f.keys) for f in free), scoring, step_model, metric)
+    target = Target(tuple(tuple(f.keys) for f in free), scoring, metric)
     points = starting_points(free, starts, seed)
-    paths = _paths(points, train.astype(float), STAGES[loss], box(free), tier0, runs, target=target)
+    paths = _paths(points, train.astype(float), STAGES[loss], box(free), model, runs, target=target)
     folds = [jax.tree.map(lambda x, fold=fold: np.asarray(x[fold]), paths) for fold in range(len(train))]
-    return [_calibration(tier0, runs, free, mask, path, target, loss) for mask, path in zip(train, folds, strict=True)]
+    return [_calibration(model, runs, free, mask, path, target, loss) for mask, path in zip(train, folds, strict=True)]
 
 
 def _calibration(
-    tier0: Tier0, runs: Runs, free: Sequence[Bounded], train: Mask, path: Path, target: Target, loss: str
+    model: Model, runs: Runs, free: Sequence[Bounded], train: Mask, path: Path, target: Target, loss: str
 ) -> Calibration:
     def evaluate(values: Vector) -> tuple[Vector, Vector]:
-        return tuple(np.asarray(x) for x in _ratio_and_slopes(values, tier0, runs, target=target))  # type: ignore[return-value]
+        return tuple(np.asarray(x) for x in _ratio_and_slopes(values, model, runs, target=target))  # type: ignore[return-value]
 
     best = path.mape[:, -1].argmin()
     values, mape = path.values[best, -1], path.mape[best, -1]
@@ -128,12 +127,12 @@ def _calibration(
 @functools.partial(jax.jit, static_argnames="target")
 def _paths(
     points: Float[Array, "start constant"], weights: Float[Array, "fold experiment"], stages: Stages, bounds: Box,
-    tier0: Tier0, runs: Runs, *, target: Target,
+    model: Model, runs: Runs, *, target: Target,
 ) -> Path:  # fmt: skip
     """Descents ``[fold start step]``."""
 
     def fit(point: Array, weight: Array) -> Path:
-        return descend(lambda values: _ratio(values, tier0, runs, target), weight, point, bounds, stages)
+        return descend(lambda values: _ratio(values, model, runs, target), weight, point, bounds, stages)
 
     lanes = (jnp.tile(points, (len(weights), 1)), jnp.repeat(weights, len(points), axis=0))
     flat = jax.vmap(fit)(*lanes)
@@ -142,15 +141,15 @@ def _paths(
 
 @functools.partial(jax.jit, static_argnames="target")
 def _ratio_and_slopes(
-    values: Float[Array, " constant"], tier0: Tier0, runs: Runs, *, target: Target
+    values: Float[Array, " constant"], model: Model, runs: Runs, *, target: Target
 ) -> tuple[Float[Array, " experiment"], Float[Array, "experiment constant"]]:
     """Predicted / measured, and d log of it / dθ."""
-    ratio = _ratio(values, tier0, runs, target)
-    return ratio, jax.jacfwd(lambda x: jnp.log(_ratio(x, tier0, runs, target)))(values)
+    ratio = _ratio(values, model, runs, target)
+    return ratio, jax.jacfwd(lambda x: jnp.log(_ratio(x, model, runs, target)))(values)
 
 
-def _ratio(values: Float[Array, " constant"], tier0: Tier0, runs: Runs, target: Target) -> Float[Array, " experiment"]:
+def _ratio(values: Float[Array, " constant"], model: Model, runs: Runs, target: Target) -> Float[Array, " experiment"]:
     """Predicted / measured."""
     settings = {key: value for keys, value in zip(target.keys, values, strict=True) for key in keys}
-    predicted = latencies(replace(tier0, settings), runs, scoring=target.scoring, step_model=target.step_model)
+    predicted = latencies(replace(model, settings), runs, scoring=target.scoring)
     return getattr(predicted, f"{target.metric}_s") / getattr(runs.measured[target.scoring], f"{target.metric}_s")

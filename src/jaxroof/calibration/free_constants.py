@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from jaxroof.calibration.bounds import Bounded
 from jaxroof.experiments.runs import SPLITTING
 from jaxroof.files import InputError, Range, check
-from jaxroof.parameters import Tier0, numbers, walk
+from jaxroof.parameters import numbers, walk
+from jaxroof.step import Model
 
 OPTION = "--free"
 
 
-def load_free(texts: Sequence[str], tier0: Tier0) -> list[Bounded]:
+def load_free(texts: Sequence[str], model: Model) -> list[Bounded]:
     """``KEY[,KEY…][=LOW:HIGH]``, * for any one word of a key; bounds default to the legal range. Raises InputError.
 
-    Keys of one text share one value, which starts at the first key's in ``tier0``.
+    Keys of one text share one value, which starts at the first key's in ``model``.
     """
-    ranges, values = {key: leaf.range for key, _, leaf in walk(tier0)}, numbers(tier0)
+    ranges, values = {key: leaf.range for key, _, leaf in walk(model)}, numbers(model)
     free = [_bounded(text, ranges, values) for text in texts]
     if not free:
         raise InputError(OPTION, "KEY", "nothing is free; name one constant or more")

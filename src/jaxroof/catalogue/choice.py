@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from jaxroof import defaults
-from jaxroof.catalogue.load import is_original, load_tier0, with_settings
-from jaxroof.files import InputError, check
-from jaxroof.parameters import Architecture, Tier0
-from jaxroof.step import STEP_MODELS
+from jaxroof.catalogue.load import is_original, load_model, with_settings
+from jaxroof.files import InputError
+from jaxroof.parameters import Architecture
+from jaxroof.step import Model
 
 
 @dataclasses.dataclass(frozen=True)
-class Constants:
+class ModelOptions:
     """The options that choose a step-time model and its constants."""
 
     step_model: str
@@ -23,15 +23,9 @@ class Constants:
     mfu_tables: Path | None
     settings: Sequence[str]
 
-    def tier0(self) -> Tier0:
-        """The constants, checked. Raises InputError."""
-        check.one_of("--step-model", "value", self.step_model, STEP_MODELS)
-        if self.mfu_tables is not None and self.step_model != "roofline":
-            raise InputError("--mfu-tables", self.step_model, "uses no MFU tables; only roofline does")
-        tier0 = load_tier0(self.hardware, self.formula, self.mfu_tables)
-        if is_original(self.hardware) and self.step_model == "kernels":
-            raise InputError(self.hardware, "--hardware", "has no kernels; give --step-model memory or roofline")
-        return with_settings(tier0, self.settings)
+    def model(self) -> Model:
+        """The model, checked. Raises InputError."""
+        return with_settings(load_model(self.step_model, self.hardware, self.formula, self.mfu_tables), self.settings)
 
     def words(self) -> list[str]:
         """The options that choose the same again."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 
@@ -26,6 +26,9 @@ from jaxroof.parameters import (
     replace,
     walk,
 )
+from jaxroof.step import STEP_MODELS, Model
+
+Tree = TypeVar("Tree", Model, Tier0)
 
 
 def load_architecture(name: str) -> Architecture:
@@ -93,16 +96,38 @@ def load_tier0(
     return tier0
 
 
-def with_settings(tier0: Tier0, settings: Iterable[str | tuple[str, Any]], where: str = "--set") -> Tier0:
-    """``tier0`` with leaves replaced: "key=value" or (key, number), units of the files. Raises InputError."""
-    ranges = {key: leaf.range for key, _, leaf in walk(tier0)}
+def load_model(
+    step: str = defaults.STEP_MODEL,
+    hardware: str = defaults.HARDWARE,
+    overheads: str | None = None,
+    mfu_tables: Path | None = None,
+) -> Model:
+    """A step-time model, ``kernels``, ``memory`` or ``roofline``, with its constants as :func:`load_tier0` finds them.
+
+    ``mfu_tables`` are for ``roofline``; an original ``hardware_config.json`` has no kernels. Raises InputError.
+    """
+    check.one_of("--step-model", "value", step, STEP_MODELS)
+    if mfu_tables is not None and step != "roofline":
+        raise InputError("--mfu-tables", step, "uses no MFU tables; only roofline does")
+    constants = load_tier0(hardware, overheads, mfu_tables)
+    if is_original(hardware) and step == "kernels":
+        raise InputError(hardware, "--hardware", "has no kernels; give --step-model memory or roofline")
+    return Model(step, constants)
+
+
+def with_settings(tree: Tree, settings: Iterable[str | tuple[str, Any]], where: str = "--set") -> Tree:
+    """A model (or its constants) with constants replaced: "key=value" or (key, number), units of the files.
+
+    Raises InputError for an unknown key or an illegal value; :func:`jaxroof.replace` takes arrays and checks none.
+    """
+    ranges = {key: leaf.range for key, _, leaf in walk(tree)}
     values = {}
     for setting in settings:
         key, value = _key_and_text(where, setting) if isinstance(setting, str) else setting
         check.unknown_key(where, [key], ranges)
         read = check.parsed_number if isinstance(setting, str) else check.number
         values[key] = read(where, key, value, ranges[key])
-    return replace(tier0, values)
+    return replace(tree, values)
 
 
 def _key_and_text(where: str, setting: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxroof.calibration import findings, record
 from jaxroof.calibration.fit import STAGES, Calibration, calibrate, most_free
 from jaxroof.calibration.free_constants import OPTION, load_free
-from jaxroof.catalogue.choice import Constants
+from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.commands.options import measured
 from jaxroof.experiments.metrics import METRICS
 from jaxroof.files import COUNT, InputError, Range, check_writable, write_folder
@@ -39,12 +39,12 @@ class Fit:
 
 
 def run(
-    constants: Constants, fit: Fit, *, scoring: str, ground_truth: Path | None, out: Path | None, json: bool
+    options: ModelOptions, fit: Fit, *, scoring: str, ground_truth: Path | None, out: Path | None, json: bool
 ) -> None:
     """Fit on the train split and with each family left out; print tables, or one JSON object; fill ``out``."""
     fit.check()
-    tier0, truth = measured(constants, scoring, ground_truth)
-    free = load_free(fit.free, tier0)
+    model, truth = measured(options, scoring, ground_truth)
+    free = load_free(fit.free, model)
     groups, where = truth.groups(), str(ground_truth or "the 13 H100 runs")
     _check_size(where, len(free), groups, fit.force)
     if out is not None:
@@ -53,32 +53,32 @@ def run(
         f"without {m}": ~groups[m] for m in dict.fromkeys(e.model for e in truth.experiments) if not groups[m].all()
     }
     fits = calibrate(
-        tier0, truth.runs, free, np.stack(list(masks.values())), scoring=scoring, step_model=constants.step_model,
+        model, truth.runs, free, np.stack(list(masks.values())), scoring=scoring,
         metric=fit.metric, loss=fit.loss, starts=fit.starts, seed=fit.seed,
     )  # fmt: skip
     data = record.results(
         dict(zip(masks, fits, strict=True)),
-        {"step_model": constants.step_model, "scoring": scoring, "metric": fit.metric, "loss": fit.loss,
-         "ground_truth": where, "formula": constants.overheads_source(),
-         "set": [setting.partition("=")[0] for setting in constants.settings]},
+        {"step_model": model.step, "scoring": scoring, "metric": fit.metric, "loss": fit.loss,
+         "ground_truth": where, "formula": options.overheads_source(),
+         "set": [setting.partition("=")[0] for setting in options.settings]},
     )  # fmt: skip
     report.dump(data)  # refused before anything is written where a result is no number
     if out is not None:
-        formula = findings.formula(data, fits[0], tier0)
-        again = command(constants, fits[0], scoring, ground_truth, out / findings.FORMULA if formula else None)
+        formula = findings.formula(data, fits[0], model)
+        again = command(options, fits[0], scoring, ground_truth, out / findings.FORMULA if formula else None)
         write_folder(out, lambda draft: findings.fill(draft, data, formula, again))
     report.show(data, findings.tables(data), findings.sentences(data), json)
 
 
 def command(
-    constants: Constants, fit: Calibration, scoring: str, ground_truth: Path | None, formula: Path | None
+    options: ModelOptions, fit: Calibration, scoring: str, ground_truth: Path | None, formula: Path | None
 ) -> str:
     """The command line that evaluates the fitted constants; ``formula`` is the file of the overheads among them."""
     fitted = [f"{k}={v!r}" for k, v in fit.settings().items() if not k.startswith("overheads.")]
-    kept = [s for s in constants.settings if s.partition("=")[0] not in fit.settings()]
+    kept = [s for s in options.settings if s.partition("=")[0] not in fit.settings()]
     used = dataclasses.replace(
-        constants, settings=[*kept, *fitted],
-        formula=str(formula) if formula else constants.formula,
+        options, settings=[*kept, *fitted],
+        formula=str(formula) if formula else options.formula,
     )  # fmt: skip
     truth = [] if ground_truth is None else [f"--ground-truth={ground_truth}"]
     return shlex.join(["jaxroof", "evaluate", *used.words(), f"--scoring={scoring}", *truth])

@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from jaxroof.catalogue.load import load_tier0
+from jaxroof.catalogue.load import load_model
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.load import load_experiments
 from jaxroof.experiments.runs import Runs
 from jaxroof.parameters import get, put, scalar, walk
 from jaxroof.report import report
 from jaxroof.report.tables import print_table
+from jaxroof.step import Model
 from jaxroof.sweeps.memory import free_bytes
 from jaxroof.units import GIGA
 
@@ -29,7 +30,7 @@ def run(json: bool) -> None:
     """Devices, memory, cores, precision, and a self-test of two seconds on one device."""
     seen = [_device(device) for device in jax.devices()]
     runs = load_experiments()
-    rates = {model: _rate(model, runs) for model in STEP_MODELS}
+    rates = {step: _rate(load_model(step), runs) for step in STEP_MODELS}
     data: dict[str, Any] = {
         "devices": seen,
         "precision": "f64" if jnp.result_type(float) == np.float64 else "f32",
@@ -54,13 +55,13 @@ def _device(device: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _rate(step_model: str, runs: Runs) -> float:
+def _rate(model: Model, runs: Runs) -> float:
     """Experiment evaluations (TTFT, TPOT and E2E of a request) per second, warm, every constant varying."""
-    tier0, around = load_tier0(), np.linspace(0.9, 1.0, SETTINGS)
-    settings = put(tier0, {path: scalar(get(tier0, path) * around) for _, path, _ in walk(tier0)})
+    around = np.linspace(0.9, 1.0, SETTINGS)
+    settings = put(model, {path: scalar(get(model, path) * around) for _, path, _ in walk(model)})
 
     def evaluate() -> None:
-        jax.block_until_ready(latencies(settings, runs, scoring="itl", step_model=step_model))
+        jax.block_until_ready(latencies(settings, runs))
 
     evaluate()
     began, calls = time.perf_counter(), 0

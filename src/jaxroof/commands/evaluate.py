@@ -6,21 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-from jaxroof.catalogue.choice import Constants
+from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.commands.options import measured
 from jaxroof.experiments import scores
 from jaxroof.report import report
 
 
-def run(constants: Constants, *, scoring: str, ground_truth: Path | None, seed: int | None, json: bool) -> None:
+def run(options: ModelOptions, *, scoring: str, ground_truth: Path | None, seed: int | None, json: bool) -> None:
     """Errors of one set of constants on every experiment."""
-    step_model = constants.step_model
-    tier0, truth = measured(constants, scoring, ground_truth, seed)
-    predicted = scores.evaluate({"run": tier0}, truth.runs, scoring, {"run": step_model})
+    model, truth = measured(options, scoring, ground_truth, seed)
+    predicted = scores.evaluate({"run": model}, truth.runs, scoring)
     errors = {"run": scores.errors(predicted["run"], truth.runs.measured[scoring])}
-    data = {"step_model": step_model, "scoring": scoring}
+    data = {"step_model": model.step, "scoring": scoring}
     data |= scores.evaluation(predicted, errors, truth.groups(), truth.experiments)
-    report.show(data, {f"{step_model}, {scoring} scoring": evaluation_table(data)}, [], json)
+    report.show(data, {f"{model.step}, {scoring} scoring": evaluation_table(data)}, [], json)
 
 
 def evaluation_table(data: Mapping[str, Any]) -> pd.DataFrame:

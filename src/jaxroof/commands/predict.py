@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from jaxroof.catalogue.choice import Constants, refuse_mixture
+from jaxroof.catalogue.choice import ModelOptions, refuse_mixture
 from jaxroof.catalogue.load import check_window, load_architecture, load_deployment
 from jaxroof.commands import predict_tables
 from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
@@ -30,26 +30,26 @@ class Request:
     batch: int
 
 
-def run(constants: Constants, request: Request, plot: Path | None, json: bool) -> None:
+def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) -> None:
     """Latency of one request; with ``plot`` its breakdown as a PNG, and its parts."""
     for option, legal in {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}.items():
         check.number("predict", f"--{option}", getattr(request, option), legal)
     if request.cached > request.prompt:
         raise InputError("predict", "--cached", f"must be ≤ --prompt {request.prompt}, got {request.cached}")
-    tier0, arch = constants.tier0(), load_architecture(request.model)
+    model, arch = options.model(), load_architecture(request.model)
     check_window(request.model, arch, request.prompt + request.output)
     deployment = load_deployment("predict", arch, request.tp)
-    check_memory(arch, request, tier0)
-    refuse_mixture(request.model, constants.step_model, arch)
+    check_memory(arch, request, model.constants)
+    refuse_mixture(request.model, model.step, arch)
     prediction = core_prediction.predict(
-        arch, deployment, tier0, prompt=request.prompt, output=request.output,
-        cached=request.cached, batch=request.batch, step_model=constants.step_model,
+        model, arch, deployment, prompt=request.prompt, output=request.output,
+        cached=request.cached, batch=request.batch,
     )  # fmt: skip
     notes = [note for note in [beyond_positions(arch, request.prompt + request.output)] if note]
     data = predict_tables.prediction(prediction, request.output) | {"notes": notes}
     text = report.dump(data)
     report.note(notes)
-    title = f"{request.model} on {request.tp} × {constants.hardware}, {constants.step_model} step time"
+    title = f"{request.model} on {request.tp} × {options.hardware}, {model.step} step time"
     parts = {"TTFT": predict_tables.breakdown(prediction.prefill), "ITL": predict_tables.breakdown(prediction.decode)}
     if plot is not None:
         predict_tables.write_breakdown(plot, title, parts)

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from jaxroof.catalogue.choice import Constants
+from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.commands.options import measured
 from jaxroof.files import check, check_writable, write_folder
 from jaxroof.report import report
@@ -14,23 +14,23 @@ from jaxroof.sensitivity.tables import tables
 
 
 def run(
-    constants: Constants, *, scoring: str, ground_truth: Path | None, metric: str, per: str,
+    choice: ModelOptions, *, scoring: str, ground_truth: Path | None, metric: str, per: str,
     out: Path | None, json: bool,
 ) -> None:  # fmt: skip
     """Differentiate all four metrics; print tables of one, or one JSON object; fill the folder ``out``."""
     check.one_of("--metric", "value", metric, METRICS)
     check.one_of("--per", "value", per, PER)
-    tier0, truth = measured(constants, scoring, ground_truth)
+    model, truth = measured(choice, scoring, ground_truth)
     if out is not None:
         check_writable(out)
-    data = results(tier0, truth, scoring=scoring, step_model=constants.step_model, per=per)
+    data = results(model, truth, scoring=scoring, per=per)
     if out is not None:
         options = {"scoring": scoring, "ground-truth": ground_truth, "metric": metric, "per": per, "out": out}
-        write_folder(out, lambda draft: findings.fill(draft, data, metric, command(constants, options)))
+        write_folder(out, lambda draft: findings.fill(draft, data, metric, command(choice, options)))
     report.show(data, tables(data, metric), findings.answers(data, metric), json)
 
 
-def command(constants: Constants, options: Mapping[str, object]) -> str:
+def command(choice: ModelOptions, options: Mapping[str, object]) -> str:
     """The command line that runs this again."""
     words = [f"--{name}={value}" for name, value in options.items() if value is not None]
-    return shlex.join(["jaxroof", "sensitivity", *constants.words(), *words])
+    return shlex.join(["jaxroof", "sensitivity", *choice.words(), *words])

@@ -3,24 +3,22 @@
 from pathlib import Path
 
 from jaxroof.catalogue.choice import refuse_mixture
-from jaxroof.catalogue.load import load_tier0
+from jaxroof.catalogue.load import load_model
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.files import check, check_writable, write_folder
+from jaxroof.files import check_writable, write_folder
 from jaxroof.report import report
 from jaxroof.splits import findings
 from jaxroof.splits.record import results
-from jaxroof.step import STEP_MODELS
 
 
 def run(step_model: str, out: Path | None, json: bool) -> None:
     """Analyse under both scorings; print tables, or one JSON object; fill the folder ``out``."""
-    check.one_of("--step-model", "value", step_model, STEP_MODELS)
-    tier0 = load_tier0(overheads="none")
-    truth = load_ground_truth(tier0s=[tier0])
+    model = load_model(step_model)
+    truth = load_ground_truth(models=[model])
     refuse_mixture("ground truth", step_model, truth.runs.architecture)
     if out is not None:
         check_writable(out)
-    data, analyses, sampled = results(tier0, truth, step_model)
+    data, analyses, sampled = results(model, truth)
     if out is not None:
         csvs, figures = findings.csvs(data, analyses, truth), list(findings.figures(data, analyses, sampled))
         write_folder(out, lambda draft: findings.fill(draft, data, csvs, figures))

@@ -8,12 +8,12 @@ from jaxroof.catalogue.choice import refuse_mixture
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.files import check_writable
-from jaxroof.parameters import Tier0
 from jaxroof.report.progress import progress
+from jaxroof.step import Model
 from jaxroof.studies import record, write
 from jaxroof.studies import run as core_study
 from jaxroof.studies.collection import load_collection
-from jaxroof.studies.load import check_groups, check_terms, load_study, study_tier0s
+from jaxroof.studies.load import check_groups, check_terms, load_study, study_models
 from jaxroof.studies.spec import Study
 
 
@@ -26,8 +26,8 @@ def run(name: str, out: Path | None, json: bool) -> None:
     if out is not None:
         check_writable(out)
     runs = {
-        member: (core_study.run_all(spec, truth.runs, truth.groups(), tier0s), truth)
-        for member, (spec, truth, tier0s) in progress(prepared.items(), "studies", len(prepared))
+        member: (core_study.run_all(spec, truth.runs, truth.groups(), models), truth)
+        for member, (spec, truth, models) in progress(prepared.items(), "studies", len(prepared))
     }
     if collection:
         write.show_collection(out, collection, runs, record.collection(collection, runs), json)
@@ -45,19 +45,19 @@ def _compare(spec: ComparisonSpec, out: Path | None, json: bool) -> None:
         check_writable(out)
     prepared = _prepare({problem.name: problem for problem in spec.problems})
     compared = {
-        name: compare(study, list(tier0s.values())[-1], truth.runs, truth.groups()["train"])
-        for name, (study, truth, tier0s) in progress(prepared.items(), "problems", len(prepared))
+        name: compare(study, list(models.values())[-1], truth.runs, truth.groups()["train"])
+        for name, (study, truth, models) in progress(prepared.items(), "problems", len(prepared))
     }
     show_comparison(out, spec, compared, json)
 
 
-def _prepare(specs: Mapping[str, Study]) -> dict[str, tuple[Study, GroundTruth, dict[str, Tier0]]]:
-    """Studies, the measurements and their constants, checked against each other. Raises InputError."""
-    constants = {name: study_tier0s(spec) for name, spec in specs.items()}
-    truth = load_ground_truth(tier0s=[tier0 for tier0s in constants.values() for tier0 in tier0s.values()])
+def _prepare(specs: Mapping[str, Study]) -> dict[str, tuple[Study, GroundTruth, dict[str, Model]]]:
+    """Studies, the measurements and their models, checked against each other. Raises InputError."""
+    models = {name: study_models(spec) for name, spec in specs.items()}
+    truth = load_ground_truth(models=[model for each in models.values() for model in each.values()])
     for name, spec in specs.items():
         check_groups(name, spec, truth.groups())
-        for step_model in {*spec.step_models().values(), *spec.also_step_model}:
-            refuse_mixture(name, step_model, truth.runs.architecture)
-        check_terms(name, spec, constants[name], truth.runs)
-    return {name: (spec, truth, constants[name]) for name, spec in specs.items()}
+        for step in {*(model.step for model in models[name].values()), *spec.also_step_model}:
+            refuse_mixture(name, step, truth.runs.architecture)
+        check_terms(name, spec, models[name], truth.runs)
+    return {name: (spec, truth, models[name]) for name, spec in specs.items()}

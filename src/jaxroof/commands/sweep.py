@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-from jaxroof.catalogue.choice import Constants
+from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.files import InputError, write
 from jaxroof.sweeps import findings, processes, stream
 from jaxroof.sweeps import store as sweep_store
@@ -37,12 +37,12 @@ class Output:
 
 
 def run(
-    constants: Constants, axes: Axes, request: Request, score: Score, keep: Keep, output: Output, group: Processes
+    options: ModelOptions, axes: Axes, request: Request, score: Score, keep: Keep, output: Output, group: Processes
 ) -> None:
     """Evaluate every point of a space; write them all, or what is kept of them."""
     memory = parse_bytes("--memory", output.memory) if output.memory is not None else None
     processes.join(group)
-    plan = load_plan(constants, axes, request, score, keep)
+    plan = load_plan(options, axes, request, score, keep)
     store = _store(plan, output, group)
     previous = store.previous(output.resume, output.force, must=not group.several) if store else None
     program = _build(plan, memory, previous)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from jaxroof.experiments.evaluate import latencies_of
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Tier0, Vector, replace
+from jaxroof.parameters import Vector, replace
+from jaxroof.step import Model
 
 # The constants' size [unit of their files] in the evaluations: a step's own, so that differences keep their digits.
 UNIT = 1e4
@@ -33,9 +34,9 @@ class Affine(NamedTuple):
 
 
 def affine_tpot(
-    tier0: Tier0, runs: Runs, free: Sequence[Sequence[str]], *, scoring: str, step_model: str, metric: str = "tpot"
+    model: Model, runs: Runs, free: Sequence[Sequence[str]], *, scoring: str, metric: str = "tpot"
 ) -> Affine:
-    """The affine TPOT (or other ``metric``) of ``tier0`` in overhead constants.
+    """The affine TPOT (or other ``metric``) of ``model`` in overhead constants.
 
     Each of ``free`` is the keys that share one value, in the unit of their files.
 
@@ -43,9 +44,9 @@ def affine_tpot(
     From one evaluation with all constants at 0 and one with each alone.
     """
     alone = [
-        replace(tier0, {key: UNIT * (i == j) for j, keys in enumerate(free) for key in keys}) for i in range(len(free))
+        replace(model, {key: UNIT * (i == j) for j, keys in enumerate(free) for key in keys}) for i in range(len(free))
     ]
-    zero = replace(tier0, {key: 0.0 for keys in free for key in keys})
-    predicted = latencies_of([*alone, zero], runs, scoring=scoring, step_model=step_model)
+    zero = replace(model, {key: 0.0 for keys in free for key in keys})
+    predicted = latencies_of([*alone, zero], runs, scoring=scoring)
     seconds = getattr(predicted, f"{metric}_s")
     return Affine(seconds[:, -1], (seconds[:, : len(free)] - seconds[:, -1:]) / UNIT)

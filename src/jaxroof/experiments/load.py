@@ -3,23 +3,24 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxroof.catalogue.load import check_window, load_architecture, load_deployment, load_tier0
+from jaxroof.catalogue.load import check_window, load_architecture, load_deployment, load_model
 from jaxroof.experiments import metrics
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.recorded import Experiment, check_labels, load_published, load_recorded
 from jaxroof.experiments.runs import Runs, schedules_by_scoring, stack_runs
 from jaxroof.experiments.workloads import load_workloads
 from jaxroof.files import InputError, check, data_dir
-from jaxroof.parameters import Tier0, scalar
+from jaxroof.parameters import scalar
 from jaxroof.request.schedule import Latency
 from jaxroof.request.workload import Workload, exact, sampled
+from jaxroof.step import Model
 from jaxroof.units import MILLI
 
 
-def load_ground_truth(path: Path | None = None, tier0s: Sequence[Tier0] = (), seed: int | None = None) -> GroundTruth:
+def load_ground_truth(path: Path | None = None, models: Sequence[Model] = (), seed: int | None = None) -> GroundTruth:
     """A folder with ``experiments.csv`` and ``workloads.toml``, or such a CSV file. Raises InputError.
 
-    The steps of a request are nodes of a quadrature that splits where step time jumps: ``tier0s`` are
+    The steps of a request are nodes of a quadrature that splits where step time jumps: ``models`` are
     the constants that it is for (default: any with the default chunk and analytic MFU; they share their
     MFU). ``seed`` draws 50 requests per run in place of the exact length distributions.
     """
@@ -27,21 +28,21 @@ def load_ground_truth(path: Path | None = None, tier0s: Sequence[Tier0] = (), se
     csv_path = folder if folder.suffix == ".csv" else folder / "experiments.csv"
     experiments = load_recorded(csv_path)
     workloads = load_workloads(csv_path.with_name("workloads.toml"))
-    tier0s = tier0s or [load_tier0()]
-    stacked = [_run(csv_path, experiment, workloads, tier0s, seed) for experiment in experiments]
+    models = models or [load_model()]
+    stacked = [_run(csv_path, experiment, workloads, models, seed) for experiment in experiments]
     check_labels(csv_path, experiments)
     return GroundTruth(experiments, workloads, stack_runs(stacked), load_published(csv_path.with_name("published.csv")))
 
 
-def load_experiments(path: Path | None = None, tier0: Tier0 | None = None) -> Runs:
+def load_experiments(path: Path | None = None, model: Model | None = None) -> Runs:
     """The measured runs, stacked: every leaf has a leading axis ``experiment``. Raises InputError.
 
-    With measured MFU tables or a chunk of its own, pass the ``tier0`` that they will be evaluated with.
+    With measured MFU tables or a chunk of its own, pass the ``model`` that they will be evaluated with.
     """
-    return load_ground_truth(path, [tier0] if tier0 else []).runs
+    return load_ground_truth(path, [model] if model else []).runs
 
 
-def _run(path: Path, e: Experiment, workloads: dict[str, Workload], tier0s: Sequence[Tier0], seed: int | None) -> Runs:
+def _run(path: Path, e: Experiment, workloads: dict[str, Workload], models: Sequence[Model], seed: int | None) -> Runs:
     """One experiment, unstacked."""
     try:
         arch = load_architecture(e.model)
@@ -63,4 +64,4 @@ def _run(path: Path, e: Experiment, workloads: dict[str, Workload], tier0s: Sequ
     recorded = Latency(*(scalar(ms * MILLI) for ms in (e.ttft_ms, e.tpot_ms, e.e2e_ms)))
     measured = metrics.by_scoring(recorded)
     tokens = float(metrics.realised_output_tokens(recorded))
-    return Runs(arch, deployment, schedules_by_scoring(shares, tokens, tier0s, arch, deployment), measured)
+    return Runs(arch, deployment, schedules_by_scoring(shares, tokens, models, arch, deployment), measured)

@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from jaxroof.experiments import metrics
-from jaxroof.parameters import Architecture, Deployment, Tier0
+from jaxroof.parameters import Architecture, Deployment
 from jaxroof.request import schedule
 from jaxroof.request.kinks import knots
 from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Latency, Schedule
 from jaxroof.request.workload import Share
+from jaxroof.step import Model
 
 # Constants at whose multiples step time jumps, so that the quadrature of a request splits there.
 SPLITTING = ("overheads.prefill.chunk_tokens", "host.graph_tokens")
@@ -37,14 +38,15 @@ def select(runs: Runs, index: ArrayLike) -> Runs:
 
 
 def schedules_by_scoring(
-    shares: Sequence[Share], output_tokens: float, tier0s: Sequence[Tier0], arch: Architecture, deployment: Deployment
+    shares: Sequence[Share], output_tokens: float, models: Sequence[Model], arch: Architecture, deployment: Deployment
 ) -> dict[str, Schedule]:
     """The request's steps under every scoring."""
     longest = max(s.cached_tokens + len(s.prompt) + max(len(s.output), int(output_tokens) + 1) for s in shares)
     starts = {s.cached_tokens + done for s in shares for done in range(0, len(s.prompt), MAX_NUM_BATCHED_TOKENS)}
-    chunks = [float(t.overheads.prefill.chunk_tokens) for t in tier0s]
-    graphs = [float(t.host.graph_tokens) for t in tier0s]
-    splits = knots(tier0s[0].hardware.mfu, arch, deployment, sorted(starts), longest, chunks, graphs)
+    each = [model.constants for model in models]
+    chunks = [float(constants.overheads.prefill.chunk_tokens) for constants in each]
+    graphs = [float(constants.host.graph_tokens) for constants in each]
+    splits = knots(each[0].hardware.mfu, arch, deployment, sorted(starts), longest, chunks, graphs)
     itl, per_token = schedule.realised(shares, output_tokens, splits)
     return dict(zip(metrics.SCORINGS, (schedule.published(shares, splits), itl, per_token), strict=True))
 

@@ -10,8 +10,9 @@ from jaxroof.experiments import metrics
 from jaxroof.experiments.evaluate import latencies_of
 from jaxroof.experiments.ground_truth import Experiment
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Mask, Tier0
+from jaxroof.parameters import Mask
 from jaxroof.request.schedule import Latency
+from jaxroof.step import Model
 from jaxroof.units import MILLI, PERCENT
 
 ERROR_COLUMNS = ("ttft_ape_pct", "tpot_ape_pct", "tpot_signed_pct", "e2e_ape_pct")
@@ -36,17 +37,15 @@ def aggregate(all_errors: Mapping[str, Mapping[str, NDArray]], mask: Mask) -> di
     }
 
 
-def evaluate(
-    tier0s: Mapping[str, Tier0], runs: Runs, scoring: str, step_models: Mapping[str, str]
-) -> dict[str, Latency]:
+def evaluate(models: Mapping[str, Model], runs: Runs, scoring: str) -> dict[str, Latency]:
     """Latencies of every run under every configuration, in one compiled call per step model."""
     predicted: dict[str, Latency] = {}
-    for step_model in dict.fromkeys(step_models.values()):
-        names = [name for name in tier0s if step_models[name] == step_model]
-        swept = latencies_of([tier0s[name] for name in names], runs, scoring=scoring, step_model=step_model)
+    for step in dict.fromkeys(model.step for model in models.values()):
+        names = [name for name, model in models.items() if model.step == step]
+        swept = latencies_of([models[name] for name in names], runs, scoring=scoring)
         columns = (swept.ttft_s, swept.tpot_s, swept.e2e_s)
         predicted |= {name: Latency(*(x[:, i] for x in columns)) for i, name in enumerate(names)}
-    return {name: predicted[name] for name in tier0s}
+    return {name: predicted[name] for name in models}
 
 
 def milliseconds_and_errors(latency: Latency, errors: Mapping[str, np.ndarray], i: int) -> dict[str, float]:

@@ -10,6 +10,7 @@ from jaxroof.parameters.leaves import (
     Vector,
     declared,
     get,
+    inlined,
     leaf,
     numbers,
     put,
@@ -22,5 +23,5 @@ from jaxroof.parameters.mfu import AnalyticMfu, Efficiency, MeasuredMfu
 __all__ = [
     "TP", "AnalyticMfu", "Architecture", "Deployment", "Efficiency", "Flag", "Hardware", "Host", "Kernel", "Leaf",
     "Mask", "MeasuredMfu", "OverheadTerms", "Overheads", "Scalar", "Tier0", "Traffic", "Vector", "declared", "get",
-    "heads_divide", "kv_heads_divide", "leaf", "numbers", "put", "replace", "scalar", "walk",
+    "heads_divide", "inlined", "kv_heads_divide", "leaf", "numbers", "put", "replace", "scalar", "walk",
 ]  # fmt: skip

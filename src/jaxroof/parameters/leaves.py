@@ -48,6 +48,11 @@ def leaf(key: str, unit: float = 1.0, range: Range = NON_NEGATIVE, **kwargs: Any
     return eqx.field(converter=scalar, metadata={"leaf": Leaf(key, unit, range)}, **kwargs)
 
 
+def inlined() -> Any:
+    """A field that holds a tree whose keys are the keys of the tree that it is a field of."""
+    return eqx.field(metadata={"inlined": True})
+
+
 def declared(cls: type) -> dict[str, tuple[str, Leaf]]:
     """File key → (field name, declaration) of the leaves that ``cls`` itself declares."""
     fields = dataclasses.fields(cls)
@@ -62,7 +67,8 @@ def walk(tree: eqx.Module, prefix: str = "") -> Iterator[tuple[str, str, Leaf]]:
             declaration = field.metadata["leaf"]
             yield f"{prefix}{declaration.key}", field.name, declaration
         elif isinstance(value, eqx.Module):
-            for key, path, declaration in walk(value, f"{prefix}{field.name}."):
+            inner = prefix if "inlined" in field.metadata else f"{prefix}{field.name}."
+            for key, path, declaration in walk(value, inner):
                 yield key, f"{field.name}.{path}", declaration
 
 

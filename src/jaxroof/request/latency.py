@@ -8,36 +8,35 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxroof.parameters import Architecture, Deployment, Scalar, Tier0, put
+from jaxroof.parameters import Architecture, Deployment, Scalar, put
 from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.request.tracing import as_primitives
-from jaxroof.step import AFFINE, Batch, Requests, StepModel, StepTime
+from jaxroof.step import AFFINE, Batch, Model, Requests, StepTime
 from jaxroof.step.overhead import chunks_s
 
 # The staircase among the overheads of a prefill step: its cost per chunk and tokens per chunk.
-CHUNKS = ("overheads.prefill.per_chunk_s", "overheads.prefill.chunk_tokens")
+CHUNKS = ("constants.overheads.prefill.per_chunk_s", "constants.overheads.prefill.chunk_tokens")
 
 
 def latency(
-    step_model: StepModel,
+    model: Model,
     schedule: Schedule,
     arch: Architecture,
     deployment: Deployment,
-    tier0: Tier0,
     batch: Scalar | None = None,
-    settings: Tier0 | None = None,
+    settings: Model | None = None,
 ) -> Latency:
     """Mean TTFT, TPOT and E2E [s] of a request: sums of step times, see :class:`jaxroof.parameters.constants.Schedule`.
 
     Without ``batch`` the server has one request at a time, as the measured runs. With it, ``batch``
     requests are in flight: they decode together, and the other batch − 1 ride along in a prefill step.
-    With ``settings``, the axes of ``tier0`` to map over, latencies are ``[setting]``.
+    With ``settings``, the axes of ``model`` to map over, latencies are ``[setting]``.
     """
-    if step_model in AFFINE:
+    if model.step in AFFINE:
         schedule = _merged(schedule)
-    smooth, axes = _without_chunks(tier0, (0.0, 1.0)), settings and _without_chunks(settings, (None, None))
-    nodes = step_times(_totals(step_model), schedule, arch, deployment, smooth, batch, axes)
-    return total(schedule, *nodes, _chunks_s(schedule, tier0, settings))
+    smooth, axes = _without_chunks(model, (0.0, 1.0)), settings and _without_chunks(settings, (None, None))
+    nodes = step_times(smooth, schedule, arch, deployment, batch, axes, parts=False)
+    return total(schedule, *nodes, _chunks_s(schedule, model, settings))
 
 
 def total(schedule: Schedule, prefill: StepTime, decode: StepTime, chunks_s: Scalar | float = 0.0) -> Latency:
@@ -61,30 +60,36 @@ def breakdown(schedule: Schedule, prefill: StepTime, decode: StepTime) -> tuple[
 
 
 def step_times(
-    step_model: StepModel,
+    model: Model,
     schedule: Schedule,
     arch: Architecture,
     deployment: Deployment,
-    tier0: Tier0,
     batch: Scalar | None = None,
-    settings: Tier0 | None = None,
+    settings: Model | None = None,
+    *,
+    parts: bool = True,
 ) -> tuple[StepTime, StepTime]:
-    """Times of a request's prefill steps ``[prefill]`` and decode steps ``[decode]``.
+    """Times of a request's prefill steps ``[prefill]`` and decode steps ``[decode]``, with their ``parts`` or without.
 
-    With ``settings``, the axes of ``tier0`` to map over, ``[prefill setting]`` and ``[decode setting]``:
+    With ``settings``, the axes of ``model`` to map over, ``[prefill setting]`` and ``[decode setting]``:
     settings are the last axis, so that the vector units of a CPU run along them.
     """
-    every = _over(settings, as_primitives(step_model), 3)
+
+    def step(batch: Batch, arch: Architecture, deployment: Deployment, model: Model) -> StepTime:
+        time = model(batch, arch, deployment)
+        return time if parts else dataclasses.replace(time, parts={})
+
+    every = _over(settings, as_primitives(step), 3)
     if batch is None:
         batch, others = jnp.ones_like(deployment.tp), no_requests()
     else:
         others = rows(jnp.mean(schedule.decode_context_tokens), 1.0, batch - 1)
 
     def prefill(context: Scalar, new_tokens: Scalar) -> StepTime:
-        return every(Batch(rows(context, new_tokens, 1.0), others), arch, deployment, tier0)
+        return every(Batch(rows(context, new_tokens, 1.0), others), arch, deployment, model)
 
     def decode(context: Scalar) -> StepTime:
-        return every(Batch(no_requests(), rows(context, 1.0, batch)), arch, deployment, tier0)
+        return every(Batch(no_requests(), rows(context, 1.0, batch)), arch, deployment, model)
 
     return (
         jax.vmap(prefill)(schedule.prefill_context_tokens, schedule.prefill_new_tokens),
@@ -104,11 +109,6 @@ def rows(context_tokens: Scalar, new_tokens: Scalar | float, count: Scalar | flo
     return Requests(*(jnp.asarray(x, dtype=jnp.result_type(float))[None] for x in row))
 
 
-def _totals(step_model: StepModel) -> StepModel:
-    """``step_model`` without its breakdown."""
-    return lambda *args: dataclasses.replace(step_model(*args), parts={})
-
-
 def _merged(schedule: Schedule) -> Schedule:
     """One prefill node, the mean one: Σ w·t(c, m) = Σ w · t(mean c, mean m) for a step time affine in both."""
     weight = jnp.sum(schedule.prefill_weight, keepdims=True)
@@ -121,22 +121,22 @@ def _merged(schedule: Schedule) -> Schedule:
     )
 
 
-def _chunks_s(schedule: Schedule, tier0: Tier0, settings: Tier0 | None) -> Float[Array, "..."]:
+def _chunks_s(schedule: Schedule, model: Model, settings: Model | None) -> Float[Array, "..."]:
     """The staircase term of a request's prefill steps, on its own nodes [s]."""
 
-    def one(tier0: Tier0) -> Scalar:
-        return _dot(schedule.chunk_weight, chunks_s(tier0.overheads.prefill, schedule.chunk_new_tokens))
+    def one(model: Model) -> Scalar:
+        return _dot(schedule.chunk_weight, chunks_s(model.constants.overheads.prefill, schedule.chunk_new_tokens))
 
-    return _over(settings, one, 0)(tier0)
+    return _over(settings, one, 0)(model)
 
 
-def _without_chunks(tree: Tier0, values: Sequence[float | None]) -> Tier0:
+def _without_chunks(tree: Model, values: Sequence[float | None]) -> Model:
     """``tree`` with ``values`` at the staircase's cost and tokens per chunk."""
     return put(tree, dict(zip(CHUNKS, values, strict=True)))
 
 
-def _over(settings: Tier0 | None, function: Callable[..., Any], shared: int) -> Callable[..., Any]:
-    """``function`` of ``shared`` arguments and a ``Tier0``, mapped over its settings if there are any."""
+def _over(settings: Model | None, function: Callable[..., Any], shared: int) -> Callable[..., Any]:
+    """``function`` of ``shared`` arguments and a ``Model``, mapped over its settings if there are any."""
     return function if settings is None else jax.vmap(function, in_axes=(*(None,) * shared, settings))
 
 

@@ -5,14 +5,14 @@ import functools
 import equinox as eqx
 import jax
 
-from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Scalar, Tier0, scalar
+from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Scalar, scalar
 from jaxroof.request import schedule, workload
 from jaxroof.request.fixed_lengths import chunks_of, fixed_schedule
 from jaxroof.request.kinks import knots
 from jaxroof.request.latency import breakdown, step_times, total
 from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Latency, Schedule
 from jaxroof.request.workload import Share
-from jaxroof.step import STEP_MODELS, StepTime
+from jaxroof.step import Model, StepTime
 
 
 class Prediction(eqx.Module):
@@ -24,31 +24,29 @@ class Prediction(eqx.Module):
 
 
 def predict(
+    model: Model,
     arch: Architecture,
     deployment: Deployment,
-    tier0: Tier0,
     *,
     prompt: int,
     output: int,
     cached: int = 0,
     batch: int = 1,
-    step_model: str,
 ) -> Prediction:
     """Predict a request of ``prompt`` tokens, of which the prefix cache holds ``cached``, and ``output`` tokens out.
 
     ``batch`` requests are in flight and decode together, the others ride along in a prefill step.
     With ``output`` 1 there is no second token and the ITL is 0. Times in s.
     """
-    if isinstance(tier0.hardware.mfu, AnalyticMfu):
+    mfu = model.constants.hardware.mfu
+    if isinstance(mfu, AnalyticMfu):
         nodes = _fixed(scalar(prompt), scalar(output), scalar(cached), chunks=chunks_of(prompt))
     else:  # measured tables kink and jump at places of their own
         held = min(cached, prompt - 1)  # one token is computed at least
-        splits = knots(
-            tier0.hardware.mfu, arch, deployment, range(held, prompt, MAX_NUM_BATCHED_TOKENS), prompt + output
-        )
+        splits = knots(mfu, arch, deployment, range(held, prompt, MAX_NUM_BATCHED_TOKENS), prompt + output)
         share = Share(1.0, held, workload.point(prompt - held), workload.point(output))
         nodes, _ = schedule.realised([share], output, splits)
-    return _predict(nodes, arch, deployment, tier0, scalar(batch), step_model=step_model)
+    return _predict(model, nodes, arch, deployment, scalar(batch))
 
 
 @functools.partial(jax.jit, static_argnames="chunks")
@@ -56,9 +54,7 @@ def _fixed(prompt: Scalar, output: Scalar, cached: Scalar, *, chunks: int) -> Sc
     return fixed_schedule(prompt, output, cached, chunks=chunks)
 
 
-@functools.partial(jax.jit, static_argnames="step_model")
-def _predict(
-    nodes: Schedule, arch: Architecture, deployment: Deployment, tier0: Tier0, batch: Scalar, *, step_model: str
-) -> Prediction:
-    steps = step_times(STEP_MODELS[step_model], nodes, arch, deployment, tier0, batch)
+@jax.jit
+def _predict(model: Model, nodes: Schedule, arch: Architecture, deployment: Deployment, batch: Scalar) -> Prediction:
+    steps = step_times(model, nodes, arch, deployment, batch)
     return Prediction(total(nodes, *steps), *breakdown(nodes, *steps))

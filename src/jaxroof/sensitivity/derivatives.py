@@ -17,8 +17,9 @@ from jaxtyping import Array, Float
 from jaxroof import defaults
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Mask, Tier0, Vector, numbers, replace, walk
+from jaxroof.parameters import Mask, Vector, numbers, replace, walk
 from jaxroof.request.schedule import Latency, Schedule
+from jaxroof.step import Model
 
 # Metric → its scoring, the wanted one (0) or ``itl`` (1), and its name there.
 HOMES = {"tpot": (0, "tpot"), "itl": (1, "tpot"), "ttft": (0, "ttft"), "e2e": (0, "e2e")}
@@ -105,23 +106,21 @@ def either(sides: Vector) -> Vector:
     return np.where(np.isnan(below), above, np.where(np.isnan(above), below, (below + above) / 2))
 
 
-def sensitivities(
-    tier0: Tier0, runs: Runs, *, scoring: str = defaults.SCORING, step_model: str = defaults.STEP_MODEL
-) -> Sensitivity:
+def sensitivities(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> Sensitivity:
     """Derivatives of TPOT (as ``scoring`` has it), ITL, TTFT and E2E of every run with respect to every constant.
 
     Forward mode at five values of each constant, all in one call that compiles once per step model.
     Raises KeyError for an unknown scoring or step model.
     """
-    constants = numbers(tier0)
+    constants = numbers(model)
     keys, values = tuple(constants), np.array(list(constants.values()))
-    ranges = [leaf.range for _, _, leaf in walk(tier0)]
+    ranges = [leaf.range for _, _, leaf in walk(model)]
     low, high = np.array([r.low for r in ranges]), np.array([r.high for r in ranges])
     size = np.where(values == 0, 1.0, abs(values))
     nudge, swing = NUDGE * size, SWING * abs(values)
     beside = np.stack([values - nudge, values + nudge])
     at = np.stack([values, *beside, *np.clip([values - swing, values + swing], low, high)])
-    seconds, slopes = _along_each(values, at, tier0, _for_both(runs, scoring), keys, step_model)
+    seconds, slopes = _along_each(values, at, model, _for_both(runs, scoring), keys)
     illegal = (beside < low) | (beside > high)
 
     def legal(seconds: Vector, slopes: Vector) -> Vector:
@@ -152,36 +151,35 @@ def _for_both(runs: Runs, scoring: str) -> Runs:
 
 
 def _along_each(
-    values: Vector, at: Vector, tier0: Tier0, runs: Runs, keys: Sequence[str], step_model: str
+    values: Vector, at: Vector, model: Model, runs: Runs, keys: Sequence[str]
 ) -> tuple[dict[str, Vector], dict[str, Vector]]:
     """Latencies and slopes along one constant at a time, ``at[point constant]``: ``[point constant experiment]``."""
     count = len(values)
     points = np.where(np.eye(count, dtype=bool)[None], at[:, :, None], values).reshape(-1, count)
     directions = np.tile(np.eye(count), (len(at), 1))
-    both = _directional(points, directions, tier0, runs, keys=keys, step_model=step_model)
+    both = _directional(points, directions, model, runs, keys=keys)
     return tuple({m: np.asarray(x).reshape(len(at), count, -1) for m, x in part.items()} for part in both)  # type: ignore[return-value]
 
 
-@functools.partial(jax.jit, static_argnames=("keys", "step_model"))
+@functools.partial(jax.jit, static_argnames="keys")
 def _directional(
     points: Float[Array, "point constant"],
     directions: Float[Array, "point constant"],
-    tier0: Tier0,
+    model: Model,
     runs: Runs,
     *,
     keys: Sequence[str],
-    step_model: str,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Each metric ``[point experiment]`` and its derivative along the point's direction."""
 
     schedules = jax.tree.map(lambda *both: jnp.stack(both), runs.schedules["wanted"], runs.schedules["itl"])
 
     def predicted(values: Float[Array, " constant"]) -> dict[str, Array]:
-        constants = replace(tier0, dict(zip(keys, values, strict=True)))
+        constants = replace(model, dict(zip(keys, values, strict=True)))
 
         def one(schedule: Schedule) -> Latency:
             scheduled = dataclasses.replace(runs, schedules={"one": schedule})
-            return latencies(constants, scheduled, scoring="one", step_model=step_model)
+            return latencies(constants, scheduled, scoring="one")
 
         both = jax.vmap(one)(schedules)
         return {metric: getattr(both, f"{name}_s")[i] for metric, (i, name) in HOMES.items()}

@@ -9,10 +9,10 @@ from jaxroof.experiments.evaluate import breakdowns
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.scores import SPLITS
 from jaxroof.files import InputError
-from jaxroof.parameters import Mask, Tier0
+from jaxroof.parameters import Mask
 from jaxroof.sensitivity.derivatives import HOMES, Sensitivity, either, sensitivities
 from jaxroof.sensitivity.identifiability import Identifiability, identifiability, in_words, indistinguishable
-from jaxroof.step import Part
+from jaxroof.step import Model, Part
 from jaxroof.units import MILLI, PERCENT
 
 PER = ("split", "experiment", "family", "tp")
@@ -22,21 +22,21 @@ STIFFNESS = (1e-2, 1e-4, 1e-6)
 Record = dict[str, Any]
 
 
-def results(tier0: Tier0, truth: GroundTruth, *, scoring: str, step_model: str, per: str) -> Record:
+def results(model: Model, truth: GroundTruth, *, scoring: str, per: str) -> Record:
     """Everything the command shows, of all four metrics. Raises InputError where a latency is no number."""
-    s = sensitivities(tier0, truth.runs, scoring=scoring, step_model=step_model)
+    s = sensitivities(model, truth.runs, scoring=scoring)
     if not s.finite():
         raise InputError("result", "a latency is not finite; a constant is too extreme")
     names, masks = [e.name for e in truth.experiments], groups(truth, per)
     return {
-        "step_model": step_model,
+        "step_model": model.step,
         "scoring": scoring,
         "per": per,
         "constants": dict(zip(s.keys, s.values.tolist(), strict=True)),
         "experiments": [_experiment(s, truth, i) for i in range(len(names))],
         "groups": {group: [names[i] for i in np.flatnonzero(mask).tolist()] for group, mask in masks.items()},
         "metrics": {metric: _metric(s, metric, masks, names) for metric in METRICS},
-        "binding": _binding(tier0, truth, scoring, step_model),
+        "binding": _binding(model, truth, scoring),
         "identifiability": _identifiability(s),
     }
 
@@ -122,11 +122,11 @@ def _note(s: Sensitivity, metric: str, mask: Mask, i: int) -> str | None:
     return None if s.has_slope(metric)[i] else "flat here"
 
 
-def _binding(tier0: Tier0, truth: GroundTruth, scoring: str, step_model: str) -> list[Record]:
+def _binding(model: Model, truth: GroundTruth, scoring: str) -> list[Record]:
     """Per part of each phase's steps: on how many experiments memory and compute bind; ``memory`` has no max."""
-    if step_model == "memory":
+    if model.step == "memory":
         return []
-    steps = breakdowns(tier0, truth.runs, scoring=scoring, step_model=step_model)
+    steps = breakdowns(model, truth.runs, scoring=scoring)
     return [
         {"phase": phase, "part": name, **_sides(part)}
         for phase, step in zip(("prefill", "decode"), steps, strict=True)

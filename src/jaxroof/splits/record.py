@@ -14,10 +14,11 @@ from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import SPLITS
 from jaxroof.files import POSITIVE, InputError, check, data_dir, read_csv
-from jaxroof.parameters import Tier0, replace
+from jaxroof.parameters import replace
 from jaxroof.report.progress import progress
 from jaxroof.splits import sampling, search
 from jaxroof.splits.search import Analysis, Outcomes
+from jaxroof.step import Model
 from jaxroof.studies.criteria import passes
 from jaxroof.studies.load import load_study
 from jaxroof.units import MILLI, PERCENT
@@ -31,7 +32,7 @@ KINDS = ("family", "tp", "workload")
 Record = dict[str, Any]
 
 
-def results(tier0: Tier0, truth: GroundTruth, step_model: str) -> tuple[Record, dict[str, Analysis], Outcomes]:
+def results(model: Model, truth: GroundTruth) -> tuple[Record, dict[str, Analysis], Outcomes]:
     """The JSON object, the analysis by scoring, and the search on every sampled workload."""
     digits = tpot_digits(DIGITS, truth)
     analyses: dict[str, Analysis] = {}
@@ -40,15 +41,15 @@ def results(tier0: Tier0, truth: GroundTruth, step_model: str) -> tuple[Record, 
     steps = [*SCORINGS, "sampling"]
     for step in progress(steps, "searches", len(steps)):
         if step in SCORINGS:
-            a = analyses[step] = _analyse(tier0, truth, step, step_model)
-            table = _rounding(tier0, truth, a, step, step_model, digits)
+            a = analyses[step] = _analyse(model, truth, step)
+            table = _rounding(model, truth, a, step, digits)
             scorings[step] = _scoring_record(a, truth) | {"rounding": table}
         else:
-            drawn.append(_sampling(tier0, truth, analyses["published"], step_model))
+            drawn.append(_sampling(model, truth, analyses["published"]))
     ((sampled, searched),) = drawn
     rows = split_rows(analyses["published"], truth)
     grid = search.GRID.coarse().tolist()
-    data = {"step_model": step_model, "grid_us": grid, "splits": rows, "scorings": scorings, "sampling": sampled}
+    data = {"step_model": model.step, "grid_us": grid, "splits": rows, "scorings": scorings, "sampling": sampled}
     return data, analyses, searched
 
 
@@ -80,9 +81,9 @@ def _labels(truth: GroundTruth) -> dict[tuple[str, str], np.ndarray]:
     return {(kind, label): groups[label] for kind, column in columns.items() for label in dict.fromkeys(column)}
 
 
-def _analyse(tier0: Tier0, truth: GroundTruth, scoring: str, step_model: str) -> Analysis:
+def _analyse(model: Model, truth: GroundTruth, scoring: str) -> Analysis:
     values = search.GRID.coarse()
-    predicted = search.tpot_s(tier0, truth.runs, values, scoring=scoring, step_model=step_model)
+    predicted = search.tpot_s(model, truth.runs, values, scoring=scoring)
     ape = np.asarray(metrics.ape(predicted, np.asarray(truth.runs.measured[scoring].tpot_s)[:, None]))
     published = np.array([e.split == "train" for e in truth.experiments])
     try:
@@ -174,13 +175,11 @@ def _global_constant(a: Analysis, keys: Sequence[Record]) -> Record:
     return record
 
 
-def _rounding(
-    tier0: Tier0, truth: GroundTruth, a: Analysis, scoring: str, step_model: str, digits: Interval | None
-) -> list[Record]:
+def _rounding(model: Model, truth: GroundTruth, a: Analysis, scoring: str, digits: Interval | None) -> list[Record]:
     """MAPEs of the published split with the intervals that the measurements' last digits leave."""
     values = [*SHOWN_US, float(a.published.optimum_us[0])]
-    settings = replace(tier0, dict.fromkeys(search.KEYS, np.array(values)))
-    predicted = latencies(settings, truth.runs, scoring=scoring, step_model=step_model)
+    settings = replace(model, dict.fromkeys(search.KEYS, np.array(values)))
+    predicted = latencies(settings, truth.runs, scoring=scoring)
     measured = truth.runs.measured[scoring]
     ends = [rounding.scored(rounding.recorded(truth.runs.measured["published"], x), scoring) for x in (None, digits)]
     groups, rows = truth.groups(), []
@@ -199,17 +198,15 @@ def _rounding(
     return rows
 
 
-def _sampling(tier0: Tier0, truth: GroundTruth, a: Analysis, step_model: str) -> tuple[Record, Outcomes]:
+def _sampling(model: Model, truth: GroundTruth, a: Analysis) -> tuple[Record, Outcomes]:
     """What 50 drawn requests per experiment move, seed by seed, under published scoring."""
     workloads = [truth.workloads[e.workload] for e in truth.experiments]
-    sampled = sampling.sample(tier0, truth.runs, workloads, search.KEYS, step_model=step_model)
+    sampled = sampling.sample(model, truth.runs, workloads, search.KEYS)
     measured = np.asarray(truth.runs.measured["published"].tpot_s)
     train = truth.groups()["train"]
     searched = sampling.searched(sampled, measured, a.values_us, train)
     value = float(a.published.optimum_us[0])
-    exact = latencies(
-        replace(tier0, dict.fromkeys(search.KEYS, value)), truth.runs, scoring="published", step_model=step_model
-    )
+    exact = latencies(replace(model, dict.fromkeys(search.KEYS, value)), truth.runs, scoring="published")
     drawn, rows = sampled.at(value), []
     for i, e in enumerate(truth.experiments):
         row: Record = {"name": e.name}

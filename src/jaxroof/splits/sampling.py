@@ -5,7 +5,6 @@ then a look-up in prefix sums. Overheads are affine, so tables at two values of 
 """
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import jax
@@ -16,12 +15,12 @@ from numpy.typing import NDArray
 from jaxroof.experiments import metrics
 from jaxroof.experiments.affine import UNIT
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Architecture, Deployment, Tier0, Vector, replace
+from jaxroof.parameters import Architecture, Deployment, Vector, replace
 from jaxroof.request.latency import step_times
 from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Latency, Schedule
 from jaxroof.request.workload import Workload
 from jaxroof.splits.search import Outcomes, search
-from jaxroof.step import STEP_MODELS
+from jaxroof.step import Model
 
 SEEDS = 1000
 REQUESTS = 50
@@ -53,12 +52,11 @@ class StepTable:
 
 
 def sample(
-    tier0: Tier0,
+    model: Model,
     runs: Runs,
     workloads: Sequence[Workload],
     keys: Sequence[str],
     *,
-    step_model: str,
     seeds: int = SEEDS,
     requests: int = REQUESTS,
 ) -> Sampled:
@@ -67,7 +65,7 @@ def sample(
     ``workloads`` has each experiment's; all ``keys`` take the one constant's value. The requests are those of
     :func:`jaxroof.request.workload.sampled`.
     """
-    tables = tabulate(tier0, runs, workloads, keys, step_model)
+    tables = tabulate(model, runs, workloads, keys)
     drawn = {workload: draw(workload, seeds, requests) for workload in set(workloads)}
     columns = [_means(t, w.prefix_tokens, *drawn[w]) for t, w in zip(tables, workloads, strict=True)]
     zero, unit = (Latency(*x) for x in np.moveaxis(np.array(columns), (2, 1, 3, 0), (0, 1, 2, 3)))
@@ -84,13 +82,11 @@ def draw(workload: Workload, seeds: int, requests: int) -> tuple[Vector, Vector]
     return prompts, outputs
 
 
-def tabulate(
-    tier0: Tier0, runs: Runs, workloads: Sequence[Workload], keys: Sequence[str], step_model: str
-) -> list[StepTable]:
+def tabulate(model: Model, runs: Runs, workloads: Sequence[Workload], keys: Sequence[str]) -> list[StepTable]:
     """Every experiment's table; all have the longest one's size, so that they share one compiled program."""
     nodes = _nodes(workloads)
-    settings = [replace(tier0, dict.fromkeys(keys, value)) for value in (0.0, UNIT)]
-    times = [_step_seconds(tier0, nodes, runs.architecture, runs.deployment, step_model) for tier0 in settings]
+    settings = [replace(model, dict.fromkeys(keys, value)) for value in (0.0, UNIT)]
+    times = [_step_seconds(model, nodes, runs.architecture, runs.deployment) for model in settings]
     prefill, decode, admission = (np.stack([np.asarray(x) for x in leaf], axis=1) for leaf in zip(*times, strict=True))
     cold, warm = (_ttft(half) + admission[..., None] for half in np.split(prefill, 2, axis=-1))
     sums = np.cumsum(np.pad(decode, ((0, 0), (0, 0), (1, 0))), axis=-1)
@@ -113,13 +109,12 @@ def _nodes(workloads: Sequence[Workload]) -> Schedule:
     )  # fmt: skip
 
 
-@functools.partial(jax.jit, static_argnames="step_model")
+@jax.jit
 def _step_seconds(
-    tier0: Tier0, nodes: Schedule, arch: Architecture, deployment: Deployment, step_model: str
+    model: Model, nodes: Schedule, arch: Architecture, deployment: Deployment
 ) -> tuple[Array, Array, Array]:
     """Prefill ``[experiment node]``, decode ``[experiment context]`` and admission ``[experiment]`` times [s]."""
-    one = functools.partial(step_times, STEP_MODELS[step_model])
-    prefill, decode = jax.vmap(one, in_axes=(0, 0, 0, None))(nodes, arch, deployment, tier0)
+    prefill, decode = jax.vmap(step_times, in_axes=(None, 0, 0, 0))(model, nodes, arch, deployment)
     return prefill.total_s, decode.total_s, prefill.admission_s[:, 0]
 
 

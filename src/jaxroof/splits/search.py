@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Tier0, Vector
+from jaxroof.parameters import Vector
+from jaxroof.step import Model
 from jaxroof.studies.grid_search import Grid
 from jaxroof.units import PERCENT
 
@@ -97,9 +98,9 @@ def analyse(ape: Vector, values_us: Vector, published: NDArray[np.bool_], groups
     return Analysis(values_us, ape, train, every, one, left_out, resampled, search_groups(ape, values_us, groups))
 
 
-def tpot_s(tier0: Tier0, runs: Runs, values_us: Vector, *, scoring: str, step_model: str) -> Vector:
+def tpot_s(model: Model, runs: Runs, values_us: Vector, *, scoring: str) -> Vector:
     """TPOT ``[experiment value]`` [s] when both phases' overhead per layer is ``values_us[value]`` [µs]."""
-    affine = affine_tpot(tier0, runs, [KEYS], scoring=scoring, step_model=step_model)
+    affine = affine_tpot(model, runs, [KEYS], scoring=scoring)
     return affine.tpot_s(values_us[None])
 
 

@@ -1,24 +1,7 @@
-"""Step-time models of one signature, by name."""
+"""What one step works on, and the step-time models of one signature: a batch → its time and what that is made of."""
 
 from jaxroof.step.base import Part, StepModel, StepTime
 from jaxroof.step.batch import Batch, Requests
-from jaxroof.step.kernels import kernels
-from jaxroof.step.memory import memory
-from jaxroof.step.roofline import roofline
+from jaxroof.step.model import AFFINE, STEP_MODELS, Model
 
-STEP_MODELS: dict[str, StepModel] = {"kernels": kernels, "memory": memory, "roofline": roofline}
-# Affine in a prefill step's context and new tokens, but for the overheads' chunks (and chunks of one token).
-AFFINE: frozenset[StepModel] = frozenset({memory})
-
-__all__ = [
-    "AFFINE",
-    "STEP_MODELS",
-    "Batch",
-    "Part",
-    "Requests",
-    "StepModel",
-    "StepTime",
-    "kernels",
-    "memory",
-    "roofline",
-]
+__all__ = ["AFFINE", "STEP_MODELS", "Batch", "Model", "Part", "Requests", "StepModel", "StepTime"]

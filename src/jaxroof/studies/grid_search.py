@@ -9,7 +9,8 @@ from jaxroof.experiments import metrics
 from jaxroof.experiments.affine import Affine
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Tier0, Vector, replace
+from jaxroof.parameters import Vector, replace
+from jaxroof.step import Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +112,7 @@ def product_search(affine: Affine, measured_s: Vector, free: Sequence[Free]) -> 
     return Surface(free, [loss.min(axis=other) for other in others], optimum, float(loss.min()), loss.size)
 
 
-def grid_search(tier0: Tier0, runs: Runs, keys: Sequence[str], grid: Grid, *, scoring: str, step_model: str) -> Curve:
+def grid_search(model: Model, runs: Runs, keys: Sequence[str], grid: Grid, *, scoring: str) -> Curve:
     """Minimise the TPOT MAPE of ``runs`` over one value that all ``keys`` take (unit of their files)."""
 
     coarse = grid.coarse()
@@ -120,8 +121,8 @@ def grid_search(tier0: Tier0, runs: Runs, keys: Sequence[str], grid: Grid, *, sc
     def loss(values: Vector) -> Vector:
         """Both passes are filled up to one size, so that they share one compiled program."""
         filled = np.pad(values, (0, size - len(values)), mode="edge")
-        settings = replace(tier0, dict.fromkeys(keys, filled))
-        predicted = latencies(settings, runs, scoring=scoring, step_model=step_model)
+        settings = replace(model, dict.fromkeys(keys, filled))
+        predicted = latencies(settings, runs, scoring=scoring)
         errors = metrics.ape(np.asarray(predicted.tpot_s), runs.measured[scoring].tpot_s[:, None])
         return np.mean(errors, axis=0)[: len(values)]
 

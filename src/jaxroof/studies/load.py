@@ -4,17 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxroof.catalogue.load import load_tier0, with_settings
+from jaxroof.catalogue.load import load_model, with_settings
 from jaxroof.catalogue.names import find
 from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.experiments.runs import Runs
 from jaxroof.files import InputError, check, read_toml
-from jaxroof.parameters import Tier0
-from jaxroof.step import STEP_MODELS
+from jaxroof.step import STEP_MODELS, Model
 from jaxroof.studies import load_parts as parts
 from jaxroof.studies.run import LABELS
 from jaxroof.studies.spec import Study
-from jaxroof.studies.waterfall import Model, part_names
+from jaxroof.studies.waterfall import part_names
 
 REQUIRED = ("name", "title", "source", "hypothesis", "differences", "step_model", "scoring", "hardware", "baseline")
 OPTIONAL = ("also_scoring", "also_step_model", "configurations", "search", "grid", "groups", "criteria", "waterfall")
@@ -62,10 +61,12 @@ def _check_names(path: Path, names: list[str], baseline: str) -> None:
     check.one_of(path, "baseline", baseline, names)
 
 
-def study_tier0s(study: Study) -> dict[str, Tier0]:
-    """The constants of each configuration, in order, the search's start last. Raises InputError."""
+def study_models(study: Study) -> dict[str, Model]:
+    """The model of each configuration, in order, the search's start last. Raises InputError."""
     return {
-        c.name: with_settings(load_tier0(study.hardware, c.overheads), c.settings.items(), f"{c.name}: set")
+        c.name: with_settings(
+            load_model(c.step_model, study.hardware, c.overheads), c.settings.items(), f"{c.name}: set"
+        )
         for c in study.all_configurations()
     }
 
@@ -86,12 +87,11 @@ def check_groups(file: object, study: Study, groups: Mapping[str, Any]) -> None:
         check.one_of(file, "group", group, [*groups, *study.groups])
 
 
-def check_terms(file: object, study: Study, tier0s: Mapping[str, Tier0], runs: Runs) -> None:
+def check_terms(file: object, study: Study, models: Mapping[str, Model], runs: Runs) -> None:
     """Every part that a waterfall names must be one of its step model. Raises InputError."""
     if study.waterfall is None:
         return
-    name = study.waterfall.end
-    known = part_names(Model(study.step_models()[name], tier0s[name]), runs)
+    known = part_names(models[study.waterfall.end], runs)
     for term, named in study.waterfall.terms.items():
         for part in named:
             check.one_of(file, f"waterfall.terms.{term}", part, known)
@@ -100,12 +100,12 @@ def check_terms(file: object, study: Study, tier0s: Mapping[str, Tier0], runs: R
 def _check_constants(path: Path, study: Study) -> None:
     """Names of files and keys of settings, found and legal before anything runs."""
     try:
-        tier0s = study_tier0s(study)
+        models = study_models(study)
         if study.search:
             values = [(key, study.search.grid.start) for key in study.search.keys]
-            with_settings(tier0s[study.search.configuration.name], values, "search.keys")
+            with_settings(models[study.search.configuration.name], values, "search.keys")
         if study.grid:
             values = [(key, free.start) for free in study.grid.free for key in free.keys]
-            with_settings(tier0s[study.grid.configuration.name], values, "grid.free.keys")
+            with_settings(models[study.grid.configuration.name], values, "grid.free.keys")
     except InputError as error:
         raise InputError(path, str(error)) from None

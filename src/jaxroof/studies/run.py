@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.runs import Runs, select
 from jaxroof.experiments.scores import errors, evaluate
-from jaxroof.parameters import Mask, Tier0, replace
+from jaxroof.parameters import Mask, replace
 from jaxroof.request.schedule import Latency
 from jaxroof.studies.criteria import Outcome, observe, verdict
 from jaxroof.studies.grid_search import Curve, Surface, grid_search, product_search
@@ -46,56 +46,59 @@ class Result:
         return verdict([outcome.passed for outcome in self.outcomes])
 
 
-def run_all(study: Study, runs: Runs, groups: Mapping[str, Mask], tier0s: Mapping[str, Tier0]) -> list[Result]:
+def run_all(study: Study, runs: Runs, groups: Mapping[str, Mask], models: Mapping[str, Model]) -> list[Result]:
     """The study on each of its step models, under each of its scorings; its own come first."""
     return [
-        run(study.on(step_model), scoring, runs, groups, tier0s)
-        for step_model in (study.step_model, *study.also_step_model)
+        run(study.on(step), scoring, runs, groups, {n: _on(study, step, model) for n, model in models.items()})
+        for step in (study.step_model, *study.also_step_model)
         for scoring in (study.scoring, *study.also_scoring)
     ]
 
 
-def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], tier0s: Mapping[str, Tier0]) -> Result:
+def _on(study: Study, step: str, model: Model) -> Model:
+    return dataclasses.replace(model, step=step) if model.step == study.step_model else model
+
+
+def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], models: Mapping[str, Model]) -> Result:
     """Search if the study has one, evaluate every configuration, judge the criteria.
 
-    ``tier0s`` has the constants of each configuration by name, the search's start among them.
+    ``models`` has each configuration's by name, the search's start among them.
     """
-    tier0s, groups, step_models = dict(tier0s), study.unions(groups), study.step_models()
-    evaluations, curve, surface = len(tier0s) * len(groups["all"]), None, None
+    models, groups = dict(models), study.unions(groups)
+    evaluations, curve, surface = len(models) * len(groups["all"]), None, None
     if study.search:
         name, train = study.search.configuration.name, groups[study.search.split]
-        curve = search_grid(study.search, tier0s[name], select(runs, train), scoring, step_models[name])
-        tier0s[name] = replace(tier0s[name], dict.fromkeys(study.search.keys, curve.optimum))
+        curve = search_grid(study.search, models[name], select(runs, train), scoring)
+        models[name] = replace(models[name], dict.fromkeys(study.search.keys, curve.optimum))
         evaluations += (len(curve.coarse_values) + len(curve.fine_values)) * int(train.sum())
     if study.grid:
         name, train = study.grid.configuration.name, groups[study.grid.split]
-        surface = search_product(study.grid, tier0s[name], runs, train, scoring, step_models[name])
-        tier0s[name] = replace(tier0s[name], surface.settings())
+        surface = search_product(study.grid, models[name], runs, train, scoring)
+        models[name] = replace(models[name], surface.settings())
         evaluations += surface.points * int(train.sum())
-    predicted, measured = evaluate(tier0s, runs, scoring, step_models), runs.measured[scoring]
+    predicted, measured = evaluate(models, runs, scoring), runs.measured[scoring]
     all_errors = {name: errors(latency, measured) for name, latency in predicted.items()}
     outcomes = [Outcome(c, observe(c, all_errors, groups)) for c in study.criteria]
-    steps = _waterfall(study, tier0s, runs, step_models) if study.waterfall and scoring == "itl" else []
+    steps = _waterfall(study, models, runs) if study.waterfall and scoring == "itl" else []
     return Result(study, scoring, evaluations, measured, predicted, all_errors, groups, curve, surface, outcomes, steps)
 
 
-def search_grid(search: Search, tier0: Tier0, train: Runs, scoring: str, step_model: str) -> Curve:
+def search_grid(search: Search, model: Model, train: Runs, scoring: str) -> Curve:
     """A study's search of one value on its train runs."""
-    return grid_search(tier0, train, search.keys, search.grid, scoring=scoring, step_model=step_model)
+    return grid_search(model, train, search.keys, search.grid, scoring=scoring)
 
 
-def search_product(grid: ProductGrid, tier0: Tier0, runs: Runs, train: Mask, scoring: str, step_model: str) -> Surface:
+def search_product(grid: ProductGrid, model: Model, runs: Runs, train: Mask, scoring: str) -> Surface:
     """A study's search of a product grid.
 
     On all runs, then their train rows: every study and formula shares one compiled program.
     """
     keys = [free.keys for free in grid.free]
-    affine = affine_tpot(tier0, runs, keys, scoring=scoring, step_model=step_model, metric=grid.metric)
+    affine = affine_tpot(model, runs, keys, scoring=scoring, metric=grid.metric)
     measured = np.asarray(getattr(runs.measured[scoring], f"{grid.metric}_s"))
     return product_search(affine.select(train), measured[train], grid.free)
 
 
-def _waterfall(study: Study, tier0s: Mapping[str, Tier0], runs: Runs, step_models: Mapping[str, str]) -> list[Stage]:
+def _waterfall(study: Study, models: Mapping[str, Model], runs: Runs) -> list[Stage]:
     assert study.waterfall is not None
-    start, end = (Model(step_models[name], tier0s[name]) for name in (study.waterfall.start, study.waterfall.end))
-    return stages(start, end, runs, study.waterfall.terms)
+    return stages(models[study.waterfall.start], models[study.waterfall.end], runs, study.waterfall.terms)

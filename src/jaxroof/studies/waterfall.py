@@ -8,19 +8,12 @@ import numpy as np
 
 from jaxroof.experiments.evaluate import breakdowns, latencies_of
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Tier0, Vector
+from jaxroof.parameters import Vector
 from jaxroof.request.latency import no_requests, rows
-from jaxroof.step import STEP_MODELS, Batch, StepTime
+from jaxroof.step import Batch, Model, StepTime
 
 # Terms that every step has; a study names the others.
 WORK, FLOORS, HOST = "own bytes and FLOPs", "launch floors", "host"
-
-
-class Model(NamedTuple):
-    """A step model by name and its constants."""
-
-    step_model: str
-    tier0: Tier0
 
 
 class Stage(NamedTuple):
@@ -40,7 +33,7 @@ def stages(start: Model, end: Model, runs: Runs, terms: Mapping[str, Sequence[st
     published, itl = (np.asarray(runs.measured[scoring].tpot_s) for scoring in ("published", "itl"))
 
     def predicted(scoring: str) -> Vector:
-        swept = latencies_of([start.tier0], runs, scoring=scoring, step_model=start.step_model)
+        swept = latencies_of([start], runs, scoring=scoring)
         return swept.tpot_s[:, 0]
 
     built = [Stage("published way", predicted("published"), published)]
@@ -56,7 +49,7 @@ def part_names(model: Model, runs: Runs) -> list[str]:
     """The parts that a step model breaks a step into."""
     arch, deployment = jax.tree.map(lambda leaf: leaf[0], (runs.architecture, runs.deployment))
     batch = Batch(no_requests(), rows(0.0, 1.0, 1.0))
-    return list(jax.eval_shape(STEP_MODELS[model.step_model], batch, arch, deployment, model.tier0).parts)
+    return list(jax.eval_shape(lambda: model(batch, arch, deployment)).parts)
 
 
 def _decode_terms(model: Model, runs: Runs, terms: Mapping[str, Sequence[str]]) -> dict[str, Vector]:
@@ -75,4 +68,4 @@ def _decode_terms(model: Model, runs: Runs, terms: Mapping[str, Sequence[str]]) 
 
 
 def _mean_decode_step(model: Model, runs: Runs) -> StepTime:
-    return breakdowns(model.tier0, runs, scoring="itl", step_model=model.step_model)[1]
+    return breakdowns(model, runs, scoring="itl")[1]

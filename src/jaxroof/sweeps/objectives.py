@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.metrics import METRICS, ape, mean
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Tier0, get, put, replace, scalar, walk
+from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, get, put, replace, scalar, walk
 from jaxroof.request.fixed_lengths import chunks_of, fixed_schedule
 from jaxroof.request.latency import step_times, total
 from jaxroof.request.schedule import Latency
 from jaxroof.serving.capacity import attends_in_full, can_serve
-from jaxroof.step import STEP_MODELS
+from jaxroof.step import Model
 from jaxroof.units import MILLI, PERCENT
 
 # Parts of a decode phase that get nodes of their own where measured tables kink.
@@ -69,17 +69,11 @@ def variants(trees: NDArray[Any], names: Sequence[str]) -> Variants:
 
 
 def scored(
-    tier0s: Variants,
-    runs: Runs,
-    group: NDArray[np.bool_],
-    names: Sequence[str] | None,
-    *,
-    scoring: str,
-    step_model: str,
+    models: Variants, runs: Runs, group: NDArray[np.bool_], names: Sequence[str] | None, *, scoring: str
 ) -> Objective:
     """MAPEs over ``group``, or with the experiments' ``names`` the latencies of each."""
-    constants = (tier0s, runs, group.astype(jnp.result_type(float)))
-    evaluate = functools.partial(_scored, scoring=scoring, step_model=step_model, each=names is not None)
+    constants = (models, runs, group.astype(jnp.result_type(float)))
+    evaluate = functools.partial(_scored, scoring=scoring, each=names is not None)
     columns = (
         [f"{metric}_mape_pct" for metric in ("tpot", "ttft", "e2e")]
         if names is None
@@ -88,11 +82,10 @@ def scored(
     return Objective(tuple(columns), constants, evaluate, len(group))
 
 
-def _scored(constants: Any, values: Values, *, scoring: str, step_model: str, each: bool) -> Evaluated:
-    tier0s, runs, group = constants
+def _scored(constants: Any, values: Values, *, scoring: str, each: bool) -> Evaluated:
+    models, runs, group = constants
     count = next(iter(values.values())).shape
-    tier0 = replace(tier0s.at(values), _leaves_of(tier0s.base, values))
-    predicted = latencies(tier0, runs, scoring=scoring, step_model=step_model)
+    predicted = latencies(_model(models, values), runs, scoring=scoring)
     # Constants that no latency depends on leave it without a setting axis.
     filled: Latency = jax.tree.map(lambda x: jnp.broadcast_to(x.reshape(len(x), -1), x.shape[:1] + count), predicted)
     if each:
@@ -106,32 +99,31 @@ def _scored(constants: Any, values: Values, *, scoring: str, step_model: str, ea
     return jnp.stack([mape(metric) for metric in ("tpot_s", "ttft_s", "e2e_s")]), jnp.ones(count, dtype=bool)
 
 
-def served(
-    tier0s: Variants, models: Variants, request: Mapping[str, float], longest_prompt: float, *, step_model: str
-) -> Objective:
+def served(models: Variants, archs: Variants, request: Mapping[str, float], longest_prompt: float) -> Objective:
     """Latencies of one request and the GPUs they take; ``request`` is what does not vary of it."""
-    constants = (tier0s, models, {key: scalar(value) for key, value in request.items()})
-    analytic = isinstance(tier0s.base.hardware.mfu, AnalyticMfu)
+    constants = (models, archs, {key: scalar(value) for key, value in request.items()})
+    analytic = isinstance(models.base.constants.hardware.mfu, AnalyticMfu)
     nodes = {"chunks": chunks_of(longest_prompt), "panels": 1 if analytic else PANELS}
-    one = functools.partial(_served, step_model=step_model, nodes=nodes)
+    one = functools.partial(_served, nodes=nodes)
     return Objective(SERVED, constants, jax.vmap(one, in_axes=(None, 0), out_axes=(1, 0)), 1)
 
 
-def _served(constants: Any, values: Values, *, step_model: str, nodes: Mapping[str, int]) -> tuple[Array, Array]:
-    tier0s, models, fixed = constants
-    tier0: Tier0 = replace(tier0s.at(values), _leaves_of(tier0s.base, values))
-    of_model = {key.removeprefix(ARCHITECTURE): v for key, v in values.items() if key.startswith(ARCHITECTURE)}
-    arch: Architecture = replace(models.at(values), of_model)
+def _served(constants: Any, values: Values, *, nodes: Mapping[str, int]) -> tuple[Array, Array]:
+    models, archs, fixed = constants
+    model = _model(models, values)
+    of_arch = {key.removeprefix(ARCHITECTURE): v for key, v in values.items() if key.startswith(ARCHITECTURE)}
+    arch: Architecture = replace(archs.at(values), of_arch)
     tp, prompt, output, cached, batch = (values.get(key, fixed.get(key)) for key in REQUEST)
     schedule = fixed_schedule(prompt, output, cached, **nodes)
-    result = total(schedule, *step_times(STEP_MODELS[step_model], schedule, arch, Deployment(tp), tier0, batch))
+    result = total(schedule, *step_times(model, schedule, arch, Deployment(tp), batch))
     itl_s = jnp.where(output > 1, result.tpot_s, jnp.nan)  # one token has no time between tokens
     seconds = jnp.stack([result.ttft_s, itl_s, result.e2e_s, result.e2e_s / output])
     feasible = (cached <= prompt) & attends_in_full(arch, prompt + output)
-    feasible &= can_serve(arch, tp, batch * (prompt + output), tier0)
+    feasible &= can_serve(arch, tp, batch * (prompt + output), model.constants)
     return jnp.where(feasible, jnp.append(seconds / MILLI, tp), jnp.nan), feasible
 
 
-def _leaves_of(tier0: Tier0, values: Values) -> Values:
-    known = {key for key, _, _ in walk(tier0)}
-    return {key: value for key, value in values.items() if key in known}
+def _model(models: Variants, values: Values) -> Model:
+    """The variant at a setting, with the constants that vary."""
+    known = {key for key, _, _ in walk(models.base)}
+    return replace(models.at(values), {key: value for key, value in values.items() if key in known})

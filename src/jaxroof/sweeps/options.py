@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxroof import defaults
-from jaxroof.catalogue.choice import Constants, refuse_mixture
+from jaxroof.catalogue.choice import ModelOptions, refuse_mixture
 from jaxroof.catalogue.load import load_architecture
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.experiments.runs import SPLITTING
 from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
-from jaxroof.parameters import TP, Architecture, Tier0, replace, walk
+from jaxroof.parameters import TP, Architecture, replace, walk
 from jaxroof.report import report
 from jaxroof.serving.capacity import beyond_positions
+from jaxroof.step import Model
 from jaxroof.sweeps import objectives
 from jaxroof.sweeps.axes import Axes, Keys, key_of, load_space
 from jaxroof.sweeps.objectives import ARCHITECTURE, Objective, Variants
@@ -65,55 +66,55 @@ class Keep:
     marginals: bool
 
 
-def load_plan(constants: Constants, axes: Axes, request: Request, score: Score, keep: Keep) -> Plan:
+def load_plan(options: ModelOptions, axes: Axes, request: Request, score: Score, keep: Keep) -> Plan:
     """Everything checked, before anything is computed. Raises InputError."""
     varied = columns_of(axes.points) if axes.points is not None else [key_of(t) for t in (*axes.vary, *axes.zipped)]
     serves = request.model is not None or "model" in varied
-    _not_twice(varied, constants, request)
-    base = dataclasses.replace(constants, formula=None if "formula" in varied else constants.formula)
-    space = load_space(axes, _keys(base.tier0(), varied, serves))
-    tier0s = _tier0s(base, space)
+    _not_twice(varied, options, request)
+    base = dataclasses.replace(options, formula=None if "formula" in varied else options.formula)
+    space = load_space(axes, _keys(base.model(), varied, serves))
+    models = _models(base, space)
     if serves:
-        objective, settled = _served(constants, tier0s, space, request, score)
+        objective, settled = _served(options, models, space, request, score)
     else:
-        objective, settled = _scored(constants, tier0s, space, score)
+        objective, settled = _scored(options, models, space, score)
     reductions, by = _reductions(keep, space, objective)
-    return Plan(space, objective, reductions, by, {"step_model": constants.step_model} | settled)
+    return Plan(space, objective, reductions, by, {"step_model": options.step_model} | settled)
 
 
-def _keys(tier0: Tier0, varied: Sequence[str], serves: bool) -> Keys:
-    of_tier0 = {key: leaf.range for key, _, leaf in walk(tier0)} | {"hardware": None, "formula": None}
+def _keys(model: Model, varied: Sequence[str], serves: bool) -> Keys:
+    constants = {key: leaf.range for key, _, leaf in walk(model)} | {"hardware": None, "formula": None}
     fields = {f.name: f.metadata["leaf"] for f in dataclasses.fields(Architecture)}
     of_model = {f"{ARCHITECTURE}{leaf.key}": leaf.range for leaf in fields.values()}
     of_request = REQUEST_RANGES | of_model | {"model": None}
     if not serves and (key := next((key for key in varied if key in of_request), None)):
         raise InputError("--vary", key, "needs --model, or a model that varies")
-    return of_tier0 | of_request
+    return constants | of_request
 
 
-def _not_twice(varied: Sequence[str], constants: Constants, request: Request) -> None:
+def _not_twice(varied: Sequence[str], options: ModelOptions, request: Request) -> None:
     """An option must not name what varies."""
-    hardware = constants.hardware if constants.hardware != defaults.HARDWARE else None
-    given = dataclasses.asdict(request) | {"formula": constants.formula, "hardware": hardware}
+    hardware = options.hardware if options.hardware != defaults.HARDWARE else None
+    given = dataclasses.asdict(request) | {"formula": options.formula, "hardware": hardware}
     for key in varied:
         if given.get(key) is not None:
             raise InputError(f"--{key}", str(given[key]), "varies, so it cannot be given too")
-        if key in map(key_of, constants.settings):
+        if key in map(key_of, options.settings):
             raise InputError("--set", key, "varies, so it cannot be set too")
-    if "hardware" in varied and constants.mfu_tables is not None:
-        raise InputError("--mfu-tables", str(constants.mfu_tables), "are one GPU's, and the hardware varies")
+    if "hardware" in varied and options.mfu_tables is not None:
+        raise InputError("--mfu-tables", str(options.mfu_tables), "are one GPU's, and the hardware varies")
 
 
-def _tier0s(constants: Constants, space: Space) -> Variants:
-    """The Tier 0 of every combination of the names that vary."""
+def _models(options: ModelOptions, space: Space) -> Variants:
+    """The model of every combination of the names that vary."""
     names = [name for name in ("hardware", "formula") if name in space.labels]
 
-    def named(values: Sequence[str]) -> Constants:
+    def named(values: Sequence[str]) -> ModelOptions:
         chosen = dict(zip(names, values, strict=True))
-        hardware, formula = (chosen.get(name, getattr(constants, name)) for name in ("hardware", "formula"))
-        return dataclasses.replace(constants, hardware=hardware, formula=formula)
+        hardware, formula = (chosen.get(name, getattr(options, name)) for name in ("hardware", "formula"))
+        return dataclasses.replace(options, hardware=hardware, formula=formula)
 
-    trees = [named(values).tier0() for values in itertools.product(*(space.labels[name] for name in names))]
+    trees = [named(values).model() for values in itertools.product(*(space.labels[name] for name in names))]
     shape = [len(space.labels[name]) for name in names]
     return objectives.variants(_array(trees, shape), names)
 
@@ -125,19 +126,19 @@ def _array(trees: Sequence[Any], shape: Sequence[int]) -> NDArray[Any]:
 
 
 def _served(
-    constants: Constants, tier0s: Variants, space: Space, request: Request, score: Score
+    options: ModelOptions, models: Variants, space: Space, request: Request, score: Score
 ) -> tuple[Objective, dict[str, Any]]:
     for option, value in dataclasses.asdict(score).items():
         if value is not None:
             raise InputError(f"--{option.replace('_', '-')}", str(value), "is for the measured runs, not for a --model")
     names = space.labels.get("model", (request.model or "",))
-    models = [load_architecture(name) for name in names]
-    for name, arch in zip(names, models, strict=True):
-        refuse_mixture(name, constants.step_model, arch)
+    archs = [load_architecture(name) for name in names]
+    for name, arch in zip(names, archs, strict=True):
+        refuse_mixture(name, options.step_model, arch)
     varied = set(space.block(0, 0))
-    if constants.step_model != "kernels" and f"{ARCHITECTURE}num_experts" in varied:
+    if options.step_model != "kernels" and f"{ARCHITECTURE}num_experts" in varied:
         raise InputError(
-            "--vary", f"{ARCHITECTURE}num_experts", f"the {constants.step_model} step time is for dense models"
+            "--vary", f"{ARCHITECTURE}num_experts", f"the {options.step_model} step time is for dense models"
         )
     fixed = {}
     for key, legal in REQUEST_RANGES.items():
@@ -148,39 +149,39 @@ def _served(
                 raise InputError("sweep", f"--{key}", "is missing: give it or vary it")
             fixed[key] = check.number("sweep", f"--{key}", value, legal)
     prompt, output = (space.largest(key) if key in varied else fixed[key] for key in ("prompt", "output"))
-    report.note({note for arch in models if (note := beyond_positions(arch, prompt + output))})
+    report.note({note for arch in archs if (note := beyond_positions(arch, prompt + output))})
     axes = ["model"] if "model" in space.labels else []
-    of_model = objectives.variants(_array(models, [len(models)] * len(axes)), axes)
-    return objectives.served(tier0s, of_model, fixed, prompt, step_model=constants.step_model), {}
+    named = objectives.variants(_array(archs, [len(archs)] * len(axes)), axes)
+    return objectives.served(models, named, fixed, prompt), {}
 
 
-def _scored(constants: Constants, tier0s: Variants, space: Space, score: Score) -> tuple[Objective, dict[str, Any]]:
-    step_model, metric = constants.step_model, score.metric or "tpot_mape"
+def _scored(options: ModelOptions, models: Variants, space: Space, score: Score) -> tuple[Objective, dict[str, Any]]:
+    metric = score.metric or "tpot_mape"
     check.one_of("--metric", "value", metric, ["tpot_mape", "latencies"])
     if metric == "latencies" and score.group is not None:
         raise InputError("--group", score.group, "is for errors, not for latencies")
     scoring = score.scoring or defaults.SCORING
     check.one_of("--scoring", "value", scoring, SCORINGS)
-    truth = load_ground_truth(score.ground_truth, _splitting(tier0s, space))
-    refuse_mixture(score.ground_truth or "ground truth", step_model, truth.runs.architecture)
+    truth = load_ground_truth(score.ground_truth, _splitting(models, space))
+    refuse_mixture(score.ground_truth or "ground truth", options.step_model, truth.runs.architecture)
     groups, group = truth.groups(), "all" if score.group is None else score.group
     check.one_of("--group", "value", group, groups)
     names = [e.name for e in truth.experiments] if metric == "latencies" else None
-    objective = objectives.scored(tier0s, truth.runs, groups[group], names, scoring=scoring, step_model=step_model)
+    objective = objectives.scored(models, truth.runs, groups[group], names, scoring=scoring)
     return objective, {"scoring": scoring, "metric": metric, "group": group}
 
 
-def _splitting(tier0s: Variants, space: Space) -> list[Tier0]:
-    """Constants with every value of those that the quadrature splits at. Raises InputError where they are many."""
-    each: list[Tier0] = [tier0s.base]
+def _splitting(models: Variants, space: Space) -> list[Model]:
+    """Models with every value of those that the quadrature splits at. Raises InputError where they are many."""
+    each: list[Model] = [models.base]
     for key in SPLITTING:  # also the path of the attribute
-        values = tier0s.differing.get(key, np.zeros(0))
+        values = models.differing.get(f"constants.{key}", np.zeros(0))
         if key in space.block(0, 0):
             axis = next((axis for axis in getattr(space, "axes", ()) if key in axis.columns), None)
             values = axis.columns[key] if axis else values
             if not 0 < len(values) <= MOST_SPLITTING:
                 raise InputError("--vary", key, f"must be at most {MOST_SPLITTING} values of a --vary or --zip")
-        each += [replace(tier0s.base, {key: value}) for value in np.unique(values)]
+        each += [replace(models.base, {key: value}) for value in np.unique(values)]
     return each
 
 

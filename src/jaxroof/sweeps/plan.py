@@ -37,9 +37,9 @@ class Plan:
 
 
 def _described(constants: Any) -> dict[str, Any]:
-    """Every number of a tree by its path, arrays that are long as a digest."""
+    """Every number of a tree by its path, a model's constants as its own; arrays that are long as a digest."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(constants)
-    return {jax.tree_util.keystr(path): _value(np.asarray(leaf)) for path, leaf in leaves}
+    return {jax.tree_util.keystr(path).replace("constants.", ""): _value(np.asarray(leaf)) for path, leaf in leaves}
 
 
 def _value(array: NDArray[Any]) -> Any:
