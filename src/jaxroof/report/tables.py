@@ -5,6 +5,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any, Protocol
 
+Columns = dict[str, Iterable[Any]]
+
 
 class Table(Protocol):
     """Columns by name, all of one length."""
@@ -13,10 +15,20 @@ class Table(Protocol):
         """Name and cells of each."""
 
 
-def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def columns(rows: Sequence[Mapping[str, Any]]) -> Columns:
     """The table of ``rows``: a cell that a row lacks is NaN."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name, float("nan")) for row in rows] for name in names}
+
+
+def records(table: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
+    """The rows of a table."""
+    return [dict(zip(table, cells, strict=True)) for cells in zip(*table.values(), strict=True)]
+
+
+def without_empty(table: Mapping[str, Iterable[Any]]) -> Columns:
+    """A table without the columns in which no cell is known."""
+    return {name: cells for name, cells in table.items() if any(cell == cell for cell in cells)}
 
 
 def print_table(table: Table, title: str, digits: int = 1) -> None:

@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
-
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.scores import SPLITS
-from jaxroof.report.tables import markdown
+from jaxroof.report.tables import Table, columns, markdown
 from jaxroof.studies import tables
 from jaxroof.studies.collection import Collection
 from jaxroof.studies.ranking import Runs, evidence, ranking
@@ -71,11 +69,11 @@ def _result_lines(result: Result, truth: GroundTruth) -> list[str]:
     return lines
 
 
-def collection_tables(runs: Runs) -> dict[str, pd.DataFrame]:
+def collection_tables(runs: Runs) -> dict[str, Table]:
     """The evidence and the full ranking of a collection."""
     return {
-        "Re-ranked by evidence: TPOT MAPE on test at the train optimum, ITL against ITL [%]": evidence(runs),
-        "All formulas, best on test first within a step model and scoring [%]": ranking(runs),
+        "Re-ranked by evidence: TPOT MAPE on test at the train optimum, ITL against ITL [%]": columns(evidence(runs)),
+        "All formulas, best on test first within a step model and scoring [%]": columns(ranking(runs)),
     }
 
 
@@ -108,11 +106,11 @@ def optimum(result: Result) -> str:
     return ""
 
 
-def study_tables(result: Result, truth: GroundTruth) -> dict[str, pd.DataFrame]:
+def study_tables(result: Result, truth: GroundTruth) -> dict[str, Table]:
     """Every table of a study by title, in order."""
     models = list(dict.fromkeys(e.model for e in truth.experiments))
     degrees = [f"tp{tp}" for tp in sorted({e.tp for e in truth.experiments})]
-    shown = {"Accept criteria": tables.criteria(result)}
+    shown: dict[str, Table] = {"Accept criteria": tables.criteria(result)}
     if result.curve:
         shown["Search"] = tables.search_curve(result, truth.published)
     shown |= {

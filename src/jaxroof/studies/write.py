@@ -63,23 +63,25 @@ def fill_study(folder: Path, name: str, results: Sequence[Result], data: dict[st
 
 
 def _fill_result(folder: Path, result: Result, truth: GroundTruth) -> None:
+    import pandas as pd
+
     from jaxroof.studies.plots import plot_marginals, plot_search, plot_signed_errors, plot_waterfall
 
     frames = {
-        "predictions": tables.predictions(result, truth),
-        "groups": tables.by_group(result, truth, list(result.groups)),
+        "predictions": pd.DataFrame(tables.predictions(result, truth)),
+        "groups": pd.DataFrame(tables.by_group(result, truth, list(result.groups))),
     }
     figures: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         "tpot_errors": (plot_signed_errors, (frames["predictions"],))
     }
     if result.curve:
-        frames["search"] = tables.search_curve(result, truth.published)
+        frames["search"] = pd.DataFrame(tables.search_curve(result, truth.published))
         figures["search"] = (plot_search, (frames["search"], result.curve.optimum))
     if result.surface:
-        frames["grid"] = tables.marginals(result)
+        frames["grid"] = pd.DataFrame(tables.marginals(result))
         figures["grid"] = (plot_marginals, (frames["grid"],))
     if result.waterfall:
-        frames["waterfall"] = tables.waterfall(result)
+        frames["waterfall"] = pd.DataFrame(tables.waterfall(result))
         figures["waterfall"] = (plot_waterfall, (frames["waterfall"],))
     for name, frame in frames.items():
         frame.to_csv(folder / f"{name}_{result.label}.csv", index=False)
@@ -88,9 +90,11 @@ def _fill_result(folder: Path, result: Result, truth: GroundTruth) -> None:
 
 
 def _fill_collection(folder: Path, spec: Collection, runs: Runs, data: dict[str, Any]) -> None:
+    import pandas as pd
+
     from jaxroof.studies.plots import plot_ranking
 
-    table = ranking(runs)
+    table = pd.DataFrame(ranking(runs))
     table.to_csv(folder / "ranking.csv", index=False)
     (folder / "results.json").write_text(dump(data), encoding="utf-8")
     (folder / "FINDINGS.md").write_text(collection_findings(spec, runs), encoding="utf-8")
