@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-import pandas as pd
+import jax
 
 from jaxroof.catalogue.choice import ModelOptions, refuse_mixture
 from jaxroof.catalogue.load import check_window, load_architecture, load_deployment
@@ -12,7 +12,7 @@ from jaxroof.commands import predict_tables
 from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
 from jaxroof.parameters import TP, Architecture, Tier0, scalar
 from jaxroof.report import report
-from jaxroof.report.tables import print_table
+from jaxroof.report.tables import columns, print_table
 from jaxroof.request import predict as core_prediction
 from jaxroof.serving.capacity import beyond_positions, divides, gpu_bytes, most_requests, usable_bytes
 from jaxroof.units import GIGA
@@ -41,10 +41,11 @@ def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) 
     deployment = load_deployment("predict", arch, request.tp)
     check_memory(arch, request, model.constants)
     refuse_mixture(request.model, model.step, arch)
-    prediction = core_prediction.predict(
+    predicted = core_prediction.predict(
         model, arch, deployment, prompt=request.prompt, output=request.output,
         cached=request.cached, batch=request.batch,
     )  # fmt: skip
+    prediction = jax.device_get(predicted)
     notes = [note for note in [beyond_positions(arch, request.prompt + request.output)] if note]
     data = predict_tables.prediction(prediction, request.output) | {"notes": notes}
     text = report.dump(data)
@@ -57,9 +58,9 @@ def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) 
         sys.stdout.write(text)
         return
     latencies = {name: float("nan") if ms is None else ms for name, ms in data.items() if name.endswith("_ms")}
-    print_table(pd.DataFrame([latencies]), title, digits=3)
-    for name, table in parts.items() if plot is not None else ():
-        print_table(table, f"{name}, part by part, on one GPU", digits=3)
+    print_table(columns([latencies]), title, digits=3)
+    for name, rows in parts.items() if plot is not None else ():
+        print_table(columns(rows), f"{name}, part by part, on one GPU", digits=3)
 
 
 def check_memory(arch: Architecture, request: Request, tier0: Tier0) -> None:
