@@ -45,13 +45,14 @@ def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) 
         model, arch, deployment, prompt=request.prompt, output=request.output,
         cached=request.cached, batch=request.batch,
     )  # fmt: skip
-    prediction = jax.device_get(predicted)
+    latency = jax.device_get(predicted.latency)
+    steps = jax.device_get(predicted.breakdown()) if json or plot is not None else ()
+    parts = {name: predict_tables.breakdown(step) for name, step in zip(("TTFT", "ITL"), steps, strict=False)}
     notes = [note for note in [beyond_positions(arch, request.prompt + request.output)] if note]
-    data = predict_tables.prediction(prediction, request.output) | {"notes": notes}
+    data = predict_tables.prediction(latency, request.output, parts) | {"notes": notes}
     text = report.dump(data)
     report.note(notes)
     title = f"{request.model} on {request.tp} × {options.hardware}, {model.step} step time"
-    parts = {"TTFT": predict_tables.breakdown(prediction.prefill), "ITL": predict_tables.breakdown(prediction.decode)}
     if plot is not None:
         predict_tables.write_breakdown(plot, title, parts)
     if json:
@@ -59,7 +60,7 @@ def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) 
         return
     latencies = {name: float("nan") if ms is None else ms for name, ms in data.items() if name.endswith("_ms")}
     print_table(columns([latencies]), title, digits=3)
-    for name, rows in parts.items() if plot is not None else ():
+    for name, rows in parts.items():
         print_table(columns(rows), f"{name}, part by part, on one GPU", digits=3)
 
 

@@ -1,18 +1,21 @@
 """What ``predict`` shows: a request's latency, and each step part by part."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxroof.files import InputError, check_writable, write_folder
 from jaxroof.parameters import Scalar
 from jaxroof.report.figures import save_figure
-from jaxroof.request.predict import Prediction
+from jaxroof.request.schedule import Latency
 from jaxroof.step import Part, StepTime
 from jaxroof.units import GIGA, MEGA, MILLI, PERCENT
 
+Rows = list[dict[str, Any]]
 
-def breakdown(step: StepTime) -> list[dict[str, Any]]:
+
+def breakdown(step: StepTime) -> Rows:
     """Parts of a step on one GPU, slowest first: time, share, work, what binds, share of the speed of light."""
     total = float(step.total_s + step.admission_s)
     rows = [
@@ -43,23 +46,19 @@ def _bound(part: Part) -> str:
     return max(sides, key=lambda name: float(sides[name]))
 
 
-def prediction(p: Prediction, output: int) -> dict[str, Any]:
+def prediction(latency: Latency, output: int, parts: Mapping[str, Rows]) -> dict[str, Any]:
     """The JSON object of ``predict``; a single output token has no ITL."""
-    ms = {name: float(getattr(p.latency, f"{name}_s")) / MILLI for name in ("ttft", "tpot", "e2e")}
+    ms = {name: float(getattr(latency, f"{name}_s")) / MILLI for name in ("ttft", "tpot", "e2e")}
     return {
         "ttft_ms": ms["ttft"],
         "itl_ms": ms["tpot"] if output > 1 else None,
         "e2e_ms": ms["e2e"],
         "tpot_e2e_per_token_ms": ms["e2e"] / output,
-        "breakdown": {
-            f"{metric}_{row['part']}_ms": row["ms"]
-            for metric, step in (("ttft", p.prefill), ("itl", p.decode))
-            for row in breakdown(step)
-        },
+        "breakdown": {f"{name.lower()}_{row['part']}_ms": row["ms"] for name, rows in parts.items() for row in rows},
     }
 
 
-def write_breakdown(path: Path, heading: str, parts: dict[str, list[dict[str, Any]]]) -> None:
+def write_breakdown(path: Path, heading: str, parts: Mapping[str, Rows]) -> None:
     """The stacked bars of a prediction, a PNG that appears when it is complete. Raises InputError."""
     from jaxroof.commands import predict_plots
 

@@ -1,7 +1,5 @@
 """One request on one deployment: latency and its breakdown."""
 
-import functools
-
 import equinox as eqx
 import jax
 
@@ -15,12 +13,24 @@ from jaxroof.request.workload import Share
 from jaxroof.step import Model, StepTime
 
 
+class Lengths(eqx.Module):
+    """Tokens of a request: its schedule is computed with what is asked of it."""
+
+    prompt: Scalar
+    output: Scalar
+    cached: Scalar
+    chunks: int = eqx.field(static=True)
+
+
 class Prediction(eqx.Module):
-    """Latency of a request (``tpot_s`` is its ITL), its prefill steps summed, its mean decode step."""
+    """Latency of a request; ``tpot_s`` is its ITL."""
 
     latency: Latency
-    prefill: StepTime
-    decode: StepTime
+    _asked: tuple[Model, Schedule | Lengths, Architecture, Deployment, Scalar]
+
+    def breakdown(self) -> tuple[StepTime, StepTime]:
+        """What it is made of: its prefill steps summed, and its mean decode step."""
+        return _breakdown(*self._asked)
 
 
 def predict(
@@ -38,23 +48,40 @@ def predict(
     ``batch`` requests are in flight and decode together, the others ride along in a prefill step.
     With ``output`` 1 there is no second token and the ITL is 0. Times in s.
     """
+    asked = (model, _schedule(model, arch, deployment, prompt, output, cached), arch, deployment, scalar(batch))
+    return Prediction(_latency(*asked), asked)
+
+
+def _schedule(
+    model: Model, arch: Architecture, deployment: Deployment, prompt: int, output: int, cached: int
+) -> Schedule | Lengths:
     mfu = model.constants.hardware.mfu
     if isinstance(mfu, AnalyticMfu):
-        nodes = _fixed(scalar(prompt), scalar(output), scalar(cached), chunks=chunks_of(prompt))
-    else:  # measured tables kink and jump at places of their own
-        held = min(cached, prompt - 1)  # one token is computed at least
-        splits = knots(mfu, arch, deployment, range(held, prompt, MAX_NUM_BATCHED_TOKENS), prompt + output)
-        share = Share(1.0, held, workload.point(prompt - held), workload.point(output))
-        nodes, _ = schedule.realised([share], output, splits)
-    return _predict(model, nodes, arch, deployment, scalar(batch))
+        return Lengths(scalar(prompt), scalar(output), scalar(cached), chunks_of(prompt))
+    held = min(cached, prompt - 1)  # one token is computed at least
+    # Measured tables kink and jump at places of their own.
+    splits = knots(mfu, arch, deployment, range(held, prompt, MAX_NUM_BATCHED_TOKENS), prompt + output)
+    share = Share(1.0, held, workload.point(prompt - held), workload.point(output))
+    return schedule.realised([share], output, splits)[0]
 
 
-@functools.partial(jax.jit, static_argnames="chunks")
-def _fixed(prompt: Scalar, output: Scalar, cached: Scalar, *, chunks: int) -> Schedule:
-    return fixed_schedule(prompt, output, cached, chunks=chunks)
+def _nodes(asked: Schedule | Lengths) -> Schedule:
+    if isinstance(asked, Schedule):
+        return asked
+    return fixed_schedule(asked.prompt, asked.output, asked.cached, chunks=asked.chunks)
 
 
 @jax.jit
-def _predict(model: Model, nodes: Schedule, arch: Architecture, deployment: Deployment, batch: Scalar) -> Prediction:
-    steps = step_times(model, nodes, arch, deployment, batch)
-    return Prediction(total(nodes, *steps), *breakdown(nodes, *steps))
+def _latency(
+    model: Model, asked: Schedule | Lengths, arch: Architecture, deployment: Deployment, batch: Scalar
+) -> Latency:
+    nodes = _nodes(asked)
+    return total(nodes, *step_times(model, nodes, arch, deployment, batch, parts=False))
+
+
+@jax.jit
+def _breakdown(
+    model: Model, asked: Schedule | Lengths, arch: Architecture, deployment: Deployment, batch: Scalar
+) -> tuple[StepTime, StepTime]:
+    nodes = _nodes(asked)
+    return breakdown(nodes, *step_times(model, nodes, arch, deployment, batch))
