@@ -22,15 +22,18 @@ class Lengths(eqx.Module):
     chunks: int = eqx.field(static=True)
 
 
+Asked = tuple[Model, Schedule | Lengths, Architecture, Deployment, Scalar]
+
+
 class Prediction(eqx.Module):
     """Latency of a request; ``tpot_s`` is its ITL."""
 
     latency: Latency
-    _asked: tuple[Model, Schedule | Lengths, Architecture, Deployment, Scalar]
+    _asked: Asked
 
     def breakdown(self) -> tuple[StepTime, StepTime]:
         """What it is made of: its prefill steps summed, and its mean decode step."""
-        return _breakdown(*self._asked)
+        return explained(*self._asked)[1:]
 
 
 def predict(
@@ -48,40 +51,44 @@ def predict(
     ``batch`` requests are in flight and decode together, the others ride along in a prefill step.
     With ``output`` 1 there is no second token and the ITL is 0. Times in s.
     """
-    asked = (model, _schedule(model, arch, deployment, prompt, output, cached), arch, deployment, scalar(batch))
-    return Prediction(_latency(*asked), asked)
+    request = asked(model, arch, deployment, prompt, output, cached, batch)
+    return Prediction(latency(*request), request)
 
 
-def _schedule(
-    model: Model, arch: Architecture, deployment: Deployment, prompt: int, output: int, cached: int
-) -> Schedule | Lengths:
+def asked(
+    model: Model, arch: Architecture, deployment: Deployment, prompt: int, output: int, cached: int, batch: int
+) -> Asked:
+    """The arguments of :func:`latency` and :func:`explained`."""
     mfu = model.constants.hardware.mfu
-    if isinstance(mfu, AnalyticMfu):
-        return Lengths(scalar(prompt), scalar(output), scalar(cached), chunks_of(prompt))
-    held = min(cached, prompt - 1)  # one token is computed at least
-    # Measured tables kink and jump at places of their own.
-    splits = knots(mfu, arch, deployment, range(held, prompt, MAX_NUM_BATCHED_TOKENS), prompt + output)
-    share = Share(1.0, held, workload.point(prompt - held), workload.point(output))
-    return schedule.realised([share], output, splits)[0]
-
-
-def _nodes(asked: Schedule | Lengths) -> Schedule:
-    if isinstance(asked, Schedule):
-        return asked
-    return fixed_schedule(asked.prompt, asked.output, asked.cached, chunks=asked.chunks)
+    steps: Schedule | Lengths = Lengths(scalar(prompt), scalar(output), scalar(cached), chunks_of(prompt))
+    if not isinstance(mfu, AnalyticMfu):  # measured tables kink and jump at places of their own
+        held = min(cached, prompt - 1)  # one token is computed at least
+        splits = knots(mfu, arch, deployment, range(held, prompt, MAX_NUM_BATCHED_TOKENS), prompt + output)
+        share = Share(1.0, held, workload.point(prompt - held), workload.point(output))
+        steps, _ = schedule.realised([share], output, splits)
+    return model, steps, arch, deployment, scalar(batch)
 
 
 @jax.jit
-def _latency(
-    model: Model, asked: Schedule | Lengths, arch: Architecture, deployment: Deployment, batch: Scalar
+def latency(
+    model: Model, steps: Schedule | Lengths, arch: Architecture, deployment: Deployment, batch: Scalar
 ) -> Latency:
-    nodes = _nodes(asked)
+    """TTFT, ITL and E2E of a request."""
+    nodes = _nodes(steps)
     return total(nodes, *step_times(model, nodes, arch, deployment, batch, parts=False))
 
 
 @jax.jit
-def _breakdown(
-    model: Model, asked: Schedule | Lengths, arch: Architecture, deployment: Deployment, batch: Scalar
-) -> tuple[StepTime, StepTime]:
-    nodes = _nodes(asked)
-    return breakdown(nodes, *step_times(model, nodes, arch, deployment, batch))
+def explained(
+    model: Model, steps: Schedule | Lengths, arch: Architecture, deployment: Deployment, batch: Scalar
+) -> tuple[Latency, StepTime, StepTime]:
+    """The same, its prefill steps summed, and its mean decode step."""
+    nodes = _nodes(steps)
+    times = step_times(model, nodes, arch, deployment, batch)
+    return (total(nodes, *times), *breakdown(nodes, *times))
+
+
+def _nodes(steps: Schedule | Lengths) -> Schedule:
+    if isinstance(steps, Schedule):
+        return steps
+    return fixed_schedule(steps.prompt, steps.output, steps.cached, chunks=steps.chunks)
