@@ -1,7 +1,6 @@
 """``jaxroof predict``: the latency of one request."""
 
 import dataclasses
-import sys
 from pathlib import Path
 
 import jax
@@ -12,7 +11,7 @@ from jaxroof.commands import predict_tables
 from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
 from jaxroof.parameters import TP, Architecture, Tier0, scalar
 from jaxroof.report import report
-from jaxroof.report.tables import columns, print_table
+from jaxroof.report.tables import columns
 from jaxroof.request import predict
 from jaxroof.serving.capacity import beyond_positions, divides, gpu_bytes, most_requests, usable_bytes
 from jaxroof.units import GIGA
@@ -49,18 +48,14 @@ def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) 
     parts = {name: predict_tables.breakdown(step) for name, step in zip(("TTFT", "ITL"), steps, strict=False)}
     notes = [note for note in [beyond_positions(arch, request.prompt + request.output)] if note]
     data = predict_tables.prediction(latency, request.output, parts) | {"notes": notes}
-    text = report.dump(data)
+    report.dump(data)  # refused before anything is written where a latency is no number
     report.note(notes)
     title = f"{request.model} on {request.tp} × {options.hardware}, {model.step} step time"
     if plot is not None:
         predict_tables.write_breakdown(plot, title, parts)
-    if json:
-        sys.stdout.write(text)
-        return
     latencies = {name: float("nan") if ms is None else ms for name, ms in data.items() if name.endswith("_ms")}
-    print_table(columns([latencies]), title, digits=3)
-    for name, rows in parts.items():
-        print_table(columns(rows), f"{name}, part by part, on one GPU", digits=3)
+    tables = {title: [latencies], **{f"{name}, part by part, on one GPU": rows for name, rows in parts.items()}}
+    report.show(data, {title: columns(rows) for title, rows in tables.items()}, [], json, digits=3)
 
 
 def check_memory(arch: Architecture, request: Request, tier0: Tier0) -> None:

@@ -38,17 +38,14 @@ def run(name: str, out: Path | None, json: bool) -> None:
 
 def _compare(spec: ComparisonSpec, out: Path | None, json: bool) -> None:
     """Solve every problem of a comparison by its grid and by descent."""
-    from jaxroof.calibration.against_grid import compare  # its optimiser takes as long to load as another study to run
+    from jaxroof.calibration.against_grid import compare_all  # its optimiser loads as long as another study runs
     from jaxroof.calibration.against_grid_findings import show_comparison
 
     if out is not None:
         check_writable(out)
     prepared = _prepare({problem.name: problem for problem in spec.problems})
-    compared = {
-        name: compare(study, list(models.values())[-1], truth.runs, truth.groups()["train"])
-        for name, (study, truth, models) in progress(prepared.items(), "problems", len(prepared))
-    }
-    show_comparison(out, spec, compared, json)
+    result = compare_all(progress(prepared.values(), "problems", len(prepared)))
+    show_comparison(out, spec, result, json)
 
 
 def _prepare(specs: Mapping[str, Study]) -> dict[str, tuple[Study, GroundTruth, dict[str, Model]]]:

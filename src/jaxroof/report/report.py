@@ -1,6 +1,7 @@
 """A result on stdout, as tables or as JSON."""
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -32,3 +33,8 @@ def dump(data: Any) -> str:
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except ValueError:
         raise InputError("result", "a latency is not finite; a constant is too extreme") from None
+
+
+def finite(value: float) -> float | None:
+    """A number for JSON, null where there is none."""
+    return float(value) if math.isfinite(value) else None

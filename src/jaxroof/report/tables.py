@@ -1,5 +1,6 @@
 """Tables as text, as Markdown and on the terminal: a table is its columns by name, a dict or a DataFrame."""
 
+import math
 import sys
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
@@ -21,9 +22,10 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> Columns:
     return {name: [row.get(name, float("nan")) for row in rows] for name in names}
 
 
-def records(table: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
-    """The rows of a table."""
-    return [dict(zip(table, cells, strict=True)) for cells in zip(*table.values(), strict=True)]
+def records(table: Table) -> list[dict[str, Any]]:
+    """The rows of a table for JSON; what is no number is null."""
+    plain = {str(name): [None if _is_unknown(cell) else cell for cell in cells] for name, cells in table.items()}
+    return [dict(zip(plain, cells, strict=True)) for cells in zip(*plain.values(), strict=True)]
 
 
 def without_empty(table: Mapping[str, Iterable[Any]]) -> Columns:
@@ -51,6 +53,10 @@ def markdown(table: Table, digits: int = 1) -> str:
 def formatted(table: Table, digits: int = 1) -> dict[str, list[str]]:
     """Every cell as text, numbers to ``digits`` decimals."""
     return {str(name): [_text(cell, digits) for cell in cells] for name, cells in table.items()}
+
+
+def _is_unknown(cell: Any) -> bool:
+    return isinstance(cell, float) and not math.isfinite(cell)
 
 
 def _text(cell: Any, digits: int) -> str:

@@ -53,7 +53,11 @@ def observe(c: Criterion, all_errors: Mapping[str, Mapping[str, NDArray]], group
 
 def passes(criterion: Criterion, train: Vector, test: Vector) -> NDArray[np.bool_]:
     """On which splits a criterion on the train or test TPOT MAPE, shares, or their difference, passes ``[split]``."""
+    return np.asarray(COMPARISONS[criterion.comparison](observed_mape(criterion, train, test), criterion.threshold))
+
+
+def observed_mape(criterion: Criterion, train: Any, test: Any) -> Any:
+    """What a criterion looks at, in its unit, of the MAPEs of train and test, shares: numbers, or ``[split]``."""
     mape = {"train": train, "test": test}
     observed = mape[criterion.group] - (mape[criterion.minus_group] if criterion.minus_group else 0.0)
-    observed = (abs(observed) if criterion.absolute else observed) / PERCENT
-    return np.asarray(COMPARISONS[criterion.comparison](observed, criterion.threshold))
+    return (abs(observed) if criterion.absolute else observed) / PERCENT

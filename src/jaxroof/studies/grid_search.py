@@ -1,6 +1,7 @@
 """Grid search: a coarse pass over a range, then a fine one around the best value."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -96,20 +97,21 @@ class Surface:
 def product_search(affine: Affine, measured_s: Vector, free: Sequence[Free]) -> Surface:
     """Minimise the MAPE of ``affine`` over up to three axes; ``measured_s[experiment]`` of the same runs."""
     axes = [constant.values() for constant in free]
-    rest = (
-        np.stack(np.meshgrid(*axes[1:], indexing="ij")).reshape(len(free) - 1, -1)
-        if len(free) > 1
-        else np.zeros((0, 1))
-    )
-    losses = []
-    for value in axes[0]:  # one slice of the grid at a time bounds the memory
-        points = np.concatenate([np.full((1, rest.shape[1]), value), rest])
-        losses.append(np.mean(metrics.ape(affine.tpot_s(points), measured_s[:, None]), axis=0))
-    loss = np.stack(losses).reshape([len(axis) for axis in axes])
+    loss = product_loss(affine, measured_s, axes)
     best = np.unravel_index(np.argmin(loss), loss.shape)
     others = [tuple(j for j in range(len(free)) if j != i) for i in range(len(free))]
     optimum = np.array([axis[i] for axis, i in zip(axes, best, strict=True)])
     return Surface(free, [loss.min(axis=other) for other in others], optimum, float(loss.min()), loss.size)
+
+
+def product_loss(affine: Affine, measured_s: Vector, axes: Sequence[Vector]) -> Vector:
+    """MAPE of ``affine``, a share, at every point of the product of ``axes``, one of its dimensions each."""
+    rest = np.array([*itertools.product(*axes[1:])]).T
+    losses = []
+    for value in axes[0]:  # one slice of the grid at a time bounds the memory
+        points = np.concatenate([np.full((1, rest.shape[1]), value), rest])
+        losses.append(np.mean(metrics.ape(affine.tpot_s(points), measured_s[:, None]), axis=0))
+    return np.stack(losses).reshape([len(axis) for axis in axes])
 
 
 def grid_search(model: Model, runs: Runs, keys: Sequence[str], grid: Grid, *, scoring: str) -> Curve:

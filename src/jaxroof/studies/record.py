@@ -8,6 +8,7 @@ from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import SPLITS, evaluation
 from jaxroof.report.tables import records
 from jaxroof.studies.collection import Collection
+from jaxroof.studies.criteria import Outcome
 from jaxroof.studies.ranking import Runs, evidence, ranking
 from jaxroof.studies.run import Result
 from jaxroof.studies.tables import ape_intervals, marginals, search_curve, waterfall
@@ -59,21 +60,18 @@ def result_record(result: Result, truth: GroundTruth) -> dict[str, Any]:
         "runs": result.runs,
         **evaluation(result.predicted, result.errors, result.groups, truth.experiments),
         "rounding": rounding(result, truth),
-        "criteria": [
-            {
-                "name": o.criterion.name,
-                "comparison": o.criterion.comparison,
-                "threshold": o.criterion.threshold,
-                "observed": o.observed,
-                "unit": o.criterion.unit,
-                "passed": o.passed,
-            }
-            for o in result.outcomes
-        ],
+        "criteria": [criterion(outcome) for outcome in result.outcomes],
         **({"search": _search(result)} if result.curve else {}),
         **({"grid": _grid(result)} if result.surface else {}),
         **({"waterfall": records(waterfall(result))} if result.waterfall else {}),
     }
+
+
+def criterion(o: Outcome) -> dict[str, Any]:
+    """The JSON object of an accept criterion."""
+    c = o.criterion
+    judged = {"observed": o.observed, "unit": c.unit, "passed": o.passed}
+    return {"name": c.name, "comparison": c.comparison, "threshold": c.threshold} | judged
 
 
 def _search(result: Result) -> dict[str, Any]:

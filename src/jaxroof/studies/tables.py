@@ -1,6 +1,6 @@
 """Results as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from jaxroof.experiments.scores import aggregate, milliseconds_and_errors
 from jaxroof.report.tables import Columns, columns, records, without_empty
 from jaxroof.studies.run import Result
 from jaxroof.units import MILLI, PERCENT
+
+PASSED = {True: "pass", False: "fail"}
 
 
 def search_curve(result: Result, published: Sequence[Published] = ()) -> Columns:
@@ -145,11 +147,16 @@ def criteria(result: Result) -> Columns:
             "criterion": o.criterion.name,
             "threshold": f"{o.criterion.comparison} {o.criterion.threshold:g} {o.criterion.unit}",
             "observed": f"{o.observed:.2f} {o.criterion.unit}",
-            "result": "pass" if o.passed else "fail",
+            "result": PASSED[o.passed],
         }
         for o in result.outcomes
     ]
     return columns(rows)
+
+
+def judged(criteria: Sequence[Mapping[str, Any]]) -> Columns:
+    """The JSON objects of criteria, pass or fail in words."""
+    return columns([{**row, "passed": PASSED[row["passed"]]} for row in criteria])
 
 
 def _published(result: Result, published: Sequence[Published]) -> dict[tuple[str, str, str], float]:
