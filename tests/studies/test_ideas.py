@@ -4,9 +4,11 @@ import itertools
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from jaxroof.catalogue.load import find, load_model
+from jaxroof.catalogue.load import load_model
+from jaxroof.catalogue.names import find
 from jaxroof.cli import main
 from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies
@@ -90,10 +92,10 @@ def test_every_axis_has_fifty_points_and_every_study_one_verdict_per_condition(m
 
 
 def test_ranking_is_sorted_and_evidence_is_a_permutation(members):
-    table = ranking(members)
+    table = pd.DataFrame(ranking(members))
     for _, rows in table.groupby(["step_model", "scoring"]):
         assert rows["test"].is_monotonic_increasing
-    order = evidence(members)
+    order = pd.DataFrame(evidence(members))
     assert sorted(order["expected"]) == sorted(order["evidence"]) == list(range(1, 10))
 
 

@@ -10,12 +10,13 @@ from jaxroof.calibration.record import Record
 from jaxroof.parameters import replace
 from jaxroof.report.document import bullets, document, headed, reproducing
 from jaxroof.report.figures import figure
+from jaxroof.report.tables import Table
 from jaxroof.studies.tables import judged
 
 FORMULA = "overheads.toml"
 
 
-def tables(data: Record) -> dict[str, pd.DataFrame]:
+def tables(data: Record) -> dict[str, Table]:
     """Title → table, in order."""
     return {
         "Calibrated constants, 95 % Laplace interval": constants_table(data),

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
-
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.scores import SPLITS
 from jaxroof.report.document import bullets, differences, document, headed, one_line, reproducing
+from jaxroof.report.tables import Table, columns
 from jaxroof.studies import tables
 from jaxroof.studies.ranking import Runs, evidence, ranking
 from jaxroof.studies.run import Result
@@ -63,11 +62,11 @@ def _result_blocks(result: Result, truth: GroundTruth) -> list[str]:
     ]
 
 
-def collection_tables(runs: Runs) -> dict[str, pd.DataFrame]:
+def collection_tables(runs: Runs) -> dict[str, Table]:
     """The evidence and the full ranking of a collection."""
     return {
-        "Re-ranked by evidence: TPOT MAPE on test at the train optimum, ITL against ITL [%]": evidence(runs),
-        "All formulas, best on test first within a step model and scoring [%]": ranking(runs),
+        "Re-ranked by evidence: TPOT MAPE on test at the train optimum, ITL against ITL [%]": columns(evidence(runs)),
+        "All formulas, best on test first within a step model and scoring [%]": columns(ranking(runs)),
     }
 
 
@@ -104,11 +103,11 @@ def optimum(result: Result) -> str:
     return ""
 
 
-def study_tables(result: Result, truth: GroundTruth) -> dict[str, pd.DataFrame]:
+def study_tables(result: Result, truth: GroundTruth) -> dict[str, Table]:
     """Every table of a study by title, in order."""
     models = list(dict.fromkeys(e.model for e in truth.experiments))
     degrees = [f"tp{tp}" for tp in sorted({e.tp for e in truth.experiments})]
-    shown = {"Accept criteria": tables.criteria(result)}
+    shown: dict[str, Table] = {"Accept criteria": tables.criteria(result)}
     if result.curve:
         shown["Search"] = tables.search_curve(result, truth.published)
     shown |= {

@@ -6,7 +6,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from jaxroof.catalogue.load import beside, find, load_model, with_settings
+from jaxroof.catalogue.load import load_model, with_settings
+from jaxroof.catalogue.names import beside, find
 from jaxroof.experiments.runs import Runs
 from jaxroof.files import InputError, check, read_toml, to_struct
 from jaxroof.step import Model
