@@ -1,6 +1,7 @@
 """``jaxroof predict``: the latency of one request."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from jaxroof.experiments.workloads import CACHED_TOKENS, TOKENS
 from jaxroof.files import COUNT, InputError, check
 from jaxroof.parameters import TP, Architecture, Tier0, scalar
 from jaxroof.report import report
+from jaxroof.report.tables import print_table
 from jaxroof.request import predict as core_prediction
 from jaxroof.serving.capacity import beyond_positions, divides, gpu_bytes, most_requests, usable_bytes
 from jaxroof.units import GIGA
@@ -46,15 +48,19 @@ def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) 
     )  # fmt: skip
     notes = [note for note in [beyond_positions(arch, request.prompt + request.output)] if note]
     data = predict_tables.prediction(prediction, request.output) | {"notes": notes}
-    report.dump(data)  # refused before anything is written where a latency is no number
+    text = report.dump(data)
     report.note(notes)
     title = f"{request.model} on {request.tp} × {options.hardware}, {model.step} step time"
     parts = {"TTFT": predict_tables.breakdown(prediction.prefill), "ITL": predict_tables.breakdown(prediction.decode)}
     if plot is not None:
         predict_tables.write_breakdown(plot, title, parts)
+    if json:
+        sys.stdout.write(text)
+        return
     latencies = {name: float("nan") if ms is None else ms for name, ms in data.items() if name.endswith("_ms")}
-    shown = {f"{name}, part by part, on one GPU": table for name, table in parts.items() if plot is not None}
-    report.show(data, {title: pd.DataFrame([latencies]), **shown}, [], json, digits=3)
+    print_table(pd.DataFrame([latencies]), title, digits=3)
+    for name, table in parts.items() if plot is not None else ():
+        print_table(table, f"{name}, part by part, on one GPU", digits=3)
 
 
 def check_memory(arch: Architecture, request: Request, tier0: Tier0) -> None:

@@ -5,9 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from jaxroof.files import InputError, check_writable
-from jaxroof.report.figures import figure
-from jaxroof.report.folder import write_files
+from jaxroof.files import InputError, check_writable, write_folder
+from jaxroof.report.figures import save_figure
 from jaxroof.request.predict import Prediction
 from jaxroof.step import Part, StepTime
 from jaxroof.units import GIGA, MEGA, MILLI, PERCENT
@@ -65,4 +64,6 @@ def write_breakdown(path: Path, heading: str, parts: dict[str, pd.DataFrame]) ->
     if path.suffix != ".png":
         raise InputError(path, "--plot", "must end in .png")
     check_writable(path.parent, "--plot")
-    write_files(path.parent, {path.name: figure(heading, predict_plots.plot_breakdown, parts)})
+    write_folder(
+        path.parent, lambda draft: save_figure(draft / path.name, heading, predict_plots.plot_breakdown, parts)
+    )

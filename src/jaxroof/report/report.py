@@ -40,9 +40,3 @@ def dump(data: Any) -> str:
 def finite(value: float) -> float | None:
     """A number for JSON, null where there is none."""
     return float(value) if math.isfinite(value) else None
-
-
-def records(table: Any) -> list[dict[str, Any]]:
-    """The rows of a DataFrame for JSON; what is no number is null."""
-    plain = table.replace([math.inf, -math.inf], math.nan).astype(object).where(lambda x: x.notna(), None)
-    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from jaxroof.experiments.ground_truth import GroundTruth
+from jaxroof.experiments.scores import aggregate
 from jaxroof.studies.run import Result
 
 Runs = Mapping[str, tuple[Sequence[Result], GroundTruth]]
@@ -37,8 +38,12 @@ def evidence(runs: Runs) -> pd.DataFrame:
 
 
 def _row(result: Result, truth: GroundTruth, configuration: str) -> dict[str, object]:
+    splits = {
+        split: aggregate({configuration: result.errors[configuration]}, result.groups[split])[configuration]
+        for split in ("train", "test")
+    }
+    train, test = (splits[split]["tpot_mape_pct"] for split in ("train", "test"))
     errors = result.errors[configuration]["tpot_ape_pct"]
-    train, test = (float(errors[result.groups[split]].mean()) for split in ("train", "test"))
     optimum = result.surface if configuration == "optimum" else None
     return {
         "step_model": result.study.step_model,

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
+
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import SPLITS, evaluation
-from jaxroof.report.report import records
 from jaxroof.studies.collection import Collection
 from jaxroof.studies.criteria import Outcome
 from jaxroof.studies.ranking import Runs, evidence, ranking
@@ -43,8 +44,8 @@ def collection(spec: Collection, runs: Runs) -> dict[str, Any]:
     """The JSON object of a collection: its ranking, and every member's object."""
     return {
         "study": spec.name,
-        "ranking": records(ranking(runs)),
-        "evidence": records(evidence(runs)),
+        "ranking": _records(ranking(runs)),
+        "evidence": _records(evidence(runs)),
         "members": {name: study(results, truth) for name, (results, truth) in runs.items()},
     }
 
@@ -63,7 +64,7 @@ def result_record(result: Result, truth: GroundTruth) -> dict[str, Any]:
         "criteria": [criterion(outcome) for outcome in result.outcomes],
         **({"search": _search(result)} if result.curve else {}),
         **({"grid": _grid(result)} if result.surface else {}),
-        **({"waterfall": records(waterfall(result))} if result.waterfall else {}),
+        **({"waterfall": _records(waterfall(result))} if result.waterfall else {}),
     }
 
 
@@ -91,5 +92,9 @@ def _grid(result: Result) -> dict[str, Any]:
         "points": surface.points,
         "optimum_us": {free.name: float(value) for free, value in zip(surface.free, surface.optimum, strict=True)},
         "train_mape_pct": surface.loss / PERCENT,
-        "marginals": records(marginals(result)),
+        "marginals": _records(marginals(result)),
     }
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]

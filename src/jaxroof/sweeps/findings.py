@@ -81,9 +81,9 @@ def record(plan: Plan, states: States) -> dict[str, Any]:
         "infeasible": int(states["counts"]["infeasible"][0]),
         "by": plan.objective.metrics[plan.by],
     }
-    data |= {name: report.records(points(plan, states[name])) for name in POINTS if name in states}
+    data |= {name: _records(points(plan, states[name])) for name in POINTS if name in states}
     if axes := marginals(plan, states):
-        data["marginals"] = {keys: report.records(table) for keys, table in axes.items()}
+        data["marginals"] = {keys: _records(table) for keys, table in axes.items()}
     return data
 
 
@@ -98,3 +98,8 @@ def _named(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
     """Names for codes."""
     labels = plan.space.labels
     return {key: np.array(labels[key], dtype=object)[v] if key in labels else v for key, v in values.items()}
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    plain = table.replace([np.inf, -np.inf], np.nan).astype(object).where(lambda x: x.notna(), None)
+    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
