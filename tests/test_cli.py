@@ -37,6 +37,16 @@ def jaxroof(capsys):
     return run
 
 
+@pytest.mark.parametrize("kind", ["models", "hardware", "overheads", "studies", "experiments"])
+def test_list_loads_no_jax(kind):
+    heavy = {"jax", "equinox", "pandas", "rich", "matplotlib"}
+    child = (
+        f"import sys; from jaxroof.commands.listing import run; run({kind!r}, False); print({heavy} & {{*sys.modules}})"
+    )
+    out = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout
+    assert out.endswith("set()\n")
+
+
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_study_json(jaxroof, name):
     data = json.loads(jaxroof(f"study {name} --json"))

@@ -1,6 +1,8 @@
 """The command line: load, one core call, write. JAX loads inside a command, so ``--help`` is quick."""
 
+import atexit
 import contextvars
+import gc
 import io
 import os
 import sys
@@ -13,7 +15,6 @@ from jaxroof import defaults
 
 app = typer.Typer(
     help="A differentiable roofline model of LLM serving.",
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -40,6 +41,14 @@ MfuTables = Annotated[
 ]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import importlib.metadata
+
+        sys.stdout.write(f"jaxroof {importlib.metadata.version('jaxroof')}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     no_cache: Annotated[
@@ -49,6 +58,9 @@ def options(
             help="Compile anew. Else compiled programs are kept in JAXROOF_CACHE, by default the user's cache folder. "
             "Also after the command.",
         ),
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """What holds for every command."""
@@ -269,7 +281,6 @@ def list_(
     json: Json = False,
 ) -> None:
     """List what is there."""
-    _use_float64()
     from jaxroof.commands.listing import run
 
     run(kind, json)
@@ -303,6 +314,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point: wrong input is one line on stderr and exit code 2, never a traceback."""
     from jaxroof.files import InputError
 
+    gc.set_threshold(100_000)  # what libraries import is no garbage: looking for some takes a fifth of a short command
+    atexit.register(gc.freeze)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "µ" still gets its table

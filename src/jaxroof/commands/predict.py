@@ -3,16 +3,16 @@
 import dataclasses
 from pathlib import Path
 
-import pandas as pd
+import jax
 
 from jaxroof.catalogue.choice import ModelOptions, refuse_mixture
 from jaxroof.catalogue.load import check_window, load_architecture, load_deployment
 from jaxroof.commands import predict_tables
-from jaxroof.experiments.workloads import CACHED_TOKENS, TOKENS
-from jaxroof.files import COUNT, InputError, check
+from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
 from jaxroof.parameters import TP, Architecture, Tier0, scalar
 from jaxroof.report import report
-from jaxroof.request import predict as core_prediction
+from jaxroof.report.tables import columns
+from jaxroof.request import predict
 from jaxroof.serving.capacity import beyond_positions, divides, gpu_bytes, most_requests, usable_bytes
 from jaxroof.units import GIGA
 
@@ -40,21 +40,22 @@ def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) 
     deployment = load_deployment("predict", arch, request.tp)
     check_memory(arch, request, model.constants)
     refuse_mixture(request.model, model.step, arch)
-    prediction = core_prediction.predict(
-        model, arch, deployment, prompt=request.prompt, output=request.output,
-        cached=request.cached, batch=request.batch,
-    )  # fmt: skip
+    asked = predict.asked(model, arch, deployment, request.prompt, request.output, request.cached, request.batch)
+    if json or plot is not None:
+        latency, *steps = jax.device_get(predict.explained(*asked))
+    else:
+        latency, steps = jax.device_get(predict.latency(*asked)), []
+    parts = {name: predict_tables.breakdown(step) for name, step in zip(("TTFT", "ITL"), steps, strict=False)}
     notes = [note for note in [beyond_positions(arch, request.prompt + request.output)] if note]
-    data = predict_tables.prediction(prediction, request.output) | {"notes": notes}
+    data = predict_tables.prediction(latency, request.output, parts) | {"notes": notes}
     report.dump(data)  # refused before anything is written where a latency is no number
     report.note(notes)
     title = f"{request.model} on {request.tp} × {options.hardware}, {model.step} step time"
-    parts = {"TTFT": predict_tables.breakdown(prediction.prefill), "ITL": predict_tables.breakdown(prediction.decode)}
     if plot is not None:
         predict_tables.write_breakdown(plot, title, parts)
     latencies = {name: float("nan") if ms is None else ms for name, ms in data.items() if name.endswith("_ms")}
-    shown = {f"{name}, part by part, on one GPU": table for name, table in parts.items() if plot is not None}
-    report.show(data, {title: pd.DataFrame([latencies]), **shown}, [], json, digits=3)
+    tables = {title: [latencies], **{f"{name}, part by part, on one GPU": rows for name, rows in parts.items()}}
+    report.show(data, {title: columns(rows) for title, rows in tables.items()}, [], json, digits=3)
 
 
 def check_memory(arch: Architecture, request: Request, tier0: Tier0) -> None:

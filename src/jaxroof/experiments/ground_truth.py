@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from jaxroof.experiments.recorded import Experiment, Published
 from jaxroof.experiments.runs import Runs
 from jaxroof.parameters import Mask
 from jaxroof.request.workload import Workload
@@ -14,32 +15,6 @@ MISCOUNT = 0.03
 LABELS = {
     "split": "{0.split}", "family": "{0.model}", "tp": "tp{0.tp}", "workload": "{0.workload}", "experiment": "{0.name}",
 }  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """One measured run and its labels; means in ms, TPOT = E2E per token as recorded."""
-
-    name: str
-    model: str
-    tp: int
-    workload: str
-    split: str
-    ttft_ms: float
-    tpot_ms: float
-    e2e_ms: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Published:
-    """A published figure: of an experiment or a group, under a study's configuration."""
-
-    study: str
-    configuration: str
-    subject: str
-    metric: str
-    value: float
-    source: str
 
 
 def is_itl(e: Experiment, tokens: float) -> bool:

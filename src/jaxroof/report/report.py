@@ -6,14 +6,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from jaxroof.files import InputError
-from jaxroof.report.tables import print_table
+from jaxroof.report.tables import Table, print_table
 
 
 def show(
-    data: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], lines: Sequence[str], as_json: bool, digits: int = 1
+    data: Mapping[str, Any], tables: Mapping[str, Table], lines: Sequence[str], as_json: bool, digits: int = 1
 ) -> None:
     """Tables by title, then lines of text; or their JSON object, on stdout."""
     if as_json:
@@ -40,9 +38,3 @@ def dump(data: Any) -> str:
 def finite(value: float) -> float | None:
     """A number for JSON, null where there is none."""
     return float(value) if math.isfinite(value) else None
-
-
-def records(table: Any) -> list[dict[str, Any]]:
-    """The rows of a DataFrame for JSON; what is no number is null."""
-    plain = table.replace([math.inf, -math.inf], math.nan).astype(object).where(lambda x: x.notna(), None)
-    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]

@@ -1,8 +1,9 @@
 """Whether a model can be served: heads shared out over GPUs, weights and KV cache in their memory."""
 
+import jax
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Flag, Scalar, Tier0, heads_divide, kv_heads_divide
+from jaxroof.parameters import Architecture, Flag, Scalar, Tier0, heads_divide, kv_heads_divide, scalar
 from jaxroof.step import work
 
 
@@ -42,5 +43,10 @@ def can_serve(arch: Architecture, tp: Scalar, tokens: Scalar, tier0: Tier0) -> F
 
 def most_requests(arch: Architecture, tp: Scalar, tokens: float, tier0: Tier0) -> int:
     """How many requests of ``tokens`` each fit beside the weights; none where the weights alone do not."""
+    return max(int(_requests(arch, tp, scalar(tokens), tier0)), 0)
+
+
+@jax.jit
+def _requests(arch: Architecture, tp: Scalar, tokens: Scalar, tier0: Tier0) -> Scalar:
     weights = gpu_bytes(arch, tp, 0.0)
-    return max(int((usable_bytes(tier0) - weights) / (gpu_bytes(arch, tp, tokens) - weights)), 0)
+    return (usable_bytes(tier0) - weights) / (gpu_bytes(arch, tp, tokens) - weights)

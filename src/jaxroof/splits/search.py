@@ -19,7 +19,7 @@ from jaxroof.files import InputError
 from jaxroof.parameters import Mask, Vector
 from jaxroof.step import Model
 from jaxroof.studies.criteria import passes
-from jaxroof.studies.grid_search import Grid
+from jaxroof.studies.grid_search import TwoPassGrid
 from jaxroof.studies.spec import Criterion
 from jaxroof.units import PERCENT
 
@@ -84,7 +84,7 @@ class GroupSearch:
         return self.labels[int(np.argmax(self.loss[:, np.argmin(self.worst_excess)] - self.best))]
 
 
-def finest(grid: Grid) -> Vector:
+def finest(grid: TwoPassGrid) -> Vector:
     """The whole range by the step of the second pass [µs]: both passes of a search in one."""
     return dataclasses.replace(grid, step=grid.fine_step).coarse()
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
-
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.scores import SPLITS
 from jaxroof.report.document import bullets, differences, document, headed, one_line, reproducing
+from jaxroof.report.tables import Table, columns
 from jaxroof.studies import tables
-from jaxroof.studies.collection import Collection
 from jaxroof.studies.ranking import Runs, evidence, ranking
 from jaxroof.studies.run import Result
+from jaxroof.studies.spec import Collection
 from jaxroof.units import PERCENT
 
 
@@ -22,19 +21,17 @@ def findings(name: str, results: Sequence[Result], truth: GroundTruth) -> str:
         f"- `{c.name}`: `{c.step_model}`, overheads `{c.overheads}`, {_settings(c.settings)}"
         for c in study.configurations
     ]
-    if study.search:
-        start = study.search.configuration
-        keys = ", ".join(f"`{key}`" for key in study.search.keys)
+    if start := study.search:
+        keys = ", ".join(f"`{key}`" for key in start.keys)
         lines.append(
             f"- `{start.name}`: `{start.step_model}`, overheads `{start.overheads}`, {_settings(start.settings)}, "
-            f"then the best common value of {keys} on the {study.search.split} split"
+            f"then the best common value of {keys} on the {start.split} split"
         )
-    if study.grid:
-        start, axes = study.grid.configuration, study.grid.free
-        ranges = "; ".join(f"{free.name} {free.start:g} to {free.stop:g} µs in {free.step:g}" for free in axes)
+    if grid := study.grid:
+        ranges = "; ".join(f"{free.name} {free.start:g} to {free.stop:g} µs in {free.step:g}" for free in grid.free)
         lines.append(
-            f"- `{start.name}`: `{start.step_model}`, overheads `{start.overheads}`, then the least "
-            f"{study.grid.metric.upper()} MAPE on the {study.grid.split} split over the product of {ranges}"
+            f"- `{grid.name}`: `{grid.step_model}`, overheads `{grid.overheads}`, then the least "
+            f"{grid.metric.upper()} MAPE on the {grid.split} split over the product of {ranges}"
         )
     return document(
         f"# {study.title}",
@@ -65,11 +62,11 @@ def _result_blocks(result: Result, truth: GroundTruth) -> list[str]:
     ]
 
 
-def collection_tables(runs: Runs) -> dict[str, pd.DataFrame]:
+def collection_tables(runs: Runs) -> dict[str, Table]:
     """The evidence and the full ranking of a collection."""
     return {
-        "Re-ranked by evidence: TPOT MAPE on test at the train optimum, ITL against ITL [%]": evidence(runs),
-        "All formulas, best on test first within a step model and scoring [%]": ranking(runs),
+        "Re-ranked by evidence: TPOT MAPE on test at the train optimum, ITL against ITL [%]": columns(evidence(runs)),
+        "All formulas, best on test first within a step model and scoring [%]": columns(ranking(runs)),
     }
 
 
@@ -106,11 +103,11 @@ def optimum(result: Result) -> str:
     return ""
 
 
-def study_tables(result: Result, truth: GroundTruth) -> dict[str, pd.DataFrame]:
+def study_tables(result: Result, truth: GroundTruth) -> dict[str, Table]:
     """Every table of a study by title, in order."""
     models = list(dict.fromkeys(e.model for e in truth.experiments))
     degrees = [f"tp{tp}" for tp in sorted({e.tp for e in truth.experiments})]
-    shown = {"Accept criteria": tables.criteria(result)}
+    shown: dict[str, Table] = {"Accept criteria": tables.criteria(result)}
     if result.curve:
         shown["Search"] = tables.search_curve(result, truth.published)
     shown |= {

@@ -6,11 +6,11 @@ from typing import Any
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import SPLITS, evaluation
-from jaxroof.report.report import records
-from jaxroof.studies.collection import Collection
+from jaxroof.report.tables import records
 from jaxroof.studies.criteria import Outcome
 from jaxroof.studies.ranking import Runs, evidence, ranking
 from jaxroof.studies.run import Result
+from jaxroof.studies.spec import Collection
 from jaxroof.studies.tables import ape_intervals, marginals, search_curve, waterfall
 from jaxroof.units import PERCENT
 
@@ -43,8 +43,8 @@ def collection(spec: Collection, runs: Runs) -> dict[str, Any]:
     """The JSON object of a collection: its ranking, and every member's object."""
     return {
         "study": spec.name,
-        "ranking": records(ranking(runs)),
-        "evidence": records(evidence(runs)),
+        "ranking": ranking(runs),
+        "evidence": evidence(runs),
         "members": {name: study(results, truth) for name, (results, truth) in runs.items()},
     }
 
@@ -76,11 +76,12 @@ def criterion(o: Outcome) -> dict[str, Any]:
 
 def _search(result: Result) -> dict[str, Any]:
     assert result.curve is not None
-    curve = search_curve(result).sort_values("value_us")
+    curve = search_curve(result)
+    tried = dict(zip(curve["value_us"], curve["train_tpot_mape_pct"], strict=True))
     return {
         "coarse_us": result.curve.coarse_optimum,
         "optimum_us": result.curve.optimum,
-        "curve": curve[["value_us", "train_tpot_mape_pct"]].drop_duplicates("value_us").to_dict("records"),
+        "curve": [{"value_us": value, "train_tpot_mape_pct": loss} for value, loss in sorted(tried.items())],
     }
 
 

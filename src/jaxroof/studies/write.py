@@ -10,10 +10,10 @@ from jaxroof.report import report
 from jaxroof.report.figures import figure
 from jaxroof.report.folder import write_files
 from jaxroof.studies import tables
-from jaxroof.studies.collection import Collection
 from jaxroof.studies.findings import collection_findings, collection_tables, findings, optimum, study_tables
 from jaxroof.studies.ranking import Runs, ranking
 from jaxroof.studies.run import Result
+from jaxroof.studies.spec import Collection
 
 
 def show_study(
@@ -50,21 +50,23 @@ def _study_files(name: str, results: Sequence[Result], data: dict[str, Any], tru
 
 
 def _result_files(result: Result, truth: GroundTruth) -> dict[str, Any]:
+    import pandas as pd
+
     from jaxroof.studies.plots import plot_marginals, plot_search, plot_signed_errors, plot_waterfall
 
     frames = {
-        "predictions": tables.predictions(result, truth),
-        "groups": tables.by_group(result, truth, list(result.groups)),
+        "predictions": pd.DataFrame(tables.predictions(result, truth)),
+        "groups": pd.DataFrame(tables.by_group(result, truth, list(result.groups))),
     }
     drawn: dict[str, tuple[Any, ...]] = {"tpot_errors": (plot_signed_errors, frames["predictions"])}
     if result.curve:
-        frames["search"] = tables.search_curve(result, truth.published)
+        frames["search"] = pd.DataFrame(tables.search_curve(result, truth.published))
         drawn["search"] = (plot_search, frames["search"], result.curve.optimum)
     if result.surface:
-        frames["grid"] = tables.marginals(result)
+        frames["grid"] = pd.DataFrame(tables.marginals(result))
         drawn["grid"] = (plot_marginals, frames["grid"])
     if result.waterfall:
-        frames["waterfall"] = tables.waterfall(result)
+        frames["waterfall"] = pd.DataFrame(tables.waterfall(result))
         drawn["waterfall"] = (plot_waterfall, frames["waterfall"])
     heading = f"{result.study.title} ({_conditions(result)})"
     figures = {f"{name}_{result.label}.png": figure(heading, *plot) for name, plot in drawn.items()}
@@ -72,9 +74,11 @@ def _result_files(result: Result, truth: GroundTruth) -> dict[str, Any]:
 
 
 def _collection_files(spec: Collection, runs: Runs, data: dict[str, Any]) -> dict[str, Any]:
+    import pandas as pd
+
     from jaxroof.studies.plots import plot_ranking
 
-    table = ranking(runs)
+    table = pd.DataFrame(ranking(runs))
     files = {"results.json": data, "FINDINGS.md": collection_findings(spec, runs), "ranking.csv": table}
     for (step_model, scoring), rows in table.groupby(["step_model", "scoring"]):
         heading = f"{spec.title} ({step_model} step time, {scoring} scoring)"

@@ -11,6 +11,7 @@ import pandas as pd
 from jaxroof.report import report
 from jaxroof.report.figures import figure
 from jaxroof.report.folder import write_files
+from jaxroof.report.tables import records
 from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.plots import plot_marginal, plot_pareto
 from jaxroof.sweeps.reductions import Pareto
@@ -81,9 +82,9 @@ def record(plan: Plan, states: States) -> dict[str, Any]:
         "infeasible": int(states["counts"]["infeasible"][0]),
         "by": plan.objective.metrics[plan.by],
     }
-    data |= {name: report.records(points(plan, states[name])) for name in POINTS if name in states}
+    data |= {name: records(points(plan, states[name])) for name in POINTS if name in states}
     if axes := marginals(plan, states):
-        data["marginals"] = {keys: report.records(table) for keys, table in axes.items()}
+        data["marginals"] = {keys: records(table) for keys, table in axes.items()}
     return data
 
 
