@@ -29,8 +29,8 @@ class Request:
     batch: int
 
 
-def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) -> None:
-    """Latency of one request; with ``plot`` its breakdown as a PNG, and its parts."""
+def run(options: ModelOptions, request: Request, breakdown: bool, plot: Path, json: bool) -> None:
+    """Latency of one request; with ``breakdown`` its parts too, and as the PNG ``plot``."""
     for option, legal in {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}.items():
         check.number("predict", f"--{option}", getattr(request, option), legal)
     if request.cached > request.prompt:
@@ -41,7 +41,7 @@ def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) 
     check_memory(arch, request, model.constants)
     refuse_mixture(request.model, model.step, arch)
     asked = predict.asked(model, arch, deployment, request.prompt, request.output, request.cached, request.batch)
-    if json or plot is not None:
+    if json or breakdown:
         latency, *steps = jax.device_get(predict.explained(*asked))
     else:
         latency, steps = jax.device_get(predict.latency(*asked)), []
@@ -51,7 +51,7 @@ def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) 
     report.dump(data)  # refused before anything is written where a latency is no number
     report.note(notes)
     title = f"{request.model} on {request.tp} × {options.hardware}, {model.step} step time"
-    if plot is not None:
+    if breakdown:
         predict_tables.write_breakdown(plot, title, parts)
     latencies = {name: float("nan") if ms is None else ms for name, ms in data.items() if name.endswith("_ms")}
     tables = {title: [latencies], **{f"{name}, part by part, on one GPU": rows for name, rows in parts.items()}}
