@@ -74,7 +74,7 @@ def study(
     json: Json = False,
 ) -> None:
     """Run a pre-registered study: tables and a verdict. Exit 0 whatever the verdict."""
-    _use_float64()
+    _use_precision()
     from jaxroof.commands.study import run
 
     run(name, out, json)
@@ -93,7 +93,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score predictions against measurements, per experiment and on average."""
-    _use_float64()
+    _use_precision()
     from jaxroof.catalogue.choice import ModelOptions
     from jaxroof.commands.evaluate import run
 
@@ -121,7 +121,7 @@ def predict(
     json: Json = False,
 ) -> None:
     """Predict the latency of one request, and what it is made of."""
-    _use_float64()
+    _use_precision()
     from jaxroof.catalogue.choice import ModelOptions
     from jaxroof.commands.predict import Request, run
 
@@ -139,7 +139,7 @@ def splits(
     json: Json = False,
 ) -> None:
     """Search HG1's overhead on every train/test split, group and sampled workload."""
-    _use_float64()
+    _use_precision()
     from jaxroof.commands.splits import run
 
     run(step_model, out, json)
@@ -160,7 +160,7 @@ def sensitivity(
     json: Json = False,
 ) -> None:
     """Differentiate every error with respect to every constant: what matters, and what the data asks for."""
-    _use_float64()
+    _use_precision()
     from jaxroof.catalogue.choice import ModelOptions
     from jaxroof.commands.sensitivity import run
 
@@ -192,7 +192,7 @@ def calibrate(
     json: Json = False,
 ) -> None:
     """Fit constants by gradient on the train split, with HG1's guard, intervals and each family left out."""
-    _use_float64()
+    _use_precision()
     from jaxroof.catalogue.choice import ModelOptions
     from jaxroof.commands.calibrate import Fit, run
 
@@ -269,7 +269,7 @@ def sweep(
 @app.command()
 def devices(json: Json = False) -> None:
     """What JAX sees here, and how fast it evaluates: a self-test of two seconds."""
-    _use_float64()
+    _use_precision()
     from jaxroof.commands.devices import run
 
     run(json)
@@ -286,25 +286,14 @@ def list_(
     run(kind, json)
 
 
-def _use_float64() -> None:
-    _use_precision("f64")
-
-
-def _use_precision(precision: str) -> None:
+def _use_precision(precision: str = "f64") -> None:
     import jax
 
+    from jaxroof.commands.program_cache import KEEP_ALL, cache_folder
     from jaxroof.files import check
 
     check.one_of("--precision", "value", precision, ["f32", "f64"])
     jax.config.update("jax_enable_x64", precision == "f64")
-    _use_cache()
-
-
-def _use_cache() -> None:
-    import jax
-
-    from jaxroof.commands.program_cache import KEEP_ALL, cache_folder
-
     if CACHED.get() and (folder := cache_folder(os.environ)):
         for name, value in {"jax_compilation_cache_dir": str(folder), **KEEP_ALL}.items():
             jax.config.update(name, value)
@@ -321,11 +310,9 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # a terminal without "µ" still gets its table
     try:
         code = app(_no_cache_first(arguments or sys.argv[1:]) or ["--help"], standalone_mode=False)
-    except InputError as error:
-        _fail(str(error))
     except typer.Abort:
         sys.exit(130)
-    except OSError as error:
+    except (InputError, OSError) as error:
         _fail(str(error))
     except Exception as error:
         message = _usage_message(error)
