@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -315,10 +315,9 @@ def main(arguments: list[str] | None = None) -> None:
     except (InputError, OSError) as error:
         _fail(str(error))
     except Exception as error:
-        message = _usage_message(error)
-        if message is None:
+        if not hasattr(error, "format_message"):  # a command-line parser's own error has one
             raise
-        _fail(message)
+        _fail(error.format_message())
     sys.exit(code or 0)
 
 
@@ -326,11 +325,6 @@ def _no_cache_first(arguments: list[str]) -> list[str]:
     """``--no-cache`` may stand before or after the command."""
     others = [argument for argument in arguments if argument != "--no-cache"]
     return others if len(others) == len(arguments) else ["--no-cache", *others]
-
-
-def _usage_message(error: Any) -> str | None:
-    """What a command-line parser's own error says."""
-    return error.format_message() if hasattr(error, "format_message") else None
 
 
 def _fail(message: str) -> None:
