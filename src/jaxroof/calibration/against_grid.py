@@ -15,7 +15,7 @@ from jaxroof.experiments.runs import Runs, select
 from jaxroof.parameters import Mask, Vector
 from jaxroof.step import Model
 from jaxroof.studies.criteria import verdict
-from jaxroof.studies.grid_search import Free, product_loss
+from jaxroof.studies.grid_search import GridAxis, product_loss
 from jaxroof.studies.run import search_grid, search_product
 from jaxroof.studies.spec import Study
 
@@ -26,7 +26,7 @@ class Comparison:
 
     study: Study
     model: Model
-    free: Sequence[Free]
+    free: Sequence[GridAxis]
     affine: Affine
     measured_s: Vector
     grid_values: Vector
@@ -102,13 +102,13 @@ def compare(study: Study, model: Model, truth: GroundTruth) -> Comparison:
     return Comparison(study, model, free, affine, measured, values, loss, points, grid_seconds, fit, seconds)
 
 
-def searched(study: Study) -> Sequence[Free]:
+def searched(study: Study) -> Sequence[GridAxis]:
     """The free constants of a study's search, with its finest step."""
     if study.grid:
         return study.grid.free
     assert study.search is not None
     grid = study.search.grid
-    return [Free("per_layer", study.search.keys, grid.start, grid.stop, grid.fine_step)]
+    return [GridAxis("per_layer", study.search.keys, grid.start, grid.stop, grid.fine_step)]
 
 
 def _by_grid(study: Study, model: Model, runs: Runs, train: Mask) -> tuple[Vector, float, int]:

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from jaxroof.calibration.against_grid import Comparison, GradientAgainstGrid
-from jaxroof.calibration.load_against_grid import ComparisonSpec
 from jaxroof.report import report
 from jaxroof.report.document import differences, document, headed, one_line, reproducing
 from jaxroof.report.figures import Figure, figure
 from jaxroof.report.folder import write_files
 from jaxroof.report.tables import Table
+from jaxroof.studies.spec import ComparisonSpec
 from jaxroof.studies.tables import judged
 from jaxroof.units import PERCENT
 

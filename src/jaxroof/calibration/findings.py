@@ -14,6 +14,7 @@ from jaxroof.report.tables import Table
 from jaxroof.studies.tables import judged
 
 FORMULA = "overheads.toml"
+NUMBERS = ("start", "value", "interval_low", "interval_high")
 
 
 def tables(data: Record) -> dict[str, Table]:
@@ -27,25 +28,19 @@ def tables(data: Record) -> dict[str, Table]:
 
 def constants_table(data: Record) -> pd.DataFrame:
     """One row per free constant, values in the unit of its key."""
-    numbers = {"start": "start", "value": "value", "low": "interval_low", "high": "interval_high"}
-    return pd.DataFrame(
-        [
-            {"constant": c["name"]}
-            | {column: _number(c[key]) for column, key in numbers.items()}
-            | {"note": "at its bound" if c["at_bound"] else "" if c["identified"] else "not identified"}
-            for c in data["free"]
-        ]
-    )
+    rows = []
+    for c in data["free"]:
+        numbers = {key.removeprefix("interval_"): _number(c[key]) for key in NUMBERS}
+        note = "at its bound" if c["at_bound"] else "" if c["identified"] else "not identified"
+        rows.append({"constant": c["name"], **numbers, "note": note})
+    return pd.DataFrame(rows)
 
 
 def folds_table(data: Record) -> pd.DataFrame:
     """MAPE before, after, and with each family left out, the constants found beside it."""
     start, found = ({c["name"]: c[key] for c in data["free"]} for key in ("start", "value"))
-    rows = [
-        {"fold": "train, before", "constants": start, **data["before"]},
-        {"fold": "train", "constants": found, **data["after"]},
-        *data["left_out"],
-    ]
+    before = {"fold": "train, before", "constants": start, **data["before"]}
+    rows = [before, {"fold": "train", "constants": found, **data["after"]}, *data["left_out"]]
     table = pd.DataFrame([row | {name: _number(x) for name, x in row["constants"].items()} for row in rows])
     return table.drop(columns="constants")
 
@@ -69,10 +64,8 @@ def sentences(data: Record) -> list[str]:
     if known["not_identified"]:
         names = ", ".join(known["not_identified"])
         lines.append(f"Not identified, the experiments see a combination or nothing of: {names}.")
-    for pair in known["trade_offs"]:
-        a, b = pair["constants"]
-        lines.append(f"{a} and {b} trade off at {pair['correlation']:.2f}.")
-    return lines
+    pairs = [(*pair["constants"], pair["correlation"]) for pair in known["trade_offs"]]
+    return lines + [f"{a} and {b} trade off at {rho:.2f}." for a, b, rho in pairs]
 
 
 def formula(result: CalibrationResult, data: Record) -> str | None:

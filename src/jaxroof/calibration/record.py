@@ -59,9 +59,8 @@ def _errors(fit: Calibration, ape: Vector) -> Record:
 
 def _criterion(outcome: Outcome, metric: str) -> Record:
     record = criterion(outcome)
-    return {key: x for key, x in record.items() if key != "observed"} | {
-        "name": record["name"].replace("TPOT", metric.upper())
-    }
+    del record["observed"]
+    return record | {"name": record["name"].replace("TPOT", metric.upper())}
 
 
 def _identifiability(found: Identifiability) -> Record:

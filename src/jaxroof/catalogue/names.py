@@ -14,10 +14,18 @@ def catalogue(kind: str) -> list[str]:
 
 def find(kind: str, name: str) -> Path:
     """The file of a catalogue name, or the path itself."""
-    path = Path(name)
-    if path.suffix in (".json", ".toml") or "/" in name:
-        return path
+    if _is_path(name):
+        return Path(name)
     names = catalogue(kind)
     if name not in names:
         raise InputError(kind, name, f"not in the catalogue{check.suggestion(name, names)}")
     return data_dir() / "configs" / kind / f"{name}{KINDS[kind]}"
+
+
+def beside(file: Path, name: str) -> str:
+    """What a file calls ``name``: a path is relative to the file's folder, a catalogue name one everywhere."""
+    return str(file.parent / name) if _is_path(name) else name
+
+
+def _is_path(name: str) -> bool:
+    return Path(name).suffix in (".json", ".toml") or "/" in name

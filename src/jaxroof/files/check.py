@@ -73,25 +73,9 @@ def text_at(path: object, content: Mapping[str, Any], key: str, where: str = "")
     return value.strip()
 
 
-def list_at(path: object, content: Mapping[str, Any], key: str, where: str = "") -> list[str]:
-    """``content[key]`` as a list of texts, empty where it is missing."""
-    value = content.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise InputError(path, f"{where}{key}", "must be a list of texts")
-    return value
-
-
 def table_at(path: object, content: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
     """``content[key]`` as a table, empty where it is missing."""
     value = content.get(key, {})
     if not isinstance(value, dict):
         raise InputError(path, f"{where}{key}", "must be a table")
     return value
-
-
-def tables_at(path: object, content: Mapping[str, Any], key: str, where: str = "") -> list[Mapping[str, Any]]:
-    """``content[key]`` as one or more tables."""
-    entries = required(path, content, key, where)
-    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(path, f"{where}{key}", "must be one or more [[tables]]")
-    return entries

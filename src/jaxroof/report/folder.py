@@ -9,7 +9,7 @@ from jaxroof.report.report import dump
 
 
 def write_files(folder: Path, files: Mapping[str, Any]) -> None:
-    """``files`` by name, all of them or none: a text, a DataFrame (CSV), a ``figure`` (PNG), or data (JSON)."""
+    """``files`` by name, all of them or none: a text, a table (``.csv``), data (JSON), or a ``figure`` (PNG)."""
 
     def fill(draft: Path) -> None:
         for name, content in files.items():
@@ -21,7 +21,9 @@ def write_files(folder: Path, files: Mapping[str, Any]) -> None:
 def _write(path: Path, content: Any) -> None:
     if callable(content):
         content(path)
-    elif hasattr(content, "to_csv"):
-        content.to_csv(path, index=False)
+    elif path.suffix == ".csv":
+        import pandas as pd  # slow to load
+
+        pd.DataFrame(content).to_csv(path, index=False)
     else:
         path.write_text(content if isinstance(content, str) else dump(content), encoding="utf-8")

@@ -7,9 +7,9 @@ from jaxroof.experiments.scores import SPLITS
 from jaxroof.report.document import bullets, differences, document, headed, one_line, reproducing
 from jaxroof.report.tables import Table, columns
 from jaxroof.studies import tables
-from jaxroof.studies.collection import Collection
 from jaxroof.studies.ranking import Runs, evidence, ranking
 from jaxroof.studies.run import Result
+from jaxroof.studies.spec import Collection
 from jaxroof.units import PERCENT
 
 
@@ -21,19 +21,17 @@ def findings(name: str, results: Sequence[Result], truth: GroundTruth) -> str:
         f"- `{c.name}`: `{c.step_model}`, overheads `{c.overheads}`, {_settings(c.settings)}"
         for c in study.configurations
     ]
-    if study.search:
-        start = study.search.configuration
-        keys = ", ".join(f"`{key}`" for key in study.search.keys)
+    if start := study.search:
+        keys = ", ".join(f"`{key}`" for key in start.keys)
         lines.append(
             f"- `{start.name}`: `{start.step_model}`, overheads `{start.overheads}`, {_settings(start.settings)}, "
-            f"then the best common value of {keys} on the {study.search.split} split"
+            f"then the best common value of {keys} on the {start.split} split"
         )
-    if study.grid:
-        start, axes = study.grid.configuration, study.grid.free
-        ranges = "; ".join(f"{free.name} {free.start:g} to {free.stop:g} µs in {free.step:g}" for free in axes)
+    if grid := study.grid:
+        ranges = "; ".join(f"{free.name} {free.start:g} to {free.stop:g} µs in {free.step:g}" for free in grid.free)
         lines.append(
-            f"- `{start.name}`: `{start.step_model}`, overheads `{start.overheads}`, then the least "
-            f"{study.grid.metric.upper()} MAPE on the {study.grid.split} split over the product of {ranges}"
+            f"- `{grid.name}`: `{grid.step_model}`, overheads `{grid.overheads}`, then the least "
+            f"{grid.metric.upper()} MAPE on the {grid.split} split over the product of {ranges}"
         )
     return document(
         f"# {study.title}",

@@ -7,10 +7,10 @@ from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import SPLITS, evaluation
 from jaxroof.report.tables import records
-from jaxroof.studies.collection import Collection
 from jaxroof.studies.criteria import Outcome
 from jaxroof.studies.ranking import Runs, evidence, ranking
 from jaxroof.studies.run import Result
+from jaxroof.studies.spec import Collection
 from jaxroof.studies.tables import ape_intervals, marginals, search_curve, waterfall
 from jaxroof.units import PERCENT
 

@@ -67,12 +67,12 @@ def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], mode
     models, groups = dict(models), study.unions(groups)
     evaluations, curve, surface = len(models) * len(groups["all"]), None, None
     if study.search:
-        name, train = study.search.configuration.name, groups[study.search.split]
+        name, train = study.search.name, groups[study.search.split]
         curve = search_grid(study.search, models[name], select(runs, train), scoring)
         models[name] = replace(models[name], dict.fromkeys(study.search.keys, curve.optimum))
         evaluations += (len(curve.coarse_values) + len(curve.fine_values)) * int(train.sum())
     if study.grid:
-        name, train = study.grid.configuration.name, groups[study.grid.split]
+        name, train = study.grid.name, groups[study.grid.split]
         surface = search_product(study.grid, models[name], runs, train, scoring)
         models[name] = replace(models[name], surface.settings())
         evaluations += surface.points * int(train.sum())

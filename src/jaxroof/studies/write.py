@@ -10,10 +10,10 @@ from jaxroof.report import report
 from jaxroof.report.figures import figure
 from jaxroof.report.folder import write_files
 from jaxroof.studies import tables
-from jaxroof.studies.collection import Collection
 from jaxroof.studies.findings import collection_findings, collection_tables, findings, optimum, study_tables
 from jaxroof.studies.ranking import Runs, ranking
 from jaxroof.studies.run import Result
+from jaxroof.studies.spec import Collection
 
 
 def show_study(
