@@ -255,18 +255,11 @@ def _run(command: str, options: dict[str, Any]) -> None:
 def _use_precision(precision: str) -> None:
     import jax
 
+    from jaxroof.commands.program_cache import KEEP_ALL, cache_folder
     from jaxroof.files import check
 
     check.one_of("--precision", "value", precision, ["f32", "f64"])
     jax.config.update("jax_enable_x64", precision == "f64")
-    _use_cache()
-
-
-def _use_cache() -> None:
-    import jax
-
-    from jaxroof.commands.program_cache import KEEP_ALL, cache_folder
-
     if CACHED.get() and (folder := cache_folder(os.environ)):
         for name, value in {"jax_compilation_cache_dir": str(folder), **KEEP_ALL}.items():
             jax.config.update(name, value)
@@ -283,17 +276,14 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # a terminal without "µ" still gets its table
     try:
         code = app(_no_cache_first(arguments or sys.argv[1:]) or ["--help"], standalone_mode=False)
-    except InputError as error:
-        _fail(str(error))
     except typer.Abort:
         sys.exit(130)
-    except OSError as error:
+    except (InputError, OSError) as error:
         _fail(str(error))
     except Exception as error:
-        message = _usage_message(error)
-        if message is None:
+        if not hasattr(error, "format_message"):  # a command-line parser's own error has one
             raise
-        _fail(message)
+        _fail(error.format_message())
     sys.exit(code or 0)
 
 
@@ -301,11 +291,6 @@ def _no_cache_first(arguments: list[str]) -> list[str]:
     """``--no-cache`` may stand before or after the command."""
     others = [argument for argument in arguments if argument != "--no-cache"]
     return others if len(others) == len(arguments) else ["--no-cache", *others]
-
-
-def _usage_message(error: Any) -> str | None:
-    """What a command-line parser's own error says."""
-    return error.format_message() if hasattr(error, "format_message") else None
 
 
 def _fail(message: str) -> None:
