@@ -12,20 +12,10 @@ from jaxroof.catalogue.mfu_tables import load_mfu_tables
 from jaxroof.catalogue.names import find
 from jaxroof.catalogue.sourced_tree import load_tree
 from jaxroof.files import FRACTION, NON_NEGATIVE, POSITIVE, InputError, check, data_dir, read_json
-from jaxroof.parameters import (
-    TP,
-    Architecture,
-    Deployment,
-    Hardware,
-    Host,
-    Overheads,
-    Tier0,
-    Traffic,
-    heads_divide,
-    kv_heads_divide,
-    replace,
-    walk,
-)
+from jaxroof.parameters import Overheads, Tier0, replace, walk
+from jaxroof.parameters.architecture import TP, Architecture, Deployment, heads_divide, kv_heads_divide
+from jaxroof.parameters.constants import Host, Traffic
+from jaxroof.parameters.hardware import Hardware
 from jaxroof.step import STEP_MODELS, Model
 
 Tree = TypeVar("Tree", Model, Tier0)

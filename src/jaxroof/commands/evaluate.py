@@ -11,9 +11,9 @@ from jaxroof.report import report
 from jaxroof.report.tables import Table, columns
 
 
-def run(options: ModelOptions, *, scoring: str, ground_truth: Path | None, seed: int | None, json: bool) -> None:
+def run(options: ModelOptions, *, scoring: str, ground_truth: Path | None, sampled: int | None, json: bool) -> None:
     """Errors of one set of constants on every experiment."""
-    model, truth = measured(options, scoring, ground_truth, seed)
+    model, truth = measured(options, scoring, ground_truth, sampled)
     predicted = scores.evaluate({"run": model}, truth.runs, scoring)
     errors = {"run": scores.errors(predicted["run"], truth.runs.measured[scoring])}
     data = {"step_model": model.step, "scoring": scoring}

@@ -12,7 +12,7 @@ from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
 from jaxroof.parameters import TP, Architecture, Tier0, scalar
 from jaxroof.report import report
 from jaxroof.report.tables import columns
-from jaxroof.request import predict
+from jaxroof.request import predict as core_prediction
 from jaxroof.serving.capacity import beyond_positions, divides, gpu_bytes, most_requests, usable_bytes
 from jaxroof.units import GIGA
 
@@ -29,8 +29,8 @@ class Request:
     batch: int
 
 
-def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) -> None:
-    """Latency of one request; with ``plot`` its breakdown as a PNG, and its parts."""
+def run(options: ModelOptions, request: Request, breakdown: bool, plot: Path, json: bool) -> None:
+    """Latency of one request; with ``breakdown`` its parts too, and as the PNG ``plot``."""
     for option, legal in {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}.items():
         check.number("predict", f"--{option}", getattr(request, option), legal)
     if request.cached > request.prompt:
@@ -40,18 +40,18 @@ def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) 
     deployment = load_deployment("predict", arch, request.tp)
     check_memory(arch, request, model.constants)
     refuse_mixture(request.model, model.step, arch)
-    asked = predict.asked(model, arch, deployment, request.prompt, request.output, request.cached, request.batch)
-    if json or plot is not None:
-        latency, *steps = jax.device_get(predict.explained(*asked))
-    else:
-        latency, steps = jax.device_get(predict.latency(*asked)), []
-    parts = {name: predict_tables.breakdown(step) for name, step in zip(("TTFT", "ITL"), steps, strict=False)}
+    prediction = core_prediction.predict(
+        model, arch, deployment, prompt=request.prompt, output=request.output,
+        cached=request.cached, batch=request.batch, parts=json or breakdown,
+    )  # fmt: skip
+    p = jax.device_get(prediction)
+    parts = {n: predict_tables.breakdown(s) for n, s in {"TTFT": p.prefill, "ITL": p.decode}.items() if s.parts}
     notes = [note for note in [beyond_positions(arch, request.prompt + request.output)] if note]
-    data = predict_tables.prediction(latency, request.output, parts) | {"notes": notes}
+    data = predict_tables.prediction(p.latency, request.output, parts) | {"notes": notes}
     report.dump(data)  # refused before anything is written where a latency is no number
     report.note(notes)
     title = f"{request.model} on {request.tp} × {options.hardware}, {model.step} step time"
-    if plot is not None:
+    if breakdown:
         predict_tables.write_breakdown(plot, title, parts)
     latencies = {name: float("nan") if ms is None else ms for name, ms in data.items() if name.endswith("_ms")}
     tables = {title: [latencies], **{f"{name}, part by part, on one GPU": rows for name, rows in parts.items()}}

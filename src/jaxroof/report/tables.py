@@ -1,8 +1,8 @@
 """Tables as text, as Markdown and on the terminal: a table is its columns by name, a dict or a DataFrame."""
 
-import math
 import sys
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from math import isfinite
 from numbers import Real
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> Columns:
 
 def records(table: Table) -> list[dict[str, Any]]:
     """The rows of a table for JSON; what is no number is null."""
-    plain = {str(name): [None if _is_unknown(cell) else cell for cell in cells] for name, cells in table.items()}
+    plain = {str(k): [None if isinstance(x, float) and not isfinite(x) else x for x in xs] for k, xs in table.items()}
     return [dict(zip(plain, cells, strict=True)) for cells in zip(*plain.values(), strict=True)]
 
 
@@ -37,10 +37,12 @@ def print_table(table: Table, title: str, digits: int = 1) -> None:
     """A table on stdout: plain when piped; on a terminal framed, cut by columns into tables that fit its width."""
     text = formatted(table, digits)
     if sys.stdout.isatty():
-        _print_framed(text, [str(name) for name, cells in table.items() if _numeric(cells)], title)
-        return
-    padded = [_right_aligned([name, *cells]) for name, cells in text.items()]
-    sys.stdout.writelines(f"{line}\n" for line in [title, *map(" ".join, zip(*padded, strict=True)), ""])
+        numbers = [all(isinstance(x, Real) and not isinstance(x, bool) for x in cells) for _, cells in table.items()]
+        return _print_framed(text, dict(zip(text, numbers, strict=True)), title)
+    cells = [[name, *cells] for name, cells in text.items()]
+    widths = [max(map(len, column)) for column in cells]
+    lines = [" ".join(map(str.rjust, row, widths)) for row in zip(*cells, strict=True)]
+    sys.stdout.writelines(f"{line}\n" for line in [title, *lines, ""])
 
 
 def markdown(table: Table, digits: int = 1) -> str:
@@ -55,26 +57,13 @@ def formatted(table: Table, digits: int = 1) -> dict[str, list[str]]:
     return {str(name): [_text(cell, digits) for cell in cells] for name, cells in table.items()}
 
 
-def _is_unknown(cell: Any) -> bool:
-    return isinstance(cell, float) and not math.isfinite(cell)
-
-
 def _text(cell: Any, digits: int) -> str:
     if not isinstance(cell, float):
         return str(cell)
     return "–" if cell != cell else f"{cell:.{digits}f}"
 
 
-def _numeric(cells: Iterable[Any]) -> bool:
-    return all(isinstance(cell, Real) and not isinstance(cell, bool) for cell in cells)
-
-
-def _right_aligned(cells: Sequence[str]) -> list[str]:
-    width = max(map(len, cells))
-    return [cell.rjust(width) for cell in cells]
-
-
-def _print_framed(text: Mapping[str, Sequence[str]], numeric: Sequence[str], title: str) -> None:
+def _print_framed(text: Mapping[str, Sequence[str]], numeric: Mapping[str, bool], title: str) -> None:
     from rich.console import Console
     from rich.table import Table as Frame
     from rich.text import Text
@@ -84,7 +73,7 @@ def _print_framed(text: Mapping[str, Sequence[str]], numeric: Sequence[str], tit
     for part in _beside(text, console.width):
         framed = Frame()
         for name in part:
-            framed.add_column(Text(name), overflow="fold", justify="right" if name in numeric else "left")
+            framed.add_column(Text(name), overflow="fold", justify="right" if numeric[name] else "left")
         for row in zip(*(text[name] for name in part), strict=True):
             framed.add_row(*map(Text, row))
         console.print(framed)

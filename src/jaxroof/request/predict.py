@@ -1,5 +1,7 @@
 """One request on one deployment: latency and its breakdown."""
 
+import functools
+
 import equinox as eqx
 import jax
 
@@ -12,28 +14,16 @@ from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Latency, Schedule
 from jaxroof.request.workload import Share
 from jaxroof.step import Model, StepTime
 
-
-class Lengths(eqx.Module):
-    """Tokens of a request: its schedule is computed with what is asked of it."""
-
-    prompt: Scalar
-    output: Scalar
-    cached: Scalar
-    chunks: int = eqx.field(static=True)
-
-
-Asked = tuple[Model, Schedule | Lengths, Architecture, Deployment, Scalar]
+# Tokens of a prompt, of them out, and cached.
+Lengths = tuple[Scalar, Scalar, Scalar]
 
 
 class Prediction(eqx.Module):
-    """Latency of a request; ``tpot_s`` is its ITL."""
+    """Latency of a request (``tpot_s`` is its ITL), its prefill steps summed, its mean decode step."""
 
     latency: Latency
-    _asked: Asked
-
-    def breakdown(self) -> tuple[StepTime, StepTime]:
-        """What it is made of: its prefill steps summed, and its mean decode step."""
-        return explained(*self._asked)[1:]
+    prefill: StepTime
+    decode: StepTime
 
 
 def predict(
@@ -45,50 +35,29 @@ def predict(
     output: int,
     cached: int = 0,
     batch: int = 1,
+    parts: bool = False,
 ) -> Prediction:
     """Predict a request of ``prompt`` tokens, of which the prefix cache holds ``cached``, and ``output`` tokens out.
 
     ``batch`` requests are in flight and decode together, the others ride along in a prefill step.
-    With ``output`` 1 there is no second token and the ITL is 0. Times in s.
+    With ``output`` 1 there is no second token and the ITL is 0. Times in s. With ``parts`` the steps are
+    broken down: another program, which takes longer to compile and to call.
     """
-    request = asked(model, arch, deployment, prompt, output, cached, batch)
-    return Prediction(latency(*request), request)
-
-
-def asked(
-    model: Model, arch: Architecture, deployment: Deployment, prompt: int, output: int, cached: int, batch: int
-) -> Asked:
-    """The arguments of :func:`latency` and :func:`explained`."""
+    steps: Schedule | Lengths = (scalar(prompt), scalar(output), scalar(cached))
     mfu = model.constants.hardware.mfu
-    steps: Schedule | Lengths = Lengths(scalar(prompt), scalar(output), scalar(cached), chunks_of(prompt))
     if not isinstance(mfu, AnalyticMfu):  # measured tables kink and jump at places of their own
         held = min(cached, prompt - 1)  # one token is computed at least
         splits = knots(mfu, arch, deployment, range(held, prompt, MAX_NUM_BATCHED_TOKENS), prompt + output)
         share = Share(1.0, held, workload.point(prompt - held), workload.point(output))
         steps, _ = schedule.realised([share], output, splits)
-    return model, steps, arch, deployment, scalar(batch)
+    return _predict(model, steps, arch, deployment, scalar(batch), chunks=chunks_of(prompt), parts=parts)
 
 
-@jax.jit
-def latency(
-    model: Model, steps: Schedule | Lengths, arch: Architecture, deployment: Deployment, batch: Scalar
-) -> Latency:
-    """TTFT, ITL and E2E of a request."""
-    nodes = _nodes(steps)
-    return total(nodes, *step_times(model, nodes, arch, deployment, batch, parts=False))
-
-
-@jax.jit
-def explained(
-    model: Model, steps: Schedule | Lengths, arch: Architecture, deployment: Deployment, batch: Scalar
-) -> tuple[Latency, StepTime, StepTime]:
-    """The same, its prefill steps summed, and its mean decode step."""
-    nodes = _nodes(steps)
-    times = step_times(model, nodes, arch, deployment, batch)
-    return (total(nodes, *times), *breakdown(nodes, *times))
-
-
-def _nodes(steps: Schedule | Lengths) -> Schedule:
-    if isinstance(steps, Schedule):
-        return steps
-    return fixed_schedule(steps.prompt, steps.output, steps.cached, chunks=steps.chunks)
+@functools.partial(jax.jit, static_argnames=("chunks", "parts"))
+def _predict(
+    model: Model, steps: Schedule | Lengths, arch: Architecture, deployment: Deployment, batch: Scalar,
+    *, chunks: int, parts: bool,
+) -> Prediction:  # fmt: skip
+    nodes = steps if isinstance(steps, Schedule) else fixed_schedule(*steps, chunks=chunks)
+    times = step_times(model, nodes, arch, deployment, batch, parts=parts)
+    return Prediction(total(nodes, *times), *breakdown(nodes, *times))

@@ -23,6 +23,7 @@ def beyond_positions(arch: Architecture, tokens: float) -> str | None:
     return f"{tokens:g} tokens are more than the model's {positions:g} positions" if 0 < positions < tokens else None
 
 
+@jax.jit
 def gpu_bytes(arch: Architecture, tp: Scalar, tokens: Scalar | float) -> Scalar:
     """Weights / T and the KV cache of ``tokens`` on one GPU, KV heads replicated once T exceeds them [B]."""
     kv_share = jnp.maximum(1 / tp, 1 / arch.num_key_value_heads)
@@ -43,10 +44,5 @@ def can_serve(arch: Architecture, tp: Scalar, tokens: Scalar, tier0: Tier0) -> F
 
 def most_requests(arch: Architecture, tp: Scalar, tokens: float, tier0: Tier0) -> int:
     """How many requests of ``tokens`` each fit beside the weights; none where the weights alone do not."""
-    return max(int(_requests(arch, tp, scalar(tokens), tier0)), 0)
-
-
-@jax.jit
-def _requests(arch: Architecture, tp: Scalar, tokens: Scalar, tier0: Tier0) -> Scalar:
-    weights = gpu_bytes(arch, tp, 0.0)
-    return (usable_bytes(tier0) - weights) / (gpu_bytes(arch, tp, tokens) - weights)
+    weights, full = (float(gpu_bytes(arch, tp, scalar(n))) for n in (0, tokens))
+    return max(int((float(usable_bytes(tier0)) - weights) / (full - weights)), 0)

@@ -20,11 +20,8 @@ PASSED = {True: "pass", False: "fail"}
 def search_curve(result: Result, published: Sequence[Published] = ()) -> Columns:
     """Train loss at every value of the search, by pass, the published loss beside it."""
     assert result.curve is not None
-    passes = {
-        "coarse": (result.curve.coarse_values, result.curve.coarse_loss),
-        "fine": (result.curve.fine_values, result.curve.fine_loss),
-    }
-    figures = _published(result, published)
+    curve, figures = result.curve, _published(result, published)
+    passes = {"coarse": (curve.coarse_values, curve.coarse_loss), "fine": (curve.fine_values, curve.fine_loss)}
     tried = [
         {
             "pass": name,
@@ -67,10 +64,7 @@ def predictions(result: Result, truth: GroundTruth) -> Columns:
 def by_experiment(result: Result, truth: GroundTruth) -> Columns:
     """TPOT APE per experiment: ours beside the published, per configuration, and the change from the baseline."""
     published = _published(result, truth.published)
-    table: Columns = {
-        "experiment": [e.name for e in truth.experiments],
-        "split": [e.split for e in truth.experiments],
-    }
+    table: Columns = {"experiment": [e.name for e in truth.experiments], "split": [e.split for e in truth.experiments]}
     for name, errors in result.errors.items():
         table[f"{name} TPOT"] = errors["tpot_ape_pct"]
         theirs = [published.get((name, e.name, "tpot_ape_pct"), np.nan) for e in truth.experiments]
