@@ -74,11 +74,9 @@ def scored(
     """MAPEs over ``group``, or with the experiments' ``names`` the latencies of each."""
     constants = (models, runs, group.astype(jnp.result_type(float)))
     evaluate = functools.partial(_scored, scoring=scoring, each=names is not None)
-    columns = (
-        [f"{metric}_mape_pct" for metric in ("tpot", "ttft", "e2e")]
-        if names is None
-        else [f"{name}.{metric}_ms" for name in names for metric in METRICS]
-    )
+    columns = [f"{metric}_mape_pct" for metric in ("tpot", "ttft", "e2e")]
+    if names is not None:
+        columns = [f"{name}.{metric}_ms" for name in names for metric in METRICS]
     return Objective(tuple(columns), constants, evaluate, len(group))
 
 
