@@ -1,6 +1,7 @@
 """The choice of a step-time model and its constants."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,11 +28,12 @@ class ModelOptions:
         """The model, checked. Raises InputError."""
         return with_settings(load_model(self.step_model, self.hardware, self.formula, self.mfu_tables), self.settings)
 
-    def words(self) -> list[str]:
-        """The options that choose the same again."""
-        chosen = {"formula": self.formula, "hardware": self.hardware, "mfu-tables": self.mfu_tables}
-        words = [f"--step-model={self.step_model}", *(f"--{k}={v}" for k, v in chosen.items() if v is not None)]
-        return words + [f"--set={setting}" for setting in self.settings]
+    def command(self, name: str, **others: object) -> str:
+        """The command line that chooses the same again, and ``others``."""
+        mine = {key: getattr(self, key) for key in ("step_model", "formula", "hardware", "mfu_tables")}
+        options = [*mine.items(), *(("set", setting) for setting in self.settings), *others.items()]
+        words = [f"--{key.replace('_', '-')}={value}" for key, value in options if value is not None]
+        return shlex.join(["jaxroof", name, *words])
 
     def overheads_source(self) -> str:
         """Where the overheads come from, before ``--set``."""

@@ -74,9 +74,7 @@ def key_of(text: str) -> str:
 
 
 def _parse(option: str, text: str, keys: Keys) -> _Parsed:
-    key, found, right = text.partition("=")
-    if not found:
-        raise InputError(option, key, "must be KEY=VALUES")
+    key, right = check.key_and_value(option, text, "KEY=VALUES")
     check.unknown_key(option, [key], keys)
     legal = keys[key]
     if legal is None:
@@ -123,9 +121,8 @@ def _steps(option: str, key: str, parts: Sequence[str]) -> NDArray[np.float64]:
         raise InputError(option, key, "must be START:STOP:STEP")
     try:
         start, stop, step = map(Decimal, parts)
-        finite = all(number.is_finite() for number in (start, stop, step))
-        finite = finite and all(math.isfinite(float(number)) for number in (start, stop, step))
-    except ArithmeticError:
+        finite = all(map(math.isfinite, (start, stop, step)))
+    except (ArithmeticError, ValueError):  # ValueError: a signalling NaN
         finite = False
     if not finite:
         raise InputError(option, key, f"must be three numbers, got {':'.join(parts)!r}")
@@ -139,12 +136,10 @@ def _steps(option: str, key: str, parts: Sequence[str]) -> NDArray[np.float64]:
 
 
 def _no_key_twice(parsed: Sequence[tuple[str, Sequence[_Parsed]]]) -> None:
-    seen = set()
-    for option, each in parsed:
-        for p in each:
-            if p.key in seen:
-                raise InputError(option, p.key, "varies twice")
-            seen.add(p.key)
+    keys = [(option, p.key) for option, each in parsed for p in each]
+    for i, (option, key) in enumerate(keys):
+        if any(key == other for _, other in keys[:i]):
+            raise InputError(option, key, "varies twice")
 
 
 def _axis(option: str, each: Sequence[_Parsed]) -> Axis:

@@ -7,7 +7,6 @@ finished chunk, or one state. A file appears under its name by renaming, after i
 import dataclasses
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ import pyarrow
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from jaxroof.files import InputError, check_writable, read_json, sync, write
+from jaxroof.files import InputError, check_writable, publish, read_json, write
 from jaxroof.sweeps.space import Columns, Labels
 from jaxroof.sweeps.stream import States
 
@@ -101,8 +100,7 @@ class Store:
                 table = parquet.read_table(self.chunk(index))
                 infeasible += int(table.schema.metadata[INFEASIBLE])
                 writer.write_table(table.replace_schema_metadata(writer.schema.metadata), row_group_size=len(table))
-        sync(draft)
-        os.replace(draft, self.target)
+        publish(draft, self.target)
         self.clear()
         return infeasible
 
