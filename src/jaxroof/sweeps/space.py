@@ -91,7 +91,7 @@ class Axis:
 class Grid:
     """The product of axes, the last one fastest: the number's digits in mixed radix are places on the axes.
 
-    The first point's digits are Python integers; a device adds 32-bit offsets with carry, so
+    The host finds the first point's digits in 64 bits; a device adds 32-bit offsets with carry, so
     ``size`` may exceed what 32 bits hold.
     """
 
@@ -110,11 +110,7 @@ class Grid:
 
     def inputs(self, first: int, count: int) -> NDArray[np.int32]:
         """Digits of ``first`` ``[axis]``."""
-        digits = []
-        for axis in reversed(self.axes):
-            first, digit = divmod(first, len(axis))
-            digits.append(digit)
-        return np.array(digits[::-1], dtype=np.int32)
+        return np.array(np.unravel_index(first % self.size, [len(axis) for axis in self.axes]), dtype=np.int32)
 
     def tables(self) -> list[Columns]:
         """Values of every axis."""
