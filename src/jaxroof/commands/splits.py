@@ -20,8 +20,7 @@ def run(step_model: str, out: Path | None, json: bool) -> None:
     model = load_model(step_model)
     truth = load_ground_truth(models=[model])
     refuse_mixture("ground truth", step_model, truth.runs.architecture)
-    if out is not None:
-        check_writable(out)
+    check_writable(out)
     result = analyse(model, truth, load_study("hg1"), tpot_digits(truth))
     data = record(result)
     if out is not None:

@@ -65,6 +65,14 @@ def parsed_number(path: object, key: str, text: str, legal: Range) -> float:
     return number(path, key, value, legal)
 
 
+def key_and_value(where: str, text: str, form: str) -> tuple[str, str]:
+    """The two sides of ``KEY=…``, which should have been of this ``form``."""
+    key, found, value = text.partition("=")
+    if not found:
+        raise InputError(where, key, f"must be {form}")
+    return key, value
+
+
 def text_at(path: object, content: Mapping[str, Any], key: str, where: str = "") -> str:
     """``content[key]`` as text."""
     value = required(path, content, key, where)

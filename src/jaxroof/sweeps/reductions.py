@@ -181,6 +181,5 @@ def _points(numbers: NDArray[np.int64], metrics: NDArray[np.floating], kept: NDA
 
 
 def _together(one: State, other: State) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    columns = (np.concatenate([one[name], other[name]], axis=-1) for name in ("numbers", "metrics"))
-    numbers, metrics = columns
+    numbers, metrics = (np.concatenate([one[name], other[name]], axis=-1) for name in ("numbers", "metrics"))
     return numbers, metrics
