@@ -13,7 +13,6 @@ from jaxroof.catalogue.mfu_tables import load_mfu_tables
 from jaxroof.catalogue.sourced_tree import load_tree
 from jaxroof.files import FRACTION, NON_NEGATIVE, POSITIVE, InputError, check, data_dir, read_json
 from jaxroof.parameters import (
-    TP,
     Architecture,
     Deployment,
     Hardware,
@@ -21,8 +20,7 @@ from jaxroof.parameters import (
     Overheads,
     Tier0,
     Traffic,
-    heads_divide,
-    kv_heads_divide,
+    check_deployment,
     replace,
     walk,
 )
@@ -79,12 +77,7 @@ def check_window(file: object, arch: Architecture, longest_tokens: float) -> Non
 
 def load_deployment(file: object, arch: Architecture, tp: float) -> Deployment:
     """A deployment whose heads can be divided by ``tp``; ``file`` is what named it. Raises InputError."""
-    check.number(file, "tp", tp, TP)
-    if not heads_divide(float(arch.num_attention_heads), tp):
-        raise InputError(file, "tp", f"{float(arch.num_attention_heads):g} attention heads cannot be divided by {tp:g}")
-    kv_heads = float(arch.num_key_value_heads)
-    if not kv_heads_divide(kv_heads, tp):
-        raise InputError(file, "tp", f"{kv_heads:g} KV heads can be neither divided nor replicated over {tp:g}")
+    check_deployment(file, arch, tp)
     return Deployment(tp)
 
 

@@ -25,7 +25,7 @@ FEW = 4
 
 def latencies(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> Latency:
     """Predicted TTFT, TPOT and E2E [s] of every run: ``[experiment]``, or ``[experiment setting]``."""
-    return _latencies(model, runs.schedules[scoring], runs.architecture, runs.deployment)
+    return _latencies(model, runs.scheduled(scoring), runs.architecture, runs.deployment)
 
 
 def tpot_mape(
@@ -43,7 +43,7 @@ def tpot_mape(
 
 def breakdowns(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> tuple[StepTime, StepTime]:
     """What the prefill steps and the mean decode step of every run are made of, leaves ``[experiment]``."""
-    return _breakdowns(model, runs.schedules[scoring], runs.architecture, runs.deployment)
+    return _breakdowns(model, runs.scheduled(scoring), runs.architecture, runs.deployment)
 
 
 def latencies_of(models: Sequence[Model], runs: Runs, *, scoring: str = defaults.SCORING) -> Latency:

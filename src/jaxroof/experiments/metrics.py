@@ -5,10 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from jaxroof.request.schedule import METRICS as METRICS
 from jaxroof.request.schedule import Latency
 
 SCORINGS = ("published", "itl", "e2e_per_token")
-METRICS = ("ttft", "tpot", "e2e")
 
 Values = Float[Any, "..."]
 

@@ -39,7 +39,7 @@ def recorded(recorded: Latency, tpot: Interval | None = None) -> dict[str, Inter
 
     ``tpot`` narrows TPOT where its ends lie within the rounded value's, infinite ends do not.
     """
-    values = {name: np.asarray(getattr(recorded, f"{name}_s")) for name in ("ttft", "tpot", "e2e")}
+    values = {name: np.asarray(recorded[name]) for name in metrics.METRICS}
     ends = {name: Interval(value - HALF_UNIT_S, value + HALF_UNIT_S) for name, value in values.items()}
     if tpot is not None:
         wide = ends["tpot"]

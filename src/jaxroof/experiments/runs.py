@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from jaxroof.experiments import metrics
+from jaxroof.files import check
 from jaxroof.parameters import Architecture, Deployment
 from jaxroof.request import schedule
 from jaxroof.request.kinks import knots
@@ -30,6 +31,11 @@ class Runs(eqx.Module):
     deployment: Deployment
     schedules: dict[str, Schedule]
     measured: dict[str, Latency]
+
+    def scheduled(self, scoring: str) -> Schedule:
+        """The schedules of a scoring. Raises InputError for one that there is none of."""
+        check.one_of("runs", "scoring", scoring, self.schedules)
+        return self.schedules[scoring]
 
 
 def select(runs: Runs, index: ArrayLike) -> Runs:

@@ -50,7 +50,7 @@ def evaluate(models: Mapping[str, Model], runs: Runs, scoring: str) -> dict[str,
 
 def milliseconds_and_errors(latency: Latency, errors: Mapping[str, np.ndarray], i: int) -> dict[str, float]:
     """One experiment's predictions [ms] and errors [%]."""
-    milliseconds = {f"{name}_ms": float(getattr(latency, f"{name}_s")[i]) / MILLI for name in ("ttft", "tpot", "e2e")}
+    milliseconds = {f"{name}_ms": float(latency[name][i]) / MILLI for name in metrics.METRICS}
     return milliseconds | {name: float(column[i]) for name, column in errors.items()}
 
 

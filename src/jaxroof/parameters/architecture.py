@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Bool
 
-from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, Range
+from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, InputError, Range, check
 from jaxroof.parameters.leaves import Scalar, leaf
 
 TP = Range(low=1, high=8, whole=True, limit="the most GPUs whose all-reduce is known")
@@ -53,3 +53,13 @@ def heads_divide(heads: Scalar, tp: Scalar) -> Flag:
 def kv_heads_divide(kv_heads: Scalar, tp: Scalar) -> Flag:
     """KV heads are divided over T GPUs, or each is replicated on several."""
     return (kv_heads % tp == 0) | (tp % kv_heads == 0)
+
+
+def check_deployment(where: object, arch: Architecture, tp: float) -> None:
+    """Raise InputError unless ``tp`` GPUs can share the model's heads; ``where`` is what named them."""
+    check.number(where, "tp", tp, TP)
+    heads, kv_heads = float(arch.num_attention_heads), float(arch.num_key_value_heads)
+    if not heads_divide(heads, tp):
+        raise InputError(where, "tp", f"{heads:g} attention heads cannot be divided by {tp:g}")
+    if not kv_heads_divide(kv_heads, tp):
+        raise InputError(where, "tp", f"{kv_heads:g} KV heads can be neither divided nor replicated over {tp:g}")

@@ -16,13 +16,13 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from jaxroof.files import NON_NEGATIVE, Range
+from jaxroof.files import NON_NEGATIVE, Range, check
 
 # Numbers, NumPy or JAX arrays, tracers: a leaf is whatever the transformation around it needs.
 Scalar = Float[Any, ""]
 Vector = NDArray[np.floating]
 Mask = NDArray[np.bool_]
-Tree = TypeVar("Tree")
+Tree = TypeVar("Tree", bound=eqx.Module)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +88,10 @@ def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
     """``tree`` with the leaves at dotted keys replaced, values in the unit of their files.
 
     A value may have any shape: an array of settings gives a tree to ``vmap`` over.
-    Raises KeyError for a key that no leaf has.
+    Raises InputError for a key that no leaf has; ranges are not checked, so that sweeps and gradients may leave them.
     """
-    known = {key: (path, leaf.unit) for key, path, leaf in walk(tree)}  # type: ignore[arg-type]
+    known = {key: (path, leaf.unit) for key, path, leaf in walk(tree)}
+    check.unknown_key("replace", values, known)
     return put(tree, {known[key][0]: scalar(value) * known[key][1] for key, value in values.items()})
 
 

@@ -10,6 +10,7 @@ from jaxroof.request import schedule, workload
 from jaxroof.request.fixed_lengths import chunks_of, fixed_schedule
 from jaxroof.request.kinks import knots
 from jaxroof.request.latency import breakdown, step_times, total
+from jaxroof.request.limits import check_request
 from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Latency, Schedule
 from jaxroof.request.workload import Share
 from jaxroof.step import Model, StepTime
@@ -38,6 +39,7 @@ def predict(
     ``batch`` requests are in flight and decode together, the others ride along in a prefill step.
     With ``output`` 1 there is no second token and the ITL is 0. Times in s.
     """
+    check_request(arch, deployment, prompt=prompt, output=output, cached=cached, batch=batch)
     mfu = model.constants.hardware.mfu
     if isinstance(mfu, AnalyticMfu):
         nodes = _fixed(scalar(prompt), scalar(output), scalar(cached), chunks=chunks_of(prompt))

@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxroof.files import check
 from jaxroof.parameters import Scalar, Vector, scalar
 from jaxroof.request.quadrature import rule
 from jaxroof.request.workload import Share
+from jaxroof.units import MILLI
+
+METRICS = ("ttft", "tpot", "e2e")
 
 # vLLM's default token budget of a step.
 MAX_NUM_BATCHED_TOKENS = 2048
@@ -41,11 +46,29 @@ class Schedule(eqx.Module):
 
 
 class Latency(eqx.Module):
-    """Mean latencies [s] of a request; the convention of ``tpot_s`` is that of its scoring."""
+    """Mean latencies [s] of a request; the convention of ``tpot_s`` is that of its scoring.
+
+    ``latency["ttft"]`` is ``latency.ttft_s``. Printed, numbers are in ms.
+    """
 
     ttft_s: Float[Any, "..."]
     tpot_s: Float[Any, "..."]
     e2e_s: Float[Any, "..."]
+
+    def __getitem__(self, metric: str) -> Float[Any, "..."]:
+        """``ttft``, ``tpot`` or ``e2e`` [s]. Raises InputError for another name."""
+        check.one_of("latency", "metric", metric, METRICS)
+        return getattr(self, f"{metric}_s")
+
+    def __repr__(self) -> str:
+        return f"Latency({', '.join(f'{metric}_ms={_milliseconds(self[metric])}' for metric in METRICS)})"
+
+
+def _milliseconds(seconds: Any) -> str:
+    """Numbers in ms, long arrays cut; whatever else stands there while JAX transforms (a tracer, an axis) as it is."""
+    if isinstance(seconds, jax.core.Tracer) or not eqx.is_array_like(seconds):
+        return str(seconds)
+    return np.array2string(np.asarray(seconds) / MILLI, precision=3, threshold=16, separator=", ")
 
 
 @dataclasses.dataclass(frozen=True)

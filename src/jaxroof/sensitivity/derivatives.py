@@ -110,7 +110,7 @@ def sensitivities(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) 
     """Derivatives of TPOT (as ``scoring`` has it), ITL, TTFT and E2E of every run with respect to every constant.
 
     Forward mode at five values of each constant, all in one call that compiles once per step model.
-    Raises KeyError for an unknown scoring or step model.
+    Raises InputError for an unknown scoring or step model.
     """
     constants = numbers(model)
     keys, values = tuple(constants), np.array(list(constants.values()))
@@ -146,7 +146,7 @@ def sensitivities(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) 
 
 def _for_both(runs: Runs, scoring: str) -> Runs:
     """``runs`` with the wanted schedules and those of ITL, under names that all scorings share."""
-    schedules = {"wanted": runs.schedules[scoring], "itl": runs.schedules["itl"]}
+    schedules = {"wanted": runs.scheduled(scoring), "itl": runs.schedules["itl"]}
     return dataclasses.replace(runs, schedules=schedules, measured={})
 
 

@@ -2,6 +2,7 @@
 
 import equinox as eqx
 
+from jaxroof.files import check
 from jaxroof.parameters import Architecture, Deployment, Tier0, inlined
 from jaxroof.step.base import StepModel, StepTime
 from jaxroof.step.batch import Batch
@@ -27,5 +28,6 @@ class Model(eqx.Module):
     constants: Tier0 = inlined()
 
     def __call__(self, batch: Batch, arch: Architecture, deployment: Deployment) -> StepTime:
-        """Time of one step [s] and its parts."""
+        """Time of one step [s] and its parts. Raises InputError for an unknown ``step``."""
+        check.one_of("model", "step", self.step, STEP_MODELS)
         return STEP_MODELS[self.step](batch, arch, deployment, self.constants)

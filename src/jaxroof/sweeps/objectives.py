@@ -89,14 +89,14 @@ def _scored(constants: Any, values: Values, *, scoring: str, each: bool) -> Eval
     # Constants that no latency depends on leave it without a setting axis.
     filled: Latency = jax.tree.map(lambda x: jnp.broadcast_to(x.reshape(len(x), -1), x.shape[:1] + count), predicted)
     if each:
-        table = jnp.stack([getattr(filled, f"{m}_s") for m in METRICS], axis=1) / MILLI
+        table = jnp.stack([filled[metric] for metric in METRICS], axis=1) / MILLI
         return table.reshape(-1, *count), jnp.ones(count, dtype=bool)
 
     def mape(metric: str) -> Float[Array, " setting"]:
-        measured = jnp.asarray(getattr(runs.measured[scoring], metric))
-        return mean(ape(getattr(filled, metric), measured[:, None]), group) / PERCENT
+        measured = jnp.asarray(runs.measured[scoring][metric])
+        return mean(ape(filled[metric], measured[:, None]), group) / PERCENT
 
-    return jnp.stack([mape(metric) for metric in ("tpot_s", "ttft_s", "e2e_s")]), jnp.ones(count, dtype=bool)
+    return jnp.stack([mape(metric) for metric in ("tpot", "ttft", "e2e")]), jnp.ones(count, dtype=bool)
 
 
 def served(models: Variants, archs: Variants, request: Mapping[str, float], longest_prompt: float) -> Objective:
