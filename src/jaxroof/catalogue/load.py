@@ -12,18 +12,8 @@ from jaxroof.catalogue.huggingface import architecture_from_config
 from jaxroof.catalogue.mfu_tables import load_mfu_tables
 from jaxroof.catalogue.sourced_tree import load_tree
 from jaxroof.files import FRACTION, NON_NEGATIVE, POSITIVE, InputError, check, data_dir, read_json
-from jaxroof.parameters import (
-    Architecture,
-    Deployment,
-    Hardware,
-    Host,
-    Overheads,
-    Tier0,
-    Traffic,
-    check_deployment,
-    replace,
-    walk,
-)
+from jaxroof.parameters import Architecture, Deployment, Hardware, Host, Overheads, Tier0, Traffic, replace, walk
+from jaxroof.parameters.architecture import check_deployment
 from jaxroof.step import STEP_MODELS, Model
 
 Tree = TypeVar("Tree", Model, Tier0)

@@ -1,14 +1,6 @@
 """How a constant is declared; the trees of constants and shapes."""
 
-from jaxroof.parameters.architecture import (
-    TP,
-    Architecture,
-    Deployment,
-    Flag,
-    check_deployment,
-    heads_divide,
-    kv_heads_divide,
-)
+from jaxroof.parameters.architecture import TP, Architecture, Deployment, Flag, heads_divide, kv_heads_divide
 from jaxroof.parameters.constants import Host, Overheads, OverheadTerms, Tier0, Traffic
 from jaxroof.parameters.hardware import Hardware, Kernel
 from jaxroof.parameters.leaves import (
@@ -30,7 +22,6 @@ from jaxroof.parameters.mfu import AnalyticMfu, Efficiency, MeasuredMfu
 
 __all__ = [
     "TP", "AnalyticMfu", "Architecture", "Deployment", "Efficiency", "Flag", "Hardware", "Host", "Kernel", "Leaf",
-    "Mask", "MeasuredMfu", "OverheadTerms", "Overheads", "Scalar", "Tier0", "Traffic", "Vector", "check_deployment",
-    "declared", "get", "heads_divide", "inlined", "kv_heads_divide", "leaf", "numbers", "put", "replace", "scalar",
-    "walk",
+    "Mask", "MeasuredMfu", "OverheadTerms", "Overheads", "Scalar", "Tier0", "Traffic", "Vector", "declared", "get",
+    "heads_divide", "inlined", "kv_heads_divide", "leaf", "numbers", "put", "replace", "scalar", "walk",
 ]  # fmt: skip
