@@ -37,7 +37,13 @@ def find(kind: str, name: str) -> Path:
 
 
 def load_architecture(name: str) -> Architecture:
-    """A catalogue model, or any Hugging Face ``config.json`` or its folder. Raises InputError."""
+    """A catalogue model (``jaxroof list models``), or any Hugging Face ``config.json`` or its folder.
+
+    Raises InputError for an unknown name, a malformed file, and for what is not modelled.
+
+    >>> float(jaxroof.load_architecture("llama-3.1-8b").hidden_size)
+    4096.0
+    """
     path = find("models", name)
     path = path / "config.json" if os.path.isdir(path) else path
     architecture = architecture_from_config(path, read_json(path))
@@ -75,6 +81,10 @@ def load_hardware(name: str = defaults.HARDWARE, mfu_tables: Path | None = None)
     """A catalogue GPU, a TOML file, or the original simulator's ``hardware_config.json``.
 
     ``mfu_tables`` is a folder of measured tables that replaces the analytic MFU. Raises InputError.
+    The file has the source of each number; a data sheet's rates are dense, without sparsity. SI units.
+
+    >>> float(jaxroof.load_hardware("h200-sxm").hbm_bytes_per_s) / 1e12
+    4.8
     """
     path = find("hardware", name)
     hardware = replace(load_hardware(), _original(path)[0]) if is_original(path) else load_tree(path, Hardware)
@@ -93,7 +103,11 @@ def is_original(hardware: str | Path) -> bool:
 
 
 def load_overheads(name: str) -> Overheads:
-    """A formula of ``configs/overheads/`` or a TOML file of that form. Raises InputError."""
+    """A formula of ``configs/overheads/`` (``jaxroof list overheads``) or a TOML file of that form. Raises InputError.
+
+    >>> round(1e6 * float(jaxroof.load_overheads("h2b").decode.per_layer_s))  # µs
+    100
+    """
     return load_tree(find("overheads", name), Overheads)
 
 
@@ -103,6 +117,10 @@ def load_tier0(
     """Every constant of a prediction, from files with sources; nothing is fitted. Raises InputError.
 
     ``overheads`` defaults to none, or to the rate that an original ``hardware_config.json`` names.
+    Other arguments as for :func:`load_hardware`.
+
+    >>> float(jaxroof.load_tier0("h100-sxm").hardware.hbm_bytes) / 1e9
+    80.0
     """
     folder = data_dir() / "configs"
     traffic, host = load_tree(folder / "traffic.toml", Traffic), load_tree(folder / "host.toml", Host)
@@ -121,6 +139,9 @@ def load_model(
     """A step-time model, ``kernels``, ``memory`` or ``roofline``, with its constants as :func:`load_tier0` finds them.
 
     ``mfu_tables`` are for ``roofline``; an original ``hardware_config.json`` has no kernels. Raises InputError.
+
+    >>> jaxroof.load_model("memory", "a100-sxm", overheads="h2b").step
+    'memory'
     """
     check.one_of("--step-model", "value", step, STEP_MODELS)
     if mfu_tables is not None and step != "roofline":
@@ -135,6 +156,10 @@ def with_settings(tree: Tree, settings: Iterable[str | tuple[str, Any]], where: 
     """A model (or its constants) with constants replaced: "key=value" or (key, number), units of the files.
 
     Raises InputError for an unknown key or an illegal value; :func:`jaxroof.replace` takes arrays and checks none.
+
+    >>> model = jaxroof.with_settings(jaxroof.load_model(), ["hardware.hbm_efficiency=0.9"])
+    >>> round(float(model.constants.hardware.hbm_efficiency), 3)
+    0.9
     """
     ranges = {key: leaf.range for key, _, leaf in walk(tree)}
     values = {}

@@ -24,7 +24,19 @@ FEW = 4
 
 
 def latencies(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> Latency:
-    """Predicted TTFT, TPOT and E2E [s] of every run: ``[experiment]``, or ``[experiment setting]``."""
+    """Predicted TTFT, TPOT and E2E [s] of every run: ``[experiment]``, or ``[experiment setting]``.
+
+    Arguments: ``model``, any of whose constants may have a leading axis ``setting``; ``runs`` of
+    :func:`load_experiments`; ``scoring``, ``published``, ``itl`` or ``e2e_per_token``: the TPOT's convention.
+    Raises InputError for another scoring or an unknown step model.
+
+    >>> runs, model = jaxroof.load_experiments(), jaxroof.load_model("memory", overheads="h2b")
+    >>> (jaxroof.latencies(model, runs)["tpot"][:2] * 1000).round(2)  # ms
+    Array([7.99, 8.21]...)
+    >>> swept = jaxroof.replace(model, {"hardware.hbm_efficiency": [0.7, 0.8, 0.9]})
+    >>> jaxroof.latencies(swept, runs).ttft_s.shape
+    (13, 3)
+    """
     return _latencies(model, runs.scheduled(scoring), runs.architecture, runs.deployment)
 
 
@@ -33,7 +45,12 @@ def tpot_mape(
 ) -> Float[Array, "..."]:
     """Mean over runs of |predicted TPOT / measured TPOT − 1|, TPOT in the convention of ``scoring``.
 
-    ``group`` weighs the runs (1 or 0: a subset). A share, not percent; ``[setting]`` if there are settings.
+    ``group[experiment]`` weighs the runs (1 or 0: a subset). A share, not percent; ``[setting]`` if there are
+    settings. Arguments and errors otherwise as for :func:`latencies`. Differentiable: ``jax.grad`` of it is a model.
+
+    >>> runs, model = jaxroof.load_experiments(), jaxroof.load_model("memory", overheads="h2b")
+    >>> round(float(jaxroof.tpot_mape(model, runs)), 3)
+    0.157
     """
     predicted = latencies(model, runs, scoring=scoring).tpot_s
     measured = jnp.asarray(runs.measured[scoring].tpot_s)

@@ -20,6 +20,10 @@ class Architecture(eqx.Module):
     weights have ``weight_bytes``; embedding, head, activations and KV cache ``activation_bytes``.
     Attention is full: ``sliding_window`` [tokens] (0 if none) is there to refuse a longer request.
     ``max_position_embeddings`` [tokens] is the longest context, rope scaling included (0: not stated).
+
+    >>> arch = jaxroof.load_architecture("llama-3.1-8b")
+    >>> float(arch.num_hidden_layers), float(arch.weight_bytes)
+    (32.0, 2.0)
     """
 
     num_hidden_layers: Scalar = leaf("num_hidden_layers", range=COUNT)
@@ -40,17 +44,23 @@ class Architecture(eqx.Module):
 
 
 class Deployment(eqx.Module):
-    """How the model is served."""
+    """How the model is served: ``tp``, the tensor-parallel degree, is the number of GPUs that share each layer.
+
+    Nothing is checked here, so that a degree can be traced; :func:`jaxroof.predict` checks a single one.
+
+    >>> float(jaxroof.Deployment(tp=4).tp)
+    4.0
+    """
 
     tp: Scalar = leaf("tp", range=TP)
 
 
-def heads_divide(heads: Scalar, tp: Scalar) -> Flag:
+def heads_divide(heads: Scalar | float, tp: Scalar | float) -> Flag | bool:
     """Attention heads are divided over T GPUs."""
     return heads % tp == 0
 
 
-def kv_heads_divide(kv_heads: Scalar, tp: Scalar) -> Flag:
+def kv_heads_divide(kv_heads: Scalar | float, tp: Scalar | float) -> Flag | bool:
     """KV heads are divided over T GPUs, or each is replicated on several."""
     return (kv_heads % tp == 0) | (tp % kv_heads == 0)
 

@@ -87,8 +87,15 @@ def numbers(tree: eqx.Module) -> dict[str, float]:
 def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
     """``tree`` with the leaves at dotted keys replaced, values in the unit of their files.
 
-    A value may have any shape: an array of settings gives a tree to ``vmap`` over.
+    Arguments: ``tree``, a model, its constants or an architecture; ``values``, by the key that ``--set`` takes, each
+    a number or an array: one of settings gives a tree for :func:`jaxroof.latencies`, or to ``vmap`` over.
+    Returns a new tree of the same class, leaves in SI units and the default float type.
     Raises InputError for a key that no leaf has; ranges are not checked, so that sweeps and gradients may leave them.
+
+    >>> model = jaxroof.load_model("memory")
+    >>> raw = jaxroof.replace(model, {"hardware.hbm_efficiency": 1.0, "overheads.decode.per_layer_us": [80, 100]})
+    >>> raw.constants.overheads.decode.per_layer_s.shape
+    (2,)
     """
     known = {key: (path, leaf.unit) for key, path, leaf in walk(tree)}
     check.unknown_key("replace", values, known)

@@ -14,6 +14,7 @@ from jaxroof.request.tracing import as_primitives
 from jaxroof.step import AFFINE, Batch, Model, Requests, StepTime
 from jaxroof.step.overhead import chunks_s
 
+Seconds = Float[Any, "..."]
 # The staircase among the overheads of a prefill step: its cost per chunk and tokens per chunk.
 CHUNKS = ("constants.overheads.prefill.per_chunk_s", "constants.overheads.prefill.chunk_tokens")
 
@@ -39,7 +40,7 @@ def latency(
     return total(schedule, *nodes, _chunks_s(schedule, model, settings))
 
 
-def total(schedule: Schedule, prefill: StepTime, decode: StepTime, chunks_s: Scalar | float = 0.0) -> Latency:
+def total(schedule: Schedule, prefill: StepTime, decode: StepTime, chunks_s: Seconds | float = 0.0) -> Latency:
     """Latencies from the step times of a request's nodes ``[prefill ...]`` and ``[decode ...]`` [s].
 
     ``chunks_s`` is overhead of the prefill that those step times leave out.
@@ -103,7 +104,7 @@ def no_requests() -> Requests:
     return Requests(none, none, none)
 
 
-def rows(context_tokens: Scalar, new_tokens: Scalar | float, count: Scalar | float) -> Requests:
+def rows(context_tokens: Scalar | float, new_tokens: Scalar | float, count: Scalar | float) -> Requests:
     """``count`` equal requests as the one row of a phase."""
     row = (context_tokens, new_tokens, count)
     return Requests(*(jnp.asarray(x, dtype=jnp.result_type(float))[None] for x in row))
@@ -140,5 +141,5 @@ def _over(settings: Model | None, function: Callable[..., Any], shared: int) -> 
     return function if settings is None else jax.vmap(function, in_axes=(*(None,) * shared, settings))
 
 
-def _dot(weights: Float[Array, " node"], seconds: Float[Array, "node ..."]) -> Float[Array, "..."]:
+def _dot(weights: Float[Any, " node"], seconds: Float[Any, " node *rest"]) -> Float[Any, "*rest"]:
     return jnp.tensordot(weights, seconds, axes=1)

@@ -17,7 +17,13 @@ from jaxroof.step import Model, StepTime
 
 
 class Prediction(eqx.Module):
-    """Latency of a request (``tpot_s`` is its ITL), its prefill steps summed, its mean decode step."""
+    """Latency of a request (``tpot_s`` is its ITL), its prefill steps summed, its mean decode step.
+
+    >>> model, arch = jaxroof.load_model("memory", overheads="h2b"), jaxroof.load_architecture("llama-3.1-8b")
+    >>> prediction = jaxroof.predict(model, arch, jaxroof.Deployment(tp=1), prompt=512, output=128)
+    >>> round(1000 * float(prediction.latency["ttft"]), 3)  # ms
+    8.347
+    """
 
     latency: Latency
     prefill: StepTime
@@ -38,6 +44,15 @@ def predict(
 
     ``batch`` requests are in flight and decode together, the others ride along in a prefill step.
     With ``output`` 1 there is no second token and the ITL is 0. Times in s.
+
+    Arguments: ``model`` of :func:`load_model`, ``arch`` of :func:`load_architecture`; all counts whole.
+    Raises InputError for a count that is none, more ``cached`` than ``prompt`` tokens, heads that ``tp`` does not
+    divide, an unknown step model. Arrays and tracers are not checked; whether the model fits is not asked here.
+
+    >>> model, arch = jaxroof.load_model("memory", overheads="h2b"), jaxroof.load_architecture("llama-3.1-8b")
+    >>> prediction = jaxroof.predict(model, arch, jaxroof.Deployment(tp=1), prompt=512, output=128)
+    >>> print(prediction.latency)
+    Latency(ttft_ms=8.347, tpot_ms=8.303, e2e_ms=1062...)
     """
     check_request(arch, deployment, prompt=prompt, output=output, cached=cached, batch=batch)
     mfu = model.constants.hardware.mfu

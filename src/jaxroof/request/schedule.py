@@ -8,7 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from jaxroof.files import check
 from jaxroof.parameters import Scalar, Vector, scalar
@@ -48,7 +48,12 @@ class Schedule(eqx.Module):
 class Latency(eqx.Module):
     """Mean latencies [s] of a request; the convention of ``tpot_s`` is that of its scoring.
 
-    ``latency["ttft"]`` is ``latency.ttft_s``. Printed, numbers are in ms.
+    Numbers, or arrays of one shape: ``[experiment]``, ``[experiment setting]``. ``latency["ttft"]`` is
+    ``latency.ttft_s``. Printed, numbers are in ms.
+
+    >>> latency = jaxroof.load_experiments().measured["itl"]
+    >>> latency["tpot"].shape
+    (13,)
     """
 
     ttft_s: Float[Any, "..."]
@@ -61,7 +66,8 @@ class Latency(eqx.Module):
         return getattr(self, f"{metric}_s")
 
     def __repr__(self) -> str:
-        return f"Latency({', '.join(f'{metric}_ms={_milliseconds(self[metric])}' for metric in METRICS)})"
+        shown = (f"{name.removesuffix('_s')}_ms={_milliseconds(value)}" for name, value in vars(self).items())
+        return f"Latency({', '.join(shown)})"
 
 
 def _milliseconds(seconds: Any) -> str:
@@ -178,7 +184,7 @@ def pad(schedules: Sequence[Schedule]) -> list[Schedule]:
     fields = [field.name for field in dataclasses.fields(Schedule)]
     sizes = {name: max(np.size(getattr(s, name)) for s in schedules) for name in fields}
 
-    def longer(schedule: Schedule, name: str) -> Array:
+    def longer(schedule: Schedule, name: str) -> Vector:
         leaf = np.asarray(getattr(schedule, name))
         fill = 0.0 if name.endswith("weight") else leaf[-1]
         return scalar(np.append(leaf, np.full(sizes[name] - leaf.size, fill)))

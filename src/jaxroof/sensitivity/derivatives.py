@@ -42,6 +42,11 @@ class Sensitivity:
     ``predicted`` and ``measured`` are ``[experiment]`` per metric. ``seconds`` and ``slopes`` [s per unit] are
     ``[side constant experiment]``, just below and just above each constant's value; slopes are NaN where that is
     illegal, and where the latency jumps. ``swung`` [s] is 10 % below and above, cut at the legal range.
+    Metrics are ``tpot``, ``itl``, ``ttft`` and ``e2e``.
+
+    >>> s = jaxroof.sensitivities(jaxroof.load_model("memory"), jaxroof.load_experiments())
+    >>> s.log_slopes("ttft").shape == (len(s.keys), 13)  # [constant experiment]
+    True
     """
 
     keys: Sequence[str]
@@ -110,7 +115,14 @@ def sensitivities(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) 
     """Derivatives of TPOT (as ``scoring`` has it), ITL, TTFT and E2E of every run with respect to every constant.
 
     Forward mode at five values of each constant, all in one call that compiles once per step model.
+    Arguments as for :func:`jaxroof.latencies`; the model has no setting axis. Returns :class:`Sensitivity`.
     Raises InputError for an unknown scoring or step model.
+
+    >>> runs, model = jaxroof.load_experiments(), jaxroof.load_model("memory", overheads="h2b")
+    >>> s = jaxroof.sensitivities(model, runs)
+    >>> both = s.mape_gradient("tpot", runs.measured["itl"]["tpot"] > 0)  # [side constant], a share per unit of file
+    >>> round(float(both[1, s.keys.index("hardware.hbm_efficiency")]), 3)
+    -0.064
     """
     constants = numbers(model)
     keys, values = tuple(constants), np.array(list(constants.values()))

@@ -21,7 +21,7 @@ class Part(eqx.Module):
     compute_s: Scalar
     light_s: Scalar
     bytes: Scalar
-    flops: Scalar
+    flops: Scalar | float
 
 
 class StepTime(eqx.Module):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Deployment, Hardware, Scalar, Tier0
+from jaxroof.parameters import Architecture, Deployment, Flag, Hardware, Scalar, Tier0
 from jaxroof.step import cost
 from jaxroof.step.base import Part, StepTime, present
 from jaxroof.step.batch import Batch, Requests
@@ -139,7 +139,7 @@ def _elementwise(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware
 
 
 def _communication(
-    m: Scalar, sampled: Scalar, in_graph: Scalar, shard: Shard, arch: Architecture, hardware: Hardware, tp: Scalar
+    m: Scalar, sampled: Scalar, in_graph: Flag, shard: Shard, arch: Architecture, hardware: Hardware, tp: Scalar
 ) -> dict[str, Part]:
     """Two all-reduces per layer and one of the embedding; the head's logits are gathered outside the graph."""
     link, several = hardware.link, jnp.where(tp > 1, 1.0, 0.0)

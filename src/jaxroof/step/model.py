@@ -22,6 +22,10 @@ class Model(eqx.Module):
     sheet, a published micro-benchmark or a formula file, with its source, and none is fitted to the latencies that it
     is scored on. Their keys are the model's own: ``replace(model, {"hardware.hbm_efficiency": 0.8})``.
     A gradient with respect to a model is a model of slopes.
+
+    >>> model = jaxroof.load_model("memory", overheads="h2b")
+    >>> model.step, round(1e6 * float(model.constants.overheads.decode.per_layer_s))  # 100 µs
+    ('memory', 100)
     """
 
     step: str = eqx.field(static=True)

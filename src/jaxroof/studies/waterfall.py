@@ -1,10 +1,11 @@
 """From the published way of predicting TPOT to a model's own, one term switched on at a time."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from jaxroof.experiments.evaluate import breakdowns, latencies_of
 from jaxroof.experiments.runs import Runs
@@ -58,7 +59,7 @@ def _decode_terms(model: Model, runs: Runs, terms: Mapping[str, Sequence[str]]) 
     named = {name for parts in terms.values() for name in parts}
     layers = {name: part for name, part in step.parts.items() if name not in named}
 
-    def total(seconds: Sequence[Vector]) -> Vector:
+    def total(seconds: Sequence[Float[Any, " experiment"]]) -> Vector:
         return np.sum(np.asarray(seconds), axis=0)
 
     work = total([part.seconds - part.floor_s for part in layers.values()])

@@ -8,7 +8,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +29,7 @@ class Settings(NamedTuple):
     digits: tuple[Int[Array, " setting"], ...]
 
 
+@runtime_checkable
 class Space(Protocol):
     """Points by number. On the host: :meth:`block`. On a device: :meth:`settings` of :meth:`inputs`."""
 
