@@ -1,6 +1,6 @@
 """What a step-time model is, and the breakdown that it returns."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -36,6 +36,7 @@ class StepTime(eqx.Module):
     parts: dict[str, Part]
 
 
+@runtime_checkable
 class StepModel(Protocol):
     """A pure function from one step's batch to its time."""
 

@@ -6,7 +6,7 @@ chunks, devices, processes and interruptions leave no trace. A state is arrays b
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ GUARDS = 32
 BLOCK = 256
 
 
+@runtime_checkable
 class Reduction(Protocol):
     """A mergeable summary of evaluated settings."""
 
