@@ -19,16 +19,15 @@ from pathlib import Path
 
 import benchmark_physics as physics
 import jax
-import numpy as np
 from benchmark_physics import CASES, median_seconds
 
-from jaxroof.experiments import metrics
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.splits import search as splits
 from jaxroof.step import Model
 from jaxroof.studies.load import load_study, study_models
 from jaxroof.studies.run import run
+from jaxroof.studies.spec import Study
 
 SIZES = [10**n for n in range(3, 8)]
 
@@ -54,12 +53,12 @@ def processes() -> dict[str, float]:
         }
 
 
-def all_splits(model: Model, truth: GroundTruth, scoring: str) -> None:
-    """HG1's search on every split of the experiments into train and test."""
-    values = splits.GRID.coarse()
-    tpot = splits.tpot_s(model, truth.runs, values, scoring=scoring)
-    errors = np.asarray(metrics.ape(tpot, np.asarray(truth.runs.measured[scoring].tpot_s)[:, None]))
-    splits.search(errors, values, splits.every_split(len(errors)))
+def all_splits(model: Model, truth: GroundTruth, study: Study, scoring: str) -> None:
+    """A study's search on every split of the experiments into train and test."""
+    assert study.search
+    values = splits.finest(study.search.grid)
+    ape = splits.tpot_ape(model, truth.runs, study.search.keys, values, scoring=scoring)
+    splits.search(ape, values, splits.every_split(len(ape), int(truth.groups()["train"].sum())))
 
 
 def studies() -> dict[str, float]:
@@ -71,7 +70,7 @@ def studies() -> dict[str, float]:
             lambda: run(spec, "published", truth.runs, groups, models), 20
         ),
         "715 splits x 101 values, published and itl, compiled [s]": median_seconds(
-            lambda: [all_splits(models["none"], truth, scoring) for scoring in ("published", "itl")], 10
+            lambda: [all_splits(models["none"], truth, spec, scoring) for scoring in ("published", "itl")], 10
         ),
         "158 661 grid points x 9 experiments (ideas A + C) [s]": median_seconds(
             lambda: run(ideas, "itl", truth.runs, groups, study_models(ideas)), 3

@@ -1,6 +1,8 @@
 """The command line: the JSON contract, tables, files, help."""
 
+import importlib.metadata
 import json
+import os
 import re
 import subprocess
 import sys
@@ -35,6 +37,16 @@ def jaxroof(capsys):
         return out
 
     return run
+
+
+@pytest.mark.parametrize("kind", ["models", "hardware", "overheads", "studies", "experiments"])
+def test_list_loads_no_jax(kind):
+    heavy = {"jax", "equinox", "pandas", "rich", "matplotlib"}
+    child = (
+        f"import sys; from jaxroof.commands.listing import run; run({kind!r}, False); print({heavy} & {{*sys.modules}})"
+    )
+    out = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout
+    assert out.endswith("set()\n")
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
@@ -137,6 +149,27 @@ def test_list(jaxroof, kind):
 @pytest.mark.parametrize("hardware", ["h100-sxm", "h200-sxm", "a100-sxm", "l40s", "b200", "gb200", "mi300x"])
 def test_every_gpu_predicts(jaxroof, hardware):
     assert json.loads(jaxroof(f"{PREDICT.replace('h100-sxm', hardware)} --json"))["itl_ms"] > 0
+
+
+@pytest.mark.parametrize("line", [PREDICT, "study hg1", "evaluate"])
+def test_tables_need_no_pandas(line):
+    child = f"import sys; from jaxroof.cli import app; app({line.split()}, standalone_mode=False)"
+    child += "; print({'pandas', 'matplotlib', 'scipy', 'optax', 'pyarrow'} & set(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout
+    assert out.endswith("set()\n")
+
+
+def test_module_and_version():
+    said = [sys.executable, "-m", "jaxroof", "--version"]
+    out = subprocess.run(said, capture_output=True, text=True, check=True).stdout
+    assert out == f"jaxroof {importlib.metadata.version('jaxroof')}\n"
+
+
+def test_a_shell_completes_commands():
+    child = "import sys; sys.argv = ['jaxroof']; from jaxroof.cli import main; main()"
+    asked = {"_JAXROOF_COMPLETE": "complete_bash", "COMP_WORDS": "jaxroof sens", "COMP_CWORD": "1"}
+    out = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, env=os.environ | asked).stdout
+    assert out.split() == ["sensitivity"]
 
 
 def test_help_does_not_import_jax():

@@ -101,9 +101,9 @@ def test_tracers_are_not_checked(h2b, llama):
 
 def test_a_latency_prints_in_milliseconds_whatever_it_holds():
     latency = jaxroof.Latency(np.float64(0.0220791), np.float64(0.0069), np.float64(0.5))
-    assert str(latency) == "Latency(ttft_ms=22.079, tpot_ms=6.9, e2e_ms=500.)"
+    assert str(latency) == "Latency(ttft_ms=22.079, tpot_ms=6.9, e2e_ms=500.0)"
     stacked = jax.tree.map(lambda x: np.repeat(x, 2), latency)
-    assert str(stacked) == "Latency(ttft_ms=[22.079, 22.079], tpot_ms=[6.9, 6.9], e2e_ms=[500., 500.])"
+    assert str(stacked) == "Latency(ttft_ms=[22.079 22.079], tpot_ms=[6.9 6.9], e2e_ms=[500. 500.])"
     jax.jit(lambda traced: traced if "Tracer" in str(traced) else 1 / 0)(latency)
     assert "None" in str(jax.tree.map(lambda _: None, latency))
 

@@ -1,6 +1,11 @@
 """The command line: load, one core call, write. JAX loads inside a command, so ``--help`` is quick."""
 
+import atexit
 import contextvars
+import dataclasses
+import gc
+import importlib
+import inspect
 import io
 import os
 import sys
@@ -13,10 +18,11 @@ from jaxroof import defaults
 
 app = typer.Typer(
     help="A differentiable roofline model of LLM serving.",
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
+# Commands that load no JAX, and options that may stand several times.
+LIGHT, LISTS = {"listing"}, ("settings", "free", "vary", "zipped")
 # Whether this command line may use the compilation cache; its option is read before JAX is there.
 CACHED = contextvars.ContextVar("CACHED", default=True)
 
@@ -40,6 +46,14 @@ MfuTables = Annotated[
 ]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import importlib.metadata
+
+        sys.stdout.write(f"jaxroof {importlib.metadata.version('jaxroof')}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     no_cache: Annotated[
@@ -49,6 +63,9 @@ def options(
             help="Compile anew. Else compiled programs are kept in JAXROOF_CACHE, by default the user's cache folder. "
             "Also after the command.",
         ),
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """What holds for every command."""
@@ -62,10 +79,7 @@ def study(
     json: Json = False,
 ) -> None:
     """Run a pre-registered study: tables and a verdict. Exit 0 whatever the verdict."""
-    _use_float64()
-    from jaxroof.commands.study import run
-
-    run(name, out, json)
+    _run("study", locals())
 
 
 @app.command()
@@ -81,14 +95,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score predictions against measurements, per experiment and on average."""
-    _use_float64()
-    from jaxroof.catalogue.choice import ModelOptions
-    from jaxroof.commands.evaluate import run
-
-    run(
-        ModelOptions(step_model, hardware, formula, mfu_tables, settings or []),
-        scoring=scoring, ground_truth=ground_truth, seed=sampled, json=json,
-    )  # fmt: skip
+    _run("evaluate", locals())
 
 
 @app.command()
@@ -109,15 +116,7 @@ def predict(
     json: Json = False,
 ) -> None:
     """Predict the latency of one request, and what it is made of."""
-    _use_float64()
-    from jaxroof.catalogue.choice import ModelOptions
-    from jaxroof.commands.predict import Request, run
-
-    run(
-        ModelOptions(step_model, hardware, formula, mfu_tables, settings or []),
-        Request(model, tp, prompt, output, cached, batch),
-        plot=plot if breakdown else None, json=json,
-    )  # fmt: skip
+    _run("predict", locals())
 
 
 @app.command()
@@ -127,10 +126,7 @@ def splits(
     json: Json = False,
 ) -> None:
     """Search HG1's overhead on every train/test split, group and sampled workload."""
-    _use_float64()
-    from jaxroof.commands.splits import run
-
-    run(step_model, out, json)
+    _run("splits", locals())
 
 
 @app.command()
@@ -148,12 +144,7 @@ def sensitivity(
     json: Json = False,
 ) -> None:
     """Differentiate every error with respect to every constant: what matters, and what the data asks for."""
-    _use_float64()
-    from jaxroof.catalogue.choice import ModelOptions
-    from jaxroof.commands.sensitivity import run
-
-    constants = ModelOptions(step_model, hardware, formula, mfu_tables, settings or [])
-    run(constants, scoring=scoring, ground_truth=ground_truth, metric=metric, per=per, out=out, json=json)
+    _run("sensitivity", locals())
 
 
 @app.command()
@@ -180,15 +171,7 @@ def calibrate(
     json: Json = False,
 ) -> None:
     """Fit constants by gradient on the train split, with HG1's guard, intervals and each family left out."""
-    _use_float64()
-    from jaxroof.catalogue.choice import ModelOptions
-    from jaxroof.commands.calibrate import Fit, run
-
-    run(
-        ModelOptions(step_model, hardware, formula, mfu_tables, settings or []),
-        Fit(free or [], metric, loss, starts, seed, force),
-        scoring=scoring, ground_truth=ground_truth, out=out, json=json,
-    )  # fmt: skip
+    _run("calibrate", locals())
 
 
 @app.command()
@@ -236,31 +219,13 @@ def sweep(
     json: Json = False,
 ) -> None:
     """Evaluate millions to billions of settings: all of them to a file, or the best, the front, the marginals."""
-    _use_precision(precision)
-    from jaxroof.catalogue.choice import ModelOptions
-    from jaxroof.commands import sweep as command
-    from jaxroof.sweeps import axes
-    from jaxroof.sweeps import options as sweeps_options
-    from jaxroof.sweeps.processes import Processes
-
-    command.run(
-        ModelOptions(step_model, hardware, formula, mfu_tables, settings or []),
-        axes.Axes(vary or [], zipped or [], points, random, seed),
-        sweeps_options.Request(model, tp, prompt, output, cached, batch),
-        sweeps_options.Score(metric, group, scoring, ground_truth),
-        sweeps_options.Keep(best, by, pareto, marginals),
-        command.Output(out, resume, force, json, memory),
-        Processes(coordinator, processes, process_id, timeout),
-    )
+    _run("sweep", locals())
 
 
 @app.command()
 def devices(json: Json = False) -> None:
     """What JAX sees here, and how fast it evaluates: a self-test of two seconds."""
-    _use_float64()
-    from jaxroof.commands.devices import run
-
-    run(json)
+    _run("devices", locals())
 
 
 @app.command("list")
@@ -269,31 +234,32 @@ def list_(
     json: Json = False,
 ) -> None:
     """List what is there."""
-    _use_float64()
-    from jaxroof.commands.listing import run
-
-    run(kind, json)
+    _run("listing", locals())
 
 
-def _use_float64() -> None:
-    _use_precision("f64")
+def _run(command: str, options: dict[str, Any]) -> None:
+    """Call ``run`` of the command's module: a parameter is an option, or a dataclass whose fields are options."""
+    if command not in LIGHT:
+        _use_precision(options.pop("precision", "f64"))
+    run = importlib.import_module(f"jaxroof.commands.{command}").run
+    options |= {name: [] for name in LISTS if options.get(name, ()) is None}
+    kinds: dict[str, Any] = {p.name: p.annotation for p in inspect.signature(run).parameters.values()}
+    chosen = {
+        name: kind(**{field.name: options.pop(field.name) for field in dataclasses.fields(kind)})
+        for name, kind in kinds.items()
+        if hasattr(kind, "__dataclass_fields__")
+    }
+    run(**chosen, **options)
 
 
 def _use_precision(precision: str) -> None:
     import jax
 
+    from jaxroof.commands.program_cache import KEEP_ALL, cache_folder
     from jaxroof.files import check
 
     check.one_of("--precision", "value", precision, ["f32", "f64"])
     jax.config.update("jax_enable_x64", precision == "f64")
-    _use_cache()
-
-
-def _use_cache() -> None:
-    import jax
-
-    from jaxroof.commands.program_cache import KEEP_ALL, cache_folder
-
     if CACHED.get() and (folder := cache_folder(os.environ)):
         for name, value in {"jax_compilation_cache_dir": str(folder), **KEEP_ALL}.items():
             jax.config.update(name, value)
@@ -303,22 +269,21 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point: wrong input is one line on stderr and exit code 2, never a traceback."""
     from jaxroof.files import InputError
 
+    gc.set_threshold(100_000)  # what libraries import is no garbage: looking for some takes a fifth of a short command
+    atexit.register(gc.freeze)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "µ" still gets its table
     try:
         code = app(_no_cache_first(arguments or sys.argv[1:]) or ["--help"], standalone_mode=False)
-    except InputError as error:
-        _fail(str(error))
     except typer.Abort:
         sys.exit(130)
-    except OSError as error:
+    except (InputError, OSError) as error:
         _fail(str(error))
     except Exception as error:
-        message = _usage_message(error)
-        if message is None:
+        if not hasattr(error, "format_message"):  # a command-line parser's own error has one
             raise
-        _fail(message)
+        _fail(error.format_message())
     sys.exit(code or 0)
 
 
@@ -326,11 +291,6 @@ def _no_cache_first(arguments: list[str]) -> list[str]:
     """``--no-cache`` may stand before or after the command."""
     others = [argument for argument in arguments if argument != "--no-cache"]
     return others if len(others) == len(arguments) else ["--no-cache", *others]
-
-
-def _usage_message(error: Any) -> str | None:
-    """What a command-line parser's own error says."""
-    return error.format_message() if hasattr(error, "format_message") else None
 
 
 def _fail(message: str) -> None:

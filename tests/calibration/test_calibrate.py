@@ -234,7 +234,7 @@ def test_a_comparison_takes_a_study_of_ones_own(tmp_path):
 def test_a_comparison_needs_studies_that_search(tmp_path):
     path, text = tmp_path / "x.toml", TEXTS
     for problems, says in (
-        ("[]", "names no study"),
+        ("[]", "must be one or more studies, got []"),
         ('["h1"]', "h1 searches nothing"),
         ('["hg1", "hg1"]', "hg1 stands"),
     ):

@@ -140,8 +140,12 @@ STUDIES = [
         "step_model: must be one of kernels, memory, roofline, got 'memroy'; did you",
     ),
     ('scoring = "published"', 'scoring = "publishd"', "scoring: must be one of "),
-    ('also_scoring = ["itl"]', "also_scoring = 3", "also_scoring: must be a list"),
-    ('also_scoring = ["itl"]', "also_scoring = [3]", "also_scoring: must be a list of texts"),
+    ('also_scoring = ["itl"]', "also_scoring = 3", "also_scoring: must be a list of texts, got 3"),
+    (
+        'also_scoring = ["itl"]',
+        "also_scoring = [3]",
+        "also_scoring: must be one of published, itl, e2e_per_token, got",
+    ),
     (
         'hardware = "h100-sxm"',
         'hardware = "h100-smx"',
@@ -168,11 +172,15 @@ STUDIES = [
     ("start_us = 0", "start_us = 900", "search.stop_us: must be ≥ start_us, got 500 < 900"),
     ("start_us = 0", 'start_us = "0"', "search.start_us: must be a number, got '0'"),
     ("half_width_us = 25", "", "search.half_width_us: missing key"),
-    ("keys = [", "keys = 3 # [", "search.keys: must be a list of texts"),
+    ("start_us = 0", "start_us = inf", "search.start_us: must be finite, got inf"),
+    ("start_us = 0", "start_us = -1", "search.start_us: must be ≥ 0, got -1"),
+    ("start_us = 0", f"start_us = 1{'0' * 400}", "search.start_us: is too large a number"),
+    ("keys = [", "keys = [] # [", "search.keys: must be a list of keys in µs, got []"),
+    ("keys = [", "keys = 3 # [", "search.keys: must be a list of keys in µs, got 3"),
     (
         'keys = ["overheads.prefill.per_layer_us",',
         'keys = ["traffic.decode_kv",',
-        "search.keys: must be a list of keys",
+        "search.keys: must be a key in µs, got 'traffic.decode_kv'",
     ),
     (
         "overheads.prefill.per_layer_us",
@@ -191,6 +199,11 @@ STUDIES = [
     ("absolute = true", "absolute = 1", "criteria.absolute: must be true or false, got 1"),
     ("absolute = true", "absolut = true", "criteria.absolut: unknown key; did you mean absolute?"),
     ('unit = "pp"', "unit = 3", "criteria.unit: must be text, got 3"),
+    ('baseline = "h2b"', 'baseline = "h2b"\ngroups.a = 3', "groups.a: must be a list of texts, got 3"),
+    ('baseline = "h2b"', 'baseline = "h2b"\ngroups.a = ["chat", 3]', "groups.a: must be text, got 3"),
+    ('baseline = "h2b"', 'baseline = "h2b"\nwaterfall = "h2b"', "waterfall: must be a table, got 'h2b'"),
+    ('baseline = "h2b"', 'baseline = "h2b"\nwaterfall = { start = "h2c" }', "waterfall.end: missing key"),
+    ('baseline = "h2b"', "baseline = 1979-05-27", "baseline: must be text, got datetime.date(1979, 5, 27)"),
 ]
 
 

@@ -5,9 +5,8 @@ import json
 import pytest
 from command_line import CONFIGS, ROOT, predict, refused, works
 
-from jaxroof.catalogue.huggingface import MODELLED, architecture_from_config
+from jaxroof.catalogue.huggingface import MODELLED, parameter_count, shape_from_config
 from jaxroof.catalogue.load import load_architecture
-from jaxroof.step import work
 
 LLAMA = {
     "model_type": "llama", "num_hidden_layers": 32, "hidden_size": 4096, "intermediate_size": 14336,
@@ -64,13 +63,13 @@ PUBLISHED = {
 
 
 def read(config):
-    return architecture_from_config(ROOT / "config.json", config)
+    return shape_from_config(ROOT / "config.json", config)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_modelled_architecture_has_its_published_size(name):
     billions, config = PUBLISHED[name]
-    assert float(work.parameter_count(read(config))) / 1e9 == pytest.approx(billions, rel=0.01)
+    assert parameter_count(read(config)) / 1e9 == pytest.approx(billions, rel=0.01)
 
 
 def test_every_modelled_type_has_a_published_size():
@@ -126,7 +125,7 @@ def test_what_is_not_modelled_is_refused_by_name(tmp_path, config, says):
 
 def test_keys_that_say_nothing_are_not_refused():
     silent = {"layer_types": None, "mamba_d_state": None, "linear_bias": False, "mlp_only_layers": []}
-    assert float(read(LLAMA | silent).hidden_size) == 4096
+    assert read(LLAMA | silent)["hidden_size"] == 4096
 
 
 @pytest.mark.parametrize(
@@ -142,7 +141,7 @@ def test_keys_that_say_nothing_are_not_refused():
     ],
 )
 def test_which_window_is_one_of_attention(config, window):
-    assert float(read(config).sliding_window) == window
+    assert read(config)["sliding_window"] == window
 
 
 @pytest.mark.parametrize(
@@ -158,7 +157,7 @@ def test_which_window_is_one_of_attention(config, window):
 )
 def test_positions_count_the_rope_scaling(rope, positions):
     stated = LLAMA | {"max_position_embeddings": 32768, "rope_scaling": rope}
-    assert float(read(stated).max_position_embeddings) == positions
+    assert read(stated)["max_position_embeddings"] == positions
 
 
 def test_a_request_beyond_the_window_is_refused(tmp_path):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from rich.cells import cell_len
 
@@ -55,11 +56,16 @@ def piped(folder):
 
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
         patch.chdir(folder)
-        patch.setattr(report, "print_table", record)
+        for module in [
+            m for name, m in sys.modules.items() if name.startswith("jaxroof") and hasattr(m, "print_table")
+        ]:
+            patch.setattr(module, "print_table", record)
         for line in COMMANDS:
             with pytest.raises(SystemExit):
                 main(line.split())
-    assert out.getvalue() == "".join(f"{title}\n{table.to_string(index=False)}\n\n" for title, table in tables)
+    assert out.getvalue() == "".join(
+        f"{title}\n{pd.DataFrame(table).to_string(index=False)}\n\n" for title, table in tables
+    )
     return tables
 
 

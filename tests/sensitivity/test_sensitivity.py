@@ -15,9 +15,10 @@ from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.cli import main
 from jaxroof.commands.sensitivity import command
 from jaxroof.parameters import get, numbers, replace, walk
-from jaxroof.sensitivity.derivatives import HOMES, sensitivities
+from jaxroof.sensitivity import record as json_record
+from jaxroof.sensitivity.analysis import analyse
+from jaxroof.sensitivity.derivatives import METRICS, by_metric, sensitivities
 from jaxroof.sensitivity.identifiability import identifiability, indistinguishable
-from jaxroof.sensitivity.record import results
 from jaxroof.sensitivity.tables import tables
 
 ROOT = Path(__file__).parents[2]
@@ -53,10 +54,7 @@ def along_each(model, truth, scoring):
     points = np.where(np.eye(count, dtype=bool), moved[:, :, None], values).reshape(-1, count)
     settings = replace(model, dict(zip(keys, points.T, strict=True)))
     latencies = [jaxroof.latencies(settings, truth.runs, scoring=name) for name in (scoring, "itl")]
-    return {
-        metric: np.asarray(getattr(latencies[i], f"{name}_s")).reshape(-1, len(OFFSETS), count)
-        for metric, (i, name) in HOMES.items()
-    }
+    return {m: np.asarray(x).reshape(-1, len(OFFSETS), count) for m, x in by_metric(*latencies).items()}
 
 
 def close(ours, theirs, step):
@@ -71,7 +69,7 @@ def check_gradients(model, truth, scorings=("published", "itl")):
         s = sensitivities(model, truth.runs, scoring=scoring)
         zero, stencil = s.values == 0, along_each(model, truth, scoring)
         scale, step = np.where(zero, 1.0, s.values), np.where(zero, ZERO_STEP, STEP)
-        for metric in HOMES:
+        for metric in METRICS:
             error = abs(stencil[metric] / s.measured[metric][:, None, None] - 1)
             logs = np.einsum("p,epc->ce", WEIGHTS, np.log(stencil[metric])) / step[:, None]
             for group in SPLITS:
@@ -102,7 +100,7 @@ def mape(model, truth, key):
 
 def record(model, truth):
     """The JSON object, per split."""
-    return results(model, truth, scoring="itl", per="split")
+    return json_record.record(analyse(model, truth, scoring="itl", per="split"))
 
 
 def test_memory_gradients_kinks_and_jumps(truth, h2b):

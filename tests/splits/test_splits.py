@@ -10,7 +10,7 @@ import pytest
 
 from jaxroof.catalogue.load import load_model
 from jaxroof.cli import main
-from jaxroof.experiments import load, metrics, rounding
+from jaxroof.experiments import metrics, rounding
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.runs import select
@@ -19,15 +19,19 @@ from jaxroof.files import InputError
 from jaxroof.parameters import replace
 from jaxroof.request.schedule import Latency
 from jaxroof.request.workload import sampled
-from jaxroof.splits import record as splits_record
 from jaxroof.splits import sampling
 from jaxroof.splits import search as splits
+from jaxroof.splits.analysis import SCORINGS, analyse
+from jaxroof.splits.load import tpot_digits
+from jaxroof.splits.record import QUANTITIES
 from jaxroof.studies.criteria import passes
 from jaxroof.studies.grid_search import grid_search
 from jaxroof.studies.load import load_study
 
 NONE = load_model("memory")
-VALUES = splits.GRID.coarse()
+HG1 = load_study("hg1")
+BOTH_PASSES = dataclasses.replace(HG1.search.grid, step=HG1.search.grid.fine_step)
+KEYS, VALUES = HG1.search.keys, splits.finest(HG1.search.grid)
 TABLE = np.array([[0.3, 0.1, 0.1], [0.1, 0.3, 0.3], [0.2, 0.4, 0.1]])
 
 
@@ -45,17 +49,16 @@ def jaxroof(capsys):
 
 def ape(truth, scoring):
     """TPOT APE of every experiment at every grid value."""
-    predicted = splits.tpot_s(NONE, truth.runs, VALUES, scoring=scoring)
-    return metrics.ape(predicted, truth.runs.measured[scoring].tpot_s[:, None])
+    return splits.tpot_ape(NONE, truth.runs, KEYS, VALUES, scoring=scoring)
 
 
-@pytest.mark.parametrize("scoring", splits_record.SCORINGS)
+@pytest.mark.parametrize("scoring", SCORINGS)
 @pytest.mark.parametrize("split", [0, 200, 714])
 def test_a_split_recomputed_alone_by_grid_search_and_study_is_the_same(truth, scoring, split):
-    masks = splits.every_split(13)
+    masks = splits.every_split(13, 9)
     every, train = splits.search(ape(truth, scoring), VALUES, masks), masks[split]
-    curve = grid_search(NONE, select(truth.runs, train), splits.KEYS, splits.GRID, scoring=scoring)
-    at_best = replace(NONE, dict.fromkeys(splits.KEYS, curve.optimum))
+    curve = grid_search(NONE, select(truth.runs, train), KEYS, BOTH_PASSES, scoring=scoring)
+    at_best = replace(NONE, dict.fromkeys(KEYS, curve.optimum))
     predicted = evaluate({"one": at_best}, truth.runs, scoring)
     tables = {"one": errors(predicted["one"], truth.runs.measured[scoring])}
     assert every.optimum_us[split] == curve.optimum
@@ -65,15 +68,15 @@ def test_a_split_recomputed_alone_by_grid_search_and_study_is_the_same(truth, sc
 
 
 def test_there_are_715_splits_of_nine_and_four():
-    masks = splits.every_split(13)
+    masks = splits.every_split(13, 9)
     assert len(np.unique(masks, axis=0)) == len(masks) == 715
     assert set(masks.sum(axis=1)) == {9}
 
 
 @pytest.mark.parametrize("experiments", [1, 9, 40])
 def test_too_few_or_too_many_experiments_to_split(experiments):
-    with pytest.raises(ValueError, match="experiments"):
-        splits.every_split(experiments)
+    with pytest.raises(InputError, match="experiments"):
+        splits.every_split(experiments, 9)
 
 
 def test_the_search_by_hand():
@@ -87,12 +90,12 @@ def test_the_search_by_hand():
 
 @pytest.mark.parametrize("train", [[0, 0, 0], [1, 1, 2]])
 def test_a_split_that_leaves_train_or_test_empty_is_refused(train):
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(InputError, match="empty"):
         splits.search(TABLE, np.arange(3.0), np.array([[1, 1, 0], train]))
 
 
 def test_at_a_fixed_constant_the_gap_averages_zero_over_all_splits(truth):
-    fixed = splits.search(ape(truth, "published")[:, [16]], VALUES[[16]], splits.every_split(13))
+    fixed = splits.search(ape(truth, "published")[:, [16]], VALUES[[16]], splits.every_split(13, 9))
     assert fixed.gap.mean() == pytest.approx(0, abs=1e-15)
 
 
@@ -101,28 +104,30 @@ def test_bootstrap_resamples_are_reproducible_and_leave_someone_out():
     assert set(counts.sum(axis=1)) == {3}
     assert (counts == 0).any(axis=1).all()
     np.testing.assert_array_equal(counts, splits.bootstrap(3, resamples=500))
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(InputError, match="empty"):
         splits.bootstrap(1)
 
 
 def test_groups_by_hand():
-    groups = splits.search_groups(TABLE, np.array([10.0, 20.0, 30.0]), np.array([[1, 0, 0], [0, 1, 1]]) > 0)
+    groups = splits.search_groups(
+        TABLE, np.array([10.0, 20.0, 30.0]), {"a": TABLE[:, 0] == 0.3, "b": TABLE[:, 0] != 0.3}
+    )
     np.testing.assert_allclose(groups.optimum_us, [20, 10])
     np.testing.assert_allclose(groups.best, [0.1, 0.15])
     np.testing.assert_allclose(groups.worst_excess, [0.2, 0.2, 0.05])
-    assert groups.compromise_us == 30
+    assert (groups.compromise_us, groups.worst_group) == (30, "b")
 
 
 def test_criteria_are_those_of_hg1():
     outcomes = splits.Outcomes(np.zeros(4), np.full(4, 0.15), np.array([0.175, 0.185, 0.21, 0.11]))
-    passed = [list(passes(criterion, outcomes.train, outcomes.test)) for criterion in load_study("hg1").criteria]
+    passed = [list(passes(criterion, outcomes.train, outcomes.test)) for criterion in HG1.criteria]
     assert passed == [[True, False, False, False], [True, True, False, True], [True, True, False, True]]
 
 
-@pytest.mark.parametrize("scoring", splits_record.SCORINGS)
+@pytest.mark.parametrize("scoring", SCORINGS)
 def test_rounding_intervals_hold_every_measurement_that_rounds_to_the_record(truth, scoring):
     recorded, generator = truth.runs.measured["published"], np.random.default_rng(0)
-    settings = replace(NONE, dict.fromkeys(splits.KEYS, np.array([0.0, 85.0])))
+    settings = replace(NONE, dict.fromkeys(KEYS, np.array([0.0, 85.0])))
     predicted = np.asarray(latencies(settings, truth.runs, scoring=scoring).tpot_s)
     interval = rounding.ape(predicted, rounding.scored(rounding.recorded(recorded), scoring)["tpot"])
     highest = interval.low
@@ -146,12 +151,12 @@ def test_an_interval_around_the_prediction_reaches_zero():
 
 
 def test_recovered_digits_narrow_the_recorded_tpot(truth, tmp_path):
-    digits = splits_record.tpot_digits(splits_record.DIGITS, truth)
+    digits = tpot_digits(truth)
     wide, narrow = (rounding.recorded(truth.runs.measured["published"], x)["tpot"] for x in (None, digits))
     np.testing.assert_allclose([narrow.low[0], narrow.high[1]], [6.2345e-3, 8.115e-3])
     assert (narrow.low >= wide.low).all()
     assert (narrow.low[-1], narrow.high[-1]) == (wide.low[-1], wide.high[-1])
-    assert splits_record.tpot_digits(tmp_path / "absent.csv", truth) is None
+    assert tpot_digits(truth, tmp_path / "absent.csv") is None
 
 
 @pytest.mark.parametrize(
@@ -162,15 +167,15 @@ def test_recovered_digits_narrow_the_recorded_tpot(truth, tmp_path):
 def test_bad_digits_are_refused(truth, tmp_path, row, why):
     (tmp_path / "tpot_digits.csv").write_text(f"name,tpot_ms,source\n{row}\n")
     with pytest.raises(InputError, match=why):
-        splits_record.tpot_digits(tmp_path / "tpot_digits.csv", truth)
+        tpot_digits(truth, tmp_path / "tpot_digits.csv")
 
 
 @pytest.mark.parametrize(("step", "tolerance", "seeds"), [("memory", 1e-4, (0, 3)), ("kernels", 1e-3, (1,))])
 def test_sampled_latencies_are_those_of_the_sampled_schedules(truth, step, tolerance, seeds):
     model = load_model(step)
     workloads = [truth.workloads[e.workload] for e in truth.experiments]
-    ours = sampling.sample(model, truth.runs, workloads, splits.KEYS, seeds=4)
-    at_85 = replace(model, dict.fromkeys(splits.KEYS, 85.0))
+    ours = sampling.sample(model, truth.runs, workloads, KEYS, seeds=4)
+    at_85 = replace(model, dict.fromkeys(KEYS, 85.0))
     for seed in seeds:
         runs = load_ground_truth(models=[model], seed=seed).runs
         theirs = latencies(at_85, runs, scoring="published")
@@ -194,12 +199,10 @@ def test_json_and_files(jaxroof, tmp_path):
     data = json.loads(text)
     assert len(data["splits"]) == 715
     assert len(data["grid_us"]) == 101
-    assert all(set(row) == {"train", *splits_record.QUANTITIES} and len(row["train"]) == 9 for row in data["splits"])
+    assert all(set(row) == {"train", *QUANTITIES} and len(row["train"]) == 9 for row in data["splits"])
     for record in data["scorings"].values():
         for quantiles in (record["quantiles"], record["bootstrap"]):
-            assert all(
-                list(quantiles[name]) == ["0", "5", "25", "50", "75", "95", "100"] for name in splits_record.QUANTITIES
-            )
+            assert all(list(quantiles[name]) == ["0", "5", "25", "50", "75", "95", "100"] for name in QUANTITIES)
         assert len(record["leave_out"]) == len(record["groups"]) == 5 + 3 + 3
         assert all(row["low_pct"] <= row["mape_pct"] <= row["high_pct"] for row in record["rounding"])
     assert 0 < data["scorings"]["published"]["published_split"]["gap_percentile"] < 100
@@ -223,15 +226,22 @@ def test_the_published_split_is_that_of_the_study(jaxroof, truth):
         np.testing.assert_allclose(getattr(one, split)[0] * 100, theirs[split]["tpot_mape_pct"], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("count", "why"), [(9, "test empty"), (1, "test empty")])
-def test_too_few_experiments_are_one_line(jaxroof, monkeypatch, truth, tmp_path, count, why):
-    some = select(truth.runs, range(count))
-    few = dataclasses.replace(truth, experiments=truth.experiments[:count], runs=some)
-    monkeypatch.setattr(load, "load_ground_truth", lambda **_: few)
-    monkeypatch.setattr(splits_record, "DIGITS", tmp_path / "absent.csv")
+@pytest.mark.parametrize(("chosen", "why"), [("train", "9 of 9 experiments"), ("chat", "a split leaves")])
+def test_too_few_experiments_are_one_line(jaxroof, monkeypatch, truth, chosen, why):
+    """Nothing to test on; or, where all have one workload, nothing left when it is left out."""
+    mask = truth.groups()[chosen]
+    some = [e for e, kept in zip(truth.experiments, mask, strict=True) if kept]
+    few = dataclasses.replace(truth, experiments=some, runs=select(truth.runs, mask))
+    monkeypatch.setattr("jaxroof.commands.splits.load_ground_truth", lambda **_: few)
+    monkeypatch.setattr("jaxroof.commands.splits.tpot_digits", lambda _: None)
     code, out, err = jaxroof("splits", "--json")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert why in err
+    assert f"ground truth: split: {why}" in err
+
+
+def test_a_study_without_a_search_is_refused(truth):
+    with pytest.raises(InputError, match="h2b: searches nothing"):
+        analyse(NONE, truth, load_study("h2b"))
 
 
 def test_an_unknown_step_model_is_one_line(jaxroof, tmp_path):

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jaxroof.catalogue.load import catalogue, load_architecture, load_tier0, with_settings
+from jaxroof.catalogue.load import load_architecture, load_tier0, with_settings
+from jaxroof.catalogue.names import catalogue
 from jaxroof.experiments import metrics
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.parameters import Deployment, get, replace, walk

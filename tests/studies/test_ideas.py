@@ -4,17 +4,18 @@ import itertools
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from jaxroof.catalogue.load import find, load_model
+from jaxroof.catalogue.load import load_model
+from jaxroof.catalogue.names import find
 from jaxroof.cli import main
 from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies
-from jaxroof.files import InputError
+from jaxroof.files import InputError, data_dir
 from jaxroof.parameters import replace
-from jaxroof.studies.collection import load_collection
-from jaxroof.studies.grid_search import Free, product_search
-from jaxroof.studies.load import check_groups, load_study, study_models
+from jaxroof.studies.grid_search import GridAxis, product_search
+from jaxroof.studies.load import check_groups, load_studies, load_study, study_models
 from jaxroof.studies.ranking import evidence, ranking
 from jaxroof.studies.run import run
 
@@ -26,7 +27,11 @@ VOCAB = ("overheads.prefill.per_vocab_us", "overheads.decode.per_vocab_us")
 
 
 def test_product_search_finds_what_trying_every_point_finds(truth):
-    free = [Free("base", BASE, 0, 3000, 500), Free("layer", LAYER, 0, 120, 30), Free("vocab", VOCAB, 0, 600, 200)]
+    free = [
+        GridAxis("base", BASE, 0, 3000, 500),
+        GridAxis("layer", LAYER, 0, 120, 30),
+        GridAxis("vocab", VOCAB, 0, 600, 200),
+    ]
     none, measured = load_model("memory"), np.asarray(truth.runs.measured["itl"].tpot_s)
     affine = affine_tpot(none, truth.runs, [f.keys for f in free], scoring="itl")
     surface = product_search(affine, measured, free)
@@ -42,7 +47,7 @@ def test_product_search_finds_what_trying_every_point_finds(truth):
 
 def test_ties_go_to_the_smaller_values(truth):
     """Prefill constants do not move an ITL."""
-    free = [Free("prefill", ("overheads.prefill.base_us",), 100, 500, 100)]
+    free = [GridAxis("prefill", ("overheads.prefill.base_us",), 100, 500, 100)]
     affine = affine_tpot(H2B, truth.runs, [free[0].keys], scoring="itl")
     assert product_search(affine, np.asarray(truth.runs.measured["itl"].tpot_s), free).optimum == [100]
 
@@ -57,10 +62,8 @@ def test_a_formula_with_a_term_at_zero_is_bitwise_the_formula_without_it(truth):
 @pytest.fixture(scope="module")
 def members(truth):
     """Every member of ``ideas``, on its own step model only."""
-    collection = load_collection("ideas")
     runs = {}
-    for name in collection.members:
-        spec = load_study(name)
+    for name, spec in load_studies("ideas")[1].items():
         models, groups = study_models(spec), truth.groups()
         runs[name] = ([run(spec, s, truth.runs, groups, models) for s in ("published", "itl")], truth)
     return runs
@@ -89,10 +92,10 @@ def test_every_axis_has_fifty_points_and_every_study_one_verdict_per_condition(m
 
 
 def test_ranking_is_sorted_and_evidence_is_a_permutation(members):
-    table = ranking(members)
+    table = pd.DataFrame(ranking(members))
     for _, rows in table.groupby(["step_model", "scoring"]):
         assert rows["test"].is_monotonic_increasing
-    order = evidence(members)
+    order = pd.DataFrame(evidence(members))
     assert sorted(order["expected"]) == sorted(order["evidence"]) == list(range(1, 10))
 
 
@@ -125,7 +128,7 @@ def test_study_of_an_idea_has_its_grid_in_the_json(capsys):
             '"overheads.decode.per_sqrt_layer_us"',
             "keys: overheads.decode.per_sqrt",
         ),
-        ('"overheads.prefill.per_sqrt_layer_us"', '"host.per_step_us"', "is no overhead"),
+        ('"overheads.prefill.per_sqrt_layer_us"', '"host.per_step_us"', "grid.free.keys: must be an overhead in µs"),
         ("tension = [", "train = [", "groups.train: must be a new name"),
         ('["llama-2-7b-tp1", "llama-2-70b-tp4"]', "[]", "groups.tension: must be a new name"),
         ('["llama-2-7b-tp1", "llama-2-70b-tp4"]', '["tension"]', "groups.tension: must be one of"),
@@ -147,12 +150,12 @@ def test_bad_grids_are_refused_in_one_line(capsys, tmp_path, old, new, why):
 @pytest.mark.parametrize(
     ("members", "why"),
     [
-        ("[]", "members: names no study"),
+        ("[]", "members: must be one or more studies, got []"),
         ('["idea_c", "idea_c"]', "members: idea_c stands twice"),
         ('["h1"]', "members: h1 is no study with the configurations"),
-        ('["ideas"]', "members: ideas is no study with the configurations"),
-        ('["idea_z"]', "members: must be one of"),
-        ("3", "members: must be a list of texts"),
+        ('["ideas"]', "configs/studies/ideas.toml: members: unknown key"),
+        ('["idea_z"]', "members: studies: idea_z: not in the catalogue; did you mean idea_"),
+        ("3", "members: must be one or more studies, got 3"),
     ],
 )
 def test_bad_collections_are_refused_in_one_line(capsys, tmp_path, members, why):
@@ -162,6 +165,31 @@ def test_bad_collections_are_refused_in_one_line(capsys, tmp_path, members, why)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert why in err
     assert not (tmp_path / "out").exists()
+
+
+def test_paths_in_a_study_or_a_list_of_them_are_relative_to_the_file(tmp_path):
+    configs, study = data_dir() / "configs", find("studies", "idea_c").read_text()
+    (tmp_path / "parts").mkdir()
+    for kind, name in (("hardware", "h100-sxm"), ("overheads", "h2b")):
+        text = (configs / kind / f"{name}.toml").read_text()
+        (tmp_path / f"parts/{name}.toml").write_text(text.replace("value = 100,", "value = 90,"))
+    study = study.replace('hardware = "h100-sxm"', 'hardware = "parts/h100-sxm.toml"')
+    study = study.replace('overheads = "h2b"', 'overheads = "parts/h2b.toml"').replace(
+        'name = "idea_c"', 'name = "mine"'
+    )
+    (tmp_path / "mine.toml").write_text(study)
+    spec = load_study(f"{tmp_path}/mine.toml")
+    assert spec.hardware == f"{tmp_path}/parts/h100-sxm.toml"
+    assert [c.overheads for c in spec.all_configurations()][:2] == ["none", f"{tmp_path}/parts/h2b.toml"]
+    assert float(study_models(spec)["h2b"].constants.overheads.decode.per_layer_s) == pytest.approx(90e-6)
+    head = "".join(f'{key} = "x"\n' for key in ("name", "title", "source"))
+    (tmp_path / "list.toml").write_text(f'{head}members = ["mine.toml", "idea_c"]\n')
+    listed, studies = load_studies(f"{tmp_path}/list.toml")
+    assert (listed.members, list(studies)) == (["mine.toml", "idea_c"], ["mine", "idea_c"])
+    assert studies["mine"] == spec
+    (tmp_path / "list.toml").write_text(f'{head}members = ["mine.toml", "{tmp_path}/mine.toml"]\n')
+    with pytest.raises(InputError, match="members: mine stands twice"):
+        load_studies(f"{tmp_path}/list.toml")
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

@@ -14,7 +14,7 @@ from jaxroof.experiments.runs import select
 from jaxroof.parameters import replace
 from jaxroof.studies import record
 from jaxroof.studies import run as study
-from jaxroof.studies.grid_search import Grid, grid_search
+from jaxroof.studies.grid_search import TwoPassGrid, grid_search
 from jaxroof.studies.load import load_study, study_models
 
 H2B = load_model("memory", overheads="h2b")
@@ -85,7 +85,7 @@ def test_two_runs_are_identical_byte_for_byte(truth):
 
 def test_the_search_evaluates_what_a_single_prediction_gives(truth):
     train = select(truth.runs, truth.groups()["train"])
-    curve = grid_search(H2B, train, PER_LAYER, Grid(0, 100, 50, 10, 10), scoring="itl")
+    curve = grid_search(H2B, train, PER_LAYER, TwoPassGrid(0, 100, 50, 10, 10), scoring="itl")
     for value, loss in zip(curve.coarse_values, curve.coarse_loss, strict=True):
         alone = tpot_mape(with_settings(H2B, [(key, value) for key in PER_LAYER]), train)
         assert loss == pytest.approx(float(alone), rel=1e-13)
@@ -94,7 +94,7 @@ def test_the_search_evaluates_what_a_single_prediction_gives(truth):
 def test_fine_grid_is_clipped_at_zero_and_ties_go_to_the_smaller_value():
     from jaxroof.studies.grid_search import Curve
 
-    grid = Grid(0, 500, 25, 25, 5)
+    grid = TwoPassGrid(0, 500, 25, 25, 5)
     assert len(grid.coarse()) == 21
     assert grid.fine(10)[0] == 0
     flat = Curve(grid.coarse(), np.ones(21), grid.fine(100), np.ones(11))

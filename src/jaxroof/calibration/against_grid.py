@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,12 @@ import numpy as np
 from jaxroof.calibration.bounds import Bounded
 from jaxroof.calibration.fit import Calibration, calibrate
 from jaxroof.experiments.affine import Affine, affine_tpot
+from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.runs import Runs, select
 from jaxroof.parameters import Mask, Vector
 from jaxroof.step import Model
-from jaxroof.studies.grid_search import Free
+from jaxroof.studies.criteria import verdict
+from jaxroof.studies.grid_search import GridAxis, product_loss
 from jaxroof.studies.run import search_grid, search_product
 from jaxroof.studies.spec import Study
 
@@ -24,7 +26,7 @@ class Comparison:
 
     study: Study
     model: Model
-    free: Sequence[Free]
+    free: Sequence[GridAxis]
     affine: Affine
     measured_s: Vector
     grid_values: Vector
@@ -37,7 +39,15 @@ class Comparison:
     @property
     def descent_loss(self) -> float:
         """Train MAPE where descent ended, a share."""
-        return float(self.descent.after[self.descent.train].mean())
+        return self.descent.split(self.descent.after)[0]
+
+    @property
+    def criteria(self) -> dict[str, bool]:
+        """Descent finds a loss no higher; on one constant, whose optimum a grid shows to its step, the same optimum."""
+        criteria = {"train MAPE of descent is no higher than the grid's": self.descent_loss <= self.grid_loss}
+        if len(self.free) == 1:
+            criteria["optima within a grid step"] = bool(self.steps_apart()[0] <= 1)
+        return criteria
 
     def steps_apart(self) -> Vector:
         """Distance of the two optima in grid steps ``[constant]``."""
@@ -50,40 +60,55 @@ class Comparison:
         first = np.argmax(reached, axis=1)[:, None]
         return np.where(reached.any(axis=1), np.take_along_axis(spent, first, axis=1)[:, 0], np.inf)
 
+    def profile(self, axes: Sequence[Vector]) -> Vector:
+        """Least train MAPE over the other constants' grids at each point of the first one or two ``axes``, a share."""
+        others = [f.values() for f in self.free[len(axes) :]]
+        loss = product_loss(self.affine, self.measured_s, [*axes, *others])
+        return loss.min(axis=tuple(range(len(axes), loss.ndim)))
 
-def compare(study: Study, model: Model, runs: Runs, train: Mask) -> Comparison:
-    """Solve the study's search on ``train`` by its grid and by descent; both timed compiled."""
-    free = searched(study)
-    affine = affine_tpot(model, runs, [f.keys for f in free], scoring=study.scoring)
+
+@dataclasses.dataclass(frozen=True)
+class GradientAgainstGrid:
+    """Problems solved by grid and by descent: ``comparisons[study]``."""
+
+    comparisons: Mapping[str, Comparison]
+
+    @property
+    def criteria(self) -> dict[str, bool]:
+        """Whether each criterion of each problem passes."""
+        every = ((name, c.criteria.items()) for name, c in self.comparisons.items())
+        return {f"{name}: {criterion}": passed for name, criteria in every for criterion, passed in criteria}
+
+    @property
+    def verdict(self) -> str:
+        """What the criteria say together."""
+        return verdict([*self.criteria.values()])
+
+
+def compare_all(problems: Iterable[tuple[Study, GroundTruth, Mapping[str, Model]]]) -> GradientAgainstGrid:
+    """Solve the search of every study on its train split, its models by configuration, the searched one last."""
+    solved = {s.name: compare(s, [*models.values()][-1], truth) for s, truth, models in problems}
+    return GradientAgainstGrid(solved)
+
+
+def compare(study: Study, model: Model, truth: GroundTruth) -> Comparison:
+    """Solve the study's search on the train split by its grid and by descent; both timed compiled."""
+    free, runs, train = searched(study), truth.runs, truth.groups()["train"]
+    affine = affine_tpot(model, runs, [f.keys for f in free], scoring=study.scoring).select(train)
     measured = np.asarray(runs.measured[study.scoring].tpot_s)[train]
     bounded = [Bounded(f.keys, f.start, f.stop, (f.start + f.stop) / 2) for f in free]
     (values, loss, points), grid_seconds = _timed(lambda: _by_grid(study, model, runs, train))
     (fit,), seconds = _timed(lambda: calibrate(model, runs, bounded, train[None], scoring=study.scoring))
-    return Comparison(
-        study, model, free, affine.select(train), measured, values, loss, points, grid_seconds, fit, seconds
-    )
+    return Comparison(study, model, free, affine, measured, values, loss, points, grid_seconds, fit, seconds)
 
 
-def searched(study: Study) -> Sequence[Free]:
+def searched(study: Study) -> Sequence[GridAxis]:
     """The free constants of a study's search, with its finest step."""
     if study.grid:
         return study.grid.free
     assert study.search is not None
     grid = study.search.grid
-    return [Free("per_layer", study.search.keys, grid.start, grid.stop, grid.fine_step)]
-
-
-def profile(comparison: Comparison, axes: Sequence[Vector]) -> Vector:
-    """Least train MAPE over the other constants' grids at each point of the first one or two ``axes``."""
-    rest = [f.values() for f in comparison.free[len(axes) :]]
-    loss = np.empty([len(axis) for axis in axes])
-    others = np.stack(np.meshgrid(*rest, indexing="ij")).reshape(len(rest), -1) if rest else np.zeros((0, 1))
-    for index in np.ndindex(*loss.shape):
-        point = np.array([axis[i] for axis, i in zip(axes, index, strict=True)])[:, None]
-        points = np.concatenate([np.broadcast_to(point, (len(axes), others.shape[1])), others])
-        errors = abs(comparison.affine.tpot_s(points) / comparison.measured_s[:, None] - 1)
-        loss[index] = errors.mean(axis=0).min()
-    return loss
+    return [GridAxis("per_layer", study.search.keys, grid.start, grid.stop, grid.fine_step)]
 
 
 def _by_grid(study: Study, model: Model, runs: Runs, train: Mask) -> tuple[Vector, float, int]:

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from jaxroof.calibration.against_grid import Comparison, profile
+from jaxroof.calibration.against_grid import Comparison
 from jaxroof.units import PERCENT
 
 # How many of the starts are drawn.
@@ -14,8 +14,8 @@ def plot_curve(c: Comparison, *, ax: Axes) -> Axes:
     """The loss of one constant, with the steps of some descents and both optima."""
     (free,) = c.free
     values = np.linspace(free.start, free.stop, 1001)
-    ax.plot(values, profile(c, [values]) / PERCENT, color="0.3", label="loss, exact")
-    ax.plot(free.values(), profile(c, [free.values()]) / PERCENT, ".", color="0.6", label="grid of the finest step")
+    ax.plot(values, c.profile([values]) / PERCENT, color="0.3", label="loss, exact")
+    ax.plot(free.values(), c.profile([free.values()]) / PERCENT, ".", color="0.6", label="grid of the finest step")
     for i, (path, mape) in enumerate(zip(c.descent.path.values[:DRAWN, :, 0], c.descent.path.mape, strict=False)):
         label = f"descents, {DRAWN} of {len(c.descent.path.mape)} starts" if i == 0 else None
         ax.plot(path, mape / PERCENT, "-o", markersize=2.5, linewidth=0.7, color="C0", alpha=0.6, label=label)
@@ -30,19 +30,14 @@ def plot_landscape(c: Comparison, *, ax: Axes) -> Axes:
     """The loss over the first two constants, the others at their best, with the paths of some descents."""
     first, second, *others = c.free
     axes = [first.values(), second.values()]
-    loss = profile(c, axes) / PERCENT
+    loss = c.profile(axes) / PERCENT
     filled = ax.contourf(*axes, loss.T, levels=np.linspace(loss.min(), np.percentile(loss, 70), 25), extend="max")
     ax.figure.colorbar(filled, ax=ax, label="train TPOT MAPE [%]")
     for path in c.descent.path.values[:DRAWN]:
         ax.plot(path[:, 0], path[:, 1], "-o", markersize=2.5, linewidth=0.7, color="white", alpha=0.7)
     ax.plot(*c.grid_values[:2], "X", color="C1", markersize=11, label=f"grid, best of {c.grid_points} points")
-    ax.plot(
-        *c.descent.values[:2],
-        "*",
-        color="C3",
-        markersize=13,
-        label=f"descent, {DRAWN} of {len(c.descent.path.mape)} paths",
-    )
+    label = f"descent, {DRAWN} of {len(c.descent.path.mape)} paths"
+    ax.plot(*c.descent.values[:2], "*", color="C3", markersize=13, label=label)
     at_best = f", {' and '.join(f.name for f in others)} at its best" if others else ""
     ax.set(xlabel=f"{first.name} [µs]", ylabel=f"{second.name} [µs]", title=f"{c.study.name}: the loss{at_best}")
     ax.set(xlim=(first.start, first.stop), ylim=(second.start, second.stop))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxroof.calibration.bounds import Box
 from jaxroof.parameters import Scalar
@@ -18,6 +18,7 @@ TRIALS = 20
 SETTLED = 1e-9
 
 Constants = Float[Array, " constant"]
+Objective = Callable[[Constants], Scalar]
 
 
 class Stages(NamedTuple):
@@ -50,28 +51,43 @@ def descend(
     optimiser = optax.lbfgs(linesearch=search)
 
     def through(values: Array, stage: Stages) -> tuple[Array, Path]:
+        objective = _forward_mode(lambda x: _huber(ratio(box.values(x)), weights, stage))
+
+        def step(state: _State, _: None) -> tuple[_State, Path]:
+            state, trials = _step(optimiser, objective, state)
+            reached = box.values(state.free)
+            return state, Path(reached, _mape(ratio(reached), weights), trials)
+
         free = box.unbounded(values)
-        objective = _forward_mode(lambda free: _huber(ratio(box.values(free)), weights, stage))
         value, gradient = jax.value_and_grad(objective)(free)
-        state = optax.tree.set(optimiser.init(free), value=value, grad=gradient)
-
-        def step(carry: tuple[Array, Any, Array], _: None) -> tuple[tuple[Array, Any, Array], Path]:
-            free, state, settled = carry
-            value, gradient = optax.tree.get(state, "value"), optax.tree.get(state, "grad")
-            gradient = jnp.where(settled, 0.0, gradient)  # so that its line search ends at once
-            change, state = optimiser.update(gradient, state, free, value=value, grad=gradient, value_fn=objective)
-            free = optax.apply_updates(free, change)
-            trials = jnp.where(settled, 0, optax.tree.get(state, "num_linesearch_steps"))
-            settled = settled | (value - optax.tree.get(state, "value") <= SETTLED * value)
-            values = box.values(free)
-            return (free, state, settled), Path(values, _mape(ratio(values), weights), trials)
-
-        (free, _, _), path = jax.lax.scan(step, (free, state, jnp.array(False)), None, length=ITERATIONS)
-        return box.values(free), path._replace(evaluations=path.evaluations.at[0].add(1))
+        begun = _State(free, optax.tree.set(optimiser.init(free), value=value, grad=gradient), jnp.array(False))
+        ended, path = jax.lax.scan(step, begun, None, length=ITERATIONS)
+        return box.values(ended.free), path._replace(evaluations=path.evaluations.at[0].add(1))
 
     with jax.numpy_dtype_promotion("standard"):  # optax mixes its own dtypes
         _, path = jax.lax.scan(through, start, stages)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), path)
+
+
+class _State(NamedTuple):
+    """Where a stage stands: the unbounded constants, the optimiser's own state, and whether the loss has settled."""
+
+    free: Constants
+    optimiser: Any
+    settled: Bool[Array, ""]
+
+
+def _step(
+    optimiser: optax.GradientTransformationExtraArgs, objective: Objective, state: _State
+) -> tuple[_State, Int[Array, ""]]:
+    """One step, and its trials: none once settled, as the lanes of a vmap go on until the last one has."""
+    free, before, settled = state
+    value, gradient = optax.tree.get(before, "value"), optax.tree.get(before, "grad")
+    gradient = jnp.where(settled, 0.0, gradient)  # so that its line search ends at once
+    change, after = optimiser.update(gradient, before, free, value=value, grad=gradient, value_fn=objective)
+    trials = jnp.where(settled, 0, optax.tree.get(after, "num_linesearch_steps"))
+    settled = settled | (value - optax.tree.get(after, "value") <= SETTLED * value)
+    return _State(optax.apply_updates(free, change), after, settled), trials
 
 
 def _huber(ratio: Float[Array, " experiment"], weights: Float[Array, " experiment"], stage: Stages) -> Scalar:
@@ -84,7 +100,7 @@ def _mape(ratio: Float[Array, " experiment"], weights: Float[Array, " experiment
     return jnp.sum(weights * abs(ratio - 1)) / jnp.sum(weights)
 
 
-def _forward_mode(function: Callable[[Array], Scalar]) -> Callable[[Array], Scalar]:
+def _forward_mode(function: Objective) -> Objective:
     """``function`` with its gradient by forward mode: for a few constants as fast, and quicker to compile."""
     wrapped = jax.custom_vjp(function)
 

@@ -1,59 +1,48 @@
 """``jaxroof calibrate``: its tables, what it says in words, FINDINGS.md, the formula file and the figure."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from jaxroof.calibration.fit import Calibration
+from jaxroof.calibration.analysis import CalibrationResult
 from jaxroof.calibration.formula_file import formula_toml
 from jaxroof.calibration.record import Record
 from jaxroof.parameters import replace
-from jaxroof.report import report
-from jaxroof.report.figures import save_figure
-from jaxroof.report.tables import markdown
-from jaxroof.step import Model
+from jaxroof.report.document import bullets, document, headed, reproducing
+from jaxroof.report.figures import figure
+from jaxroof.report.tables import Table
+from jaxroof.studies.tables import judged
 
 FORMULA = "overheads.toml"
+NUMBERS = ("start", "value", "interval_low", "interval_high")
 
 
-def tables(data: Record) -> dict[str, pd.DataFrame]:
+def tables(data: Record) -> dict[str, Table]:
     """Title → table, in order."""
-    metric = data["metric"].upper()
     return {
         "Calibrated constants, 95 % Laplace interval": constants_table(data),
-        f"{metric} MAPE, fitted on train": folds_table(data),
-        "HG1's guard": pd.DataFrame(data["criteria"]).replace({True: "pass", False: "fail"}),
+        f"{data['metric'].upper()} MAPE, fitted on train": folds_table(data),
+        "HG1's guard": judged(data["criteria"]),
     }
 
 
 def constants_table(data: Record) -> pd.DataFrame:
     """One row per free constant, values in the unit of its key."""
-
-    def note(constant: Record) -> str:
-        return "at its bound" if constant["at_bound"] else "" if constant["identified"] else "not identified"
-
-    return pd.DataFrame(
-        [
-            {"constant": c["name"], "start": _number(c["start"]), "value": _number(c["value"]),
-             "low": _number(c["interval_low"]), "high": _number(c["interval_high"]), "note": note(c)}
-            for c in data["free"]
-        ]
-    )  # fmt: skip
+    rows = []
+    for c in data["free"]:
+        numbers = {key.removeprefix("interval_"): _number(c[key]) for key in NUMBERS}
+        note = "at its bound" if c["at_bound"] else "" if c["identified"] else "not identified"
+        rows.append({"constant": c["name"], **numbers, "note": note})
+    return pd.DataFrame(rows)
 
 
 def folds_table(data: Record) -> pd.DataFrame:
     """MAPE before, after, and with each family left out, the constants found beside it."""
     start, found = ({c["name"]: c[key] for c in data["free"]} for key in ("start", "value"))
-    rows = [
-        {"fold": "train, before", "constants": start, **data["before"]},
-        {"fold": "train", "constants": found, **data["after"]},
-        *data["left_out"],
-    ]
-    return pd.DataFrame([row | {name: _number(x) for name, x in row["constants"].items()} for row in rows]).drop(
-        columns="constants"
-    )
+    before = {"fold": "train, before", "constants": start, **data["before"]}
+    rows = [before, {"fold": "train", "constants": found, **data["after"]}, *data["left_out"]]
+    table = pd.DataFrame([row | {name: _number(x) for name, x in row["constants"].items()} for row in rows])
+    return table.drop(columns="constants")
 
 
 def _number(value: float | None) -> str:
@@ -73,30 +62,22 @@ def sentences(data: Record) -> list[str]:
         share = known["eigenvalues"][-1] / known["eigenvalues"][0] if known["eigenvalues"][0] else 0.0
         lines.append(f"Stiffest direction (log θ): {stiffest}; sloppiest: {sloppiest}, {share:.1e} as stiff.")
     if known["not_identified"]:
-        lines.append(
-            "Not identified, the experiments see a combination or nothing of: "
-            + ", ".join(known["not_identified"])
-            + "."
-        )
-    for pair in known["trade_offs"]:
-        a, b = pair["constants"]
-        lines.append(f"{a} and {b} trade off at {pair['correlation']:.2f}.")
-    return lines
+        names = ", ".join(known["not_identified"])
+        lines.append(f"Not identified, the experiments see a combination or nothing of: {names}.")
+    pairs = [(*pair["constants"], pair["correlation"]) for pair in known["trade_offs"]]
+    return lines + [f"{a} and {b} trade off at {rho:.2f}." for a, b, rho in pairs]
 
 
-def formula(data: Record, fit: Calibration, model: Model) -> str | None:
+def formula(result: CalibrationResult, data: Record) -> str | None:
     """The calibrated overheads as a formula file with their provenance; None where no overhead was free."""
-    keys = [key for free in fit.free for key in free.keys if key.startswith("overheads.")]
-    if not keys:
+    fitted, prefix = result.fit.settings(), "overheads."
+    if not any(key.startswith(prefix) for key in fitted):
         return None
-    source = provenance(data)
-    sources = {key.removeprefix("overheads."): "set on the command line" for key in data["set"]}
-    sources |= {key.removeprefix("overheads."): source for key in keys}
-    overheads = replace(model, fit.settings()).constants.overheads
+    sources = dict.fromkeys(data["set"], "set on the command line") | dict.fromkeys(fitted, provenance(data))
     return formula_toml(
         f"{called(data).capitalize()} on {data['train_experiments']} experiments",
-        overheads,
-        sources,
+        replace(result.model, fitted).constants.overheads,
+        {key.removeprefix(prefix): source for key, source in sources.items() if key.startswith(prefix)},
         f"as in {data['formula']}",
     )
 
@@ -118,31 +99,16 @@ def called(data: Record) -> str:
     return f"fitted by force, not calibrated ({len(data['free'])} free constants)"
 
 
-def fill(folder: Path, data: Record, formula_text: str | None, again: str) -> None:
-    """FINDINGS.md, results.json, CSVs, the formula file and the correlation matrix."""
-    from jaxroof.calibration import plots
+def files(data: Record, formula_text: str | None, again: str) -> dict[str, Any]:
+    """By name: results.json, CSVs, the formula file, the correlation matrix, FINDINGS.md; ``again`` evaluates."""
+    from jaxroof.calibration.plots import plot_correlation
 
-    names: Mapping[str, Callable[[Record], pd.DataFrame]] = {"constants": constants_table, "folds": folds_table}
-    for name, table in names.items():
-        table(data).to_csv(folder / f"{name}.csv", index=False)
-    (folder / "results.json").write_text(report.dump(data), encoding="utf-8")
+    files = {"results.json": data, "constants.csv": constants_table(data), "folds.csv": folds_table(data)}
+    blocks = ["# Calibration", f"{provenance(data)}.", bullets(sentences(data)), *headed(tables(data))]
     if formula_text is not None:
-        (folder / FORMULA).write_text(formula_text, encoding="utf-8")
-    image = len(data["identifiability"]["constants"]) > 1
-    if image:
+        files[FORMULA] = formula_text
+    if len(data["identifiability"]["constants"]) > 1:
         heading = f"What {data['train_experiments']} experiments tell about the constants"
-        known: Any = data["identifiability"]
-        save_figure(folder / "correlation.png", heading, plots.plot_correlation, known)
-    (folder / "FINDINGS.md").write_text(_findings(data, again, image), encoding="utf-8")
-
-
-def _findings(data: Record, again: str, image: bool) -> str:
-    lines = [
-        "# Calibration", "", f"{provenance(data)}.", "",
-        *(f"- {line}" for line in sentences(data)),
-    ]  # fmt: skip
-    for title, table in tables(data).items():
-        lines += ["", f"## {title}", "", markdown(table)]
-    if image:
-        lines += ["", "![Correlation](correlation.png)"]
-    return "\n".join([*lines, "", "## Evaluating with these constants", "", "```bash", again, "```", ""])
+        files["correlation.png"] = figure(heading, plot_correlation, data["identifiability"])
+        blocks.append("![Correlation](correlation.png)")
+    return files | {"FINDINGS.md": document(*blocks, *reproducing(again, "Evaluating with these constants"))}

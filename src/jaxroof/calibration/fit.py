@@ -6,7 +6,7 @@ predicted / measured − 1 with ever smaller thresholds then leads to the exact 
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -34,6 +34,8 @@ VARIANCE = {"mape": LEAST_ABSOLUTE, "huber": 1.0}
 STARTS = 64
 # Two MAPEs nearer than this are the same.
 TIE = 1e-6
+# A start that ends within this MAPE of the best one found it too.
+SAME = 1e-4
 
 
 class Target(NamedTuple):
@@ -66,6 +68,23 @@ class Calibration:
         """Which constants are on a bound ``[constant]``."""
         return ~inside(self.free, self.values)
 
+    @property
+    def identified(self) -> Mask:
+        """Which constants the experiments determine, none of them on a bound ``[constant]``."""
+        mask = inside(self.free, self.values)
+        mask[mask] = self.identifiability.identified
+        return mask
+
+    @property
+    def reached_best(self) -> Mask:
+        """Which starts ended at the best MAPE ``[start]``."""
+        ends = self.path.mape[:, -1]
+        return ends <= ends.min() + SAME
+
+    def split(self, ape: Vector) -> tuple[float, float]:
+        """MAPE of the train and of the other experiments, shares, where ``ape`` is ``before`` or ``after``."""
+        return float(ape[self.train].mean()), float(ape[~self.train].mean())
+
     def settings(self) -> dict[str, float]:
         """The values by key."""
         return {key: float(v) for free, v in zip(self.free, self.values, strict=True) for key in free.keys}
@@ -77,17 +96,9 @@ def most_free(train: int) -> int:
 
 
 def calibrate(
-    model: Model,
-    runs: Runs,
-    free: Sequence[Bounded],
-    train: Mask,
-    *,
-    scoring: str = defaults.SCORING,
-    metric: str = "tpot",
-    loss: str = "mape",
-    starts: int = STARTS,
-    seed: int = 0,
-) -> list[Calibration]:
+    model: Model, runs: Runs, free: Sequence[Bounded], train: Mask, *,
+    scoring: str = defaults.SCORING, metric: str = "tpot", loss: str = "mape", starts: int = STARTS, seed: int = 0,
+) -> list[Calibration]:  # fmt: skip
     """Fit ``free`` on every train set ``train[fold experiment]``, all folds and starts in one compiled call.
 
     The first start is the constants' own, the others fill the box. The least train MAPE counts, of all ends and
@@ -106,22 +117,25 @@ def _calibration(
     def evaluate(values: Vector) -> tuple[Vector, Vector]:
         return tuple(np.asarray(x) for x in _ratio_and_slopes(values, model, runs, target=target))  # type: ignore[return-value]
 
-    best = path.mape[:, -1].argmin()
-    values, mape = path.values[best, -1], path.mape[best, -1]
-    for i, bound in next_to(free, values):
-        trial = np.where(np.arange(len(free)) == i, bound, values)
-        if abs(evaluate(trial)[0] - 1)[train].mean() <= mape + TIE:
-            values = trial
-    before, _ = evaluate(starts(free))
-    if abs(before - 1)[train].mean() < mape:
-        values = starts(free)
-    (ratio, slopes), kept = evaluate(values), inside(free, values)
+    values = _best(free, path, lambda values: abs(evaluate(values)[0] - 1)[train].mean())
+    (before, _), (ratio, slopes), kept = evaluate(starts(free)), evaluate(values), inside(free, values)
     names = [f.name for f, k in zip(free, kept, strict=True) if k]
     found = identifiability(names, (slopes * values)[train][:, kept], np.log(ratio)[train], VARIANCE[loss])
     interval, ends = np.full((2, len(free)), np.nan), np.array([[-1.0], [1.0]])
     interval[:, kept] = values[kept] * (1 + ends * found.half_widths)
     cut = np.clip(interval, box(free).low, box(free).high)
     return Calibration(free, train, values, abs(before - 1), abs(ratio - 1), found, cut, path)
+
+
+def _best(free: Sequence[Bounded], path: Path, mape: Callable[[Vector], float]) -> Vector:
+    """Where the best start ended, on each bound it is next to if that costs nothing; or their own start if better."""
+    best = path.mape[:, -1].argmin()
+    values, least = path.values[best, -1], path.mape[best, -1]
+    for i, bound in next_to(free, values):
+        on_bound = np.where(np.arange(len(free)) == i, bound, values)
+        if mape(on_bound) <= least + TIE:
+            values = on_bound
+    return starts(free) if mape(starts(free)) < least else values
 
 
 @functools.partial(jax.jit, static_argnames="target")
@@ -152,4 +166,4 @@ def _ratio(values: Float[Array, " constant"], model: Model, runs: Runs, target: 
     """Predicted / measured."""
     settings = {key: value for keys, value in zip(target.keys, values, strict=True) for key in keys}
     predicted = latencies(replace(model, settings), runs, scoring=target.scoring)
-    return getattr(predicted, f"{target.metric}_s") / getattr(runs.measured[target.scoring], f"{target.metric}_s")
+    return predicted[target.metric] / runs.measured[target.scoring][target.metric]

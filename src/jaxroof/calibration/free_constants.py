@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from jaxroof.calibration.bounds import Bounded
+from jaxroof.calibration.fit import most_free
+from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.runs import SPLITTING
 from jaxroof.files import InputError, Range, check
 from jaxroof.parameters import numbers, walk
@@ -23,6 +25,17 @@ def load_free(texts: Sequence[str], model: Model) -> list[Bounded]:
         raise InputError(OPTION, "KEY", "nothing is free; name one constant or more")
     check.no_repeats(OPTION, "KEY", [key for constant in free for key in constant.keys])
     return free
+
+
+def check_size(where: str, free: int, truth: GroundTruth, force: bool) -> None:
+    """A guard needs both splits, and a calibration fewer constants than half its experiments. Raises InputError."""
+    groups = truth.groups()
+    if missing := next((split for split in ("train", "test") if split not in groups), None):
+        raise InputError(where, "split", f"no experiment is in {missing}, so a calibration cannot be judged")
+    train = int(groups["train"].sum())
+    if free > (most := most_free(train)) and not force:
+        says = f"{train} train experiments calibrate at most {most} (--force fits them all the same)"
+        raise InputError(OPTION, f"{free} constants", says)
 
 
 def _bounded(text: str, ranges: Mapping[str, Range], values: Mapping[str, float]) -> Bounded:

@@ -1,12 +1,13 @@
-"""A Hugging Face ``config.json`` → :class:`Architecture`."""
+"""A Hugging Face ``config.json`` → the numbers of an ``Architecture``; loads no JAX."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxroof.files import COUNT, NON_NEGATIVE, InputError
-from jaxroof.files.check import number, one_of, required, text_at
-from jaxroof.parameters import Architecture
+from jaxroof.catalogue.names import find
+from jaxroof.files import COUNT, NON_NEGATIVE, InputError, read_json
+from jaxroof.files.check import number, one_of, required, table_at, text_at
 
 # Each model_type that is modelled, and the key that makes its sliding_window one of attention ("": none does).
 MODELLED = {
@@ -32,7 +33,26 @@ SCALED_ROPE = ("llama3", "longrope", "su")
 SPARSE_STEP = "decoder_sparse_step"
 
 
-def architecture_from_config(path: Path, config: Mapping[str, Any]) -> Architecture:
+def load_shape(name: str) -> dict[str, float]:
+    """The fields of a catalogue model, or of any Hugging Face ``config.json`` or its folder. Raises InputError."""
+    path = find("models", name)
+    path = path / "config.json" if os.path.isdir(path) else path
+    shape = shape_from_config(path, read_json(path))
+    _refuse_quantised(path.with_name("hf_quant_config.json"))
+    return shape
+
+
+def parameter_count(shape: Mapping[str, float]) -> float:
+    """Weights of the layers' matrices, routed experts among them, the embedding and the head (one when tied)."""
+    hidden, experts = shape["hidden_size"], shape["num_experts"]
+    attention = 2 * hidden * shape["head_dim"] * (shape["num_attention_heads"] + shape["num_key_value_heads"])
+    expert = hidden * (3 * shape["moe_intermediate_size"] + 1)  # and its row of the router
+    layer = attention + 3 * hidden * shape["intermediate_size"] + experts * expert
+    embeddings = (2 - shape["tie_word_embeddings"]) * shape["vocab_size"] * hidden
+    return shape["num_hidden_layers"] * layer + embeddings
+
+
+def shape_from_config(path: Path, config: Mapping[str, Any]) -> dict[str, float]:
     """Read a config whose ``model_type`` is in ``MODELLED``; keys that are not needed are ignored.
 
     Multimodal configs nest the decoder under ``text_config``. No ``num_key_value_heads`` means
@@ -46,20 +66,32 @@ def architecture_from_config(path: Path, config: Mapping[str, Any]) -> Architect
     if heads % kv_heads:
         raise InputError(path, "num_key_value_heads", f"{heads:g} heads cannot be divided by {kv_heads:g} KV heads")
     activation_bytes = _activation_bytes(path, text, config)
-    return Architecture(
-        num_hidden_layers=_count(path, text, "num_hidden_layers"),
-        hidden_size=hidden,
-        vocab_size=_count(path, text, "vocab_size"),
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        head_dim=_count(path, text, "head_dim", hidden / heads),
-        weight_bytes=_weight_bytes(path, {**config, **text}, activation_bytes),
-        activation_bytes=activation_bytes,
-        tie_word_embeddings=_tied(path, {**config, **text}),
-        sliding_window=_optional(path, text, "sliding_window") if text.get(windowed) else 0.0,
-        max_position_embeddings=_positions(path, text),
+    return {
+        "num_hidden_layers": _count(path, text, "num_hidden_layers"),
+        "hidden_size": hidden,
+        "vocab_size": _count(path, text, "vocab_size"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": _count(path, text, "head_dim", hidden / heads),
+        "weight_bytes": _weight_bytes(path, {**config, **text}, activation_bytes),
+        "activation_bytes": activation_bytes,
+        "tie_word_embeddings": _tied(path, {**config, **text}),
+        "sliding_window": _optional(path, text, "sliding_window") if text.get(windowed) else 0.0,
+        "max_position_embeddings": _positions(path, text),
         **_ffn(path, text),
-    )
+    }
+
+
+def _refuse_quantised(path: Path) -> None:
+    """An ``hf_quant_config.json``, where there is one, must say that nothing is quantised."""
+    if not path.exists():
+        return
+    content = read_json(path)
+    required(path, content, "quantization")
+    for key in ("quant_algo", "kv_cache_quant_algo"):
+        algo = required(path, table_at(path, content, "quantization"), key, "quantization.")
+        if algo is not None:
+            raise InputError(path, f"quantization.{key}", f"{algo} is not modelled")
 
 
 def _model_type(path: Path, text: Mapping[str, Any]) -> str:
@@ -112,7 +144,8 @@ def _ffn(path: Path, text: Mapping[str, Any]) -> dict[str, float]:
     key = next((key for key in EXPERT_KEYS if text.get(key)), None)
     experts = _count(path, text, key) if key else 1.0
     if experts == 1:
-        return {"intermediate_size": intermediate}
+        none = dict.fromkeys(("num_experts", "num_experts_per_tok", "moe_intermediate_size"), 0.0)
+        return {"intermediate_size": intermediate, **none}
     if (text.get(SPARSE_STEP) or 1) != 1:
         raise InputError(path, SPARSE_STEP, "layers of two kinds are not modelled")
     chosen, expert = (

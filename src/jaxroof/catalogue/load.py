@@ -1,6 +1,5 @@
 """Catalogue files → parameter pytrees, checked here and nowhere else."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,32 +7,18 @@ from typing import Any, TypeVar
 import equinox as eqx
 
 from jaxroof import defaults
-from jaxroof.catalogue.huggingface import architecture_from_config
+from jaxroof.catalogue.huggingface import load_shape
 from jaxroof.catalogue.mfu_tables import load_mfu_tables
+from jaxroof.catalogue.names import find
 from jaxroof.catalogue.sourced_tree import load_tree
 from jaxroof.files import FRACTION, NON_NEGATIVE, POSITIVE, InputError, check, data_dir, read_json
-from jaxroof.parameters import Architecture, Deployment, Hardware, Host, Overheads, Tier0, Traffic, replace, walk
-from jaxroof.parameters.architecture import check_deployment
+from jaxroof.parameters import Overheads, Tier0, replace, walk
+from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
+from jaxroof.parameters.constants import Host, Traffic
+from jaxroof.parameters.hardware import Hardware
 from jaxroof.step import STEP_MODELS, Model
 
 Tree = TypeVar("Tree", Model, Tier0)
-KINDS = {"models": ".json", "hardware": ".toml", "overheads": ".toml", "studies": ".toml"}
-
-
-def catalogue(kind: str) -> list[str]:
-    """Names in ``configs/<kind>/``."""
-    return sorted(path.stem for path in (data_dir() / "configs" / kind).glob(f"*{KINDS[kind]}"))
-
-
-def find(kind: str, name: str) -> Path:
-    """The file of a catalogue name, or the path itself."""
-    path = Path(name)
-    if path.suffix in (".json", ".toml") or "/" in name:
-        return path
-    names = catalogue(kind)
-    if name not in names:
-        raise InputError(kind, name, f"not in the catalogue{check.suggestion(name, names)}")
-    return data_dir() / "configs" / kind / f"{name}{KINDS[kind]}"
 
 
 def load_architecture(name: str) -> Architecture:
@@ -44,23 +29,7 @@ def load_architecture(name: str) -> Architecture:
     >>> float(jaxroof.load_architecture("llama-3.1-8b").hidden_size)
     4096.0
     """
-    path = find("models", name)
-    path = path / "config.json" if os.path.isdir(path) else path
-    architecture = architecture_from_config(path, read_json(path))
-    _refuse_quantised(path.with_name("hf_quant_config.json"))
-    return architecture
-
-
-def _refuse_quantised(path: Path) -> None:
-    """An ``hf_quant_config.json``, where there is one, must say that nothing is quantised."""
-    if not path.exists():
-        return
-    content = read_json(path)
-    check.required(path, content, "quantization")
-    for key in ("quant_algo", "kv_cache_quant_algo"):
-        algo = check.required(path, check.table_at(path, content, "quantization"), key, "quantization.")
-        if algo is not None:
-            raise InputError(path, f"quantization.{key}", f"{algo} is not modelled")
+    return Architecture(**load_shape(name))
 
 
 def check_window(file: object, arch: Architecture, longest_tokens: float) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jaxroof.files import InputError, check, read_toml
-from jaxroof.parameters import AnalyticMfu, Efficiency, Leaf, declared
+from jaxroof.parameters import AnalyticMfu, Efficiency, declared
+from jaxroof.parameters.leaves import Leaf
 
 Tree = TypeVar("Tree")
 

@@ -1,14 +1,12 @@
 """``jaxroof devices``: what JAX sees, and how fast it evaluates."""
 
 import os
-import sys
 import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 
 from jaxroof.catalogue.load import load_model
 from jaxroof.experiments.evaluate import latencies
@@ -16,7 +14,7 @@ from jaxroof.experiments.load import load_experiments
 from jaxroof.experiments.runs import Runs
 from jaxroof.parameters import get, put, scalar, walk
 from jaxroof.report import report
-from jaxroof.report.tables import print_table
+from jaxroof.report.tables import columns, print_table
 from jaxroof.step import Model
 from jaxroof.sweeps.memory import free_bytes
 from jaxroof.units import GIGA
@@ -37,12 +35,10 @@ def run(json: bool) -> None:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "evaluations_per_s": rates,
     }
-    if json:
-        sys.stdout.write(report.dump(data))
-        return
-    print_table(pd.DataFrame(seen), f"devices ({data['cores']} cores, {data['precision']})")
-    table = pd.DataFrame({"step_model": list(rates), "million_evaluations_per_s": np.array(list(rates.values())) / 1e6})
-    print_table(table, f"one device, {SETTINGS} settings of the 13 runs", digits=2)
+    report.show(data, {f"devices ({data['cores']} cores, {data['precision']})": columns(seen)}, [], json)
+    if not json:
+        rows = [{"step_model": model, "million_evaluations_per_s": rate / 1e6} for model, rate in rates.items()]
+        print_table(columns(rows), f"one device, {SETTINGS} settings of the 13 runs", digits=2)
 
 
 def _device(device: Any) -> dict[str, Any]:

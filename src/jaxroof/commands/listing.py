@@ -1,40 +1,30 @@
-"""``jaxroof list``: what is there."""
+"""``jaxroof list``: what is there; loads no JAX."""
 
 import dataclasses
 from typing import Any
 
-import pandas as pd
-
-from jaxroof.catalogue.load import catalogue, find, load_architecture
-from jaxroof.experiments.load import load_ground_truth
-from jaxroof.files import check, read_toml
+from jaxroof.catalogue.huggingface import load_shape, parameter_count
+from jaxroof.catalogue.names import KINDS, catalogue, find
+from jaxroof.experiments.recorded import load_recorded
+from jaxroof.files import check, data_dir, read_toml
 from jaxroof.report import report
-from jaxroof.step import work
+from jaxroof.report.tables import columns
 
 
 def run(kind: str, json: bool) -> None:
     """Names of a catalogue, with what tells them apart."""
-    listings = {"models": _models, "hardware": _titled, "overheads": _titled, "studies": _titled}
-    check.one_of("list", "kind", kind, [*listings, "experiments"])
-    rows = (
-        [dataclasses.asdict(e) for e in load_ground_truth().experiments]
-        if kind == "experiments"
-        else listings[kind](kind)
-    )
-    report.show({kind: rows}, {kind: pd.DataFrame(rows)}, [], json)
+    check.one_of("list", "kind", kind, [*KINDS, "experiments"])
+    rows = _experiments() if kind == "experiments" else [_row(kind, name) for name in catalogue(kind)]
+    report.show({kind: rows}, {kind: columns(rows)}, [], json)
 
 
-def _models(kind: str) -> list[dict[str, Any]]:
-    architectures = {name: load_architecture(name) for name in catalogue(kind)}
-    return [
-        {
-            "name": name,
-            "parameters_billion": float(work.parameter_count(arch)) / 1e9,
-            "layers": int(arch.num_hidden_layers),
-        }
-        for name, arch in architectures.items()
-    ]
+def _experiments() -> list[dict[str, Any]]:
+    return [dataclasses.asdict(e) for e in load_recorded(data_dir() / "ground_truth/experiments.csv")]
 
 
-def _titled(kind: str) -> list[dict[str, Any]]:
-    return [{"name": name, "title": read_toml(find(kind, name))["title"]} for name in catalogue(kind)]
+def _row(kind: str, name: str) -> dict[str, Any]:
+    if kind != "models":
+        return {"name": name, "title": read_toml(find(kind, name))["title"]}
+    shape = load_shape(name)
+    billions = parameter_count(shape) / 1e9
+    return {"name": name, "parameters_billion": billions, "layers": int(shape["num_hidden_layers"])}

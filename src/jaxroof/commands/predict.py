@@ -1,19 +1,17 @@
 """``jaxroof predict``: the latency of one request."""
 
 import dataclasses
-import sys
 from pathlib import Path
 
-import pandas as pd
+import jax
 
 from jaxroof.catalogue.choice import ModelOptions, refuse_mixture
 from jaxroof.catalogue.load import check_window, load_architecture, load_deployment
 from jaxroof.commands import predict_tables
-from jaxroof.experiments.workloads import CACHED_TOKENS, TOKENS
-from jaxroof.files import COUNT, InputError, check
+from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
 from jaxroof.parameters import TP, Architecture, Tier0, scalar
 from jaxroof.report import report
-from jaxroof.report.tables import print_table
+from jaxroof.report.tables import columns
 from jaxroof.request import predict as core_prediction
 from jaxroof.serving.capacity import beyond_positions, divides, gpu_bytes, most_requests, usable_bytes
 from jaxroof.units import GIGA
@@ -31,8 +29,8 @@ class Request:
     batch: int
 
 
-def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) -> None:
-    """Latency of one request; with ``plot`` its breakdown as a PNG, and its parts."""
+def run(options: ModelOptions, request: Request, breakdown: bool, plot: Path, json: bool) -> None:
+    """Latency of one request; with ``breakdown`` its parts too, and as the PNG ``plot``."""
     for option, legal in {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}.items():
         check.number("predict", f"--{option}", getattr(request, option), legal)
     if request.cached > request.prompt:
@@ -44,23 +42,20 @@ def run(options: ModelOptions, request: Request, plot: Path | None, json: bool) 
     refuse_mixture(request.model, model.step, arch)
     prediction = core_prediction.predict(
         model, arch, deployment, prompt=request.prompt, output=request.output,
-        cached=request.cached, batch=request.batch,
+        cached=request.cached, batch=request.batch, parts=json or breakdown,
     )  # fmt: skip
+    p = jax.device_get(prediction)
+    parts = {n: predict_tables.breakdown(s) for n, s in {"TTFT": p.prefill, "ITL": p.decode}.items() if s.parts}
     notes = [note for note in [beyond_positions(arch, request.prompt + request.output)] if note]
-    data = predict_tables.prediction(prediction, request.output) | {"notes": notes}
-    text = report.dump(data)
+    data = predict_tables.prediction(p.latency, request.output, parts) | {"notes": notes}
+    report.dump(data)  # refused before anything is written where a latency is no number
     report.note(notes)
     title = f"{request.model} on {request.tp} × {options.hardware}, {model.step} step time"
-    parts = {"TTFT": predict_tables.breakdown(prediction.prefill), "ITL": predict_tables.breakdown(prediction.decode)}
-    if plot is not None:
+    if breakdown:
         predict_tables.write_breakdown(plot, title, parts)
-    if json:
-        sys.stdout.write(text)
-        return
     latencies = {name: float("nan") if ms is None else ms for name, ms in data.items() if name.endswith("_ms")}
-    print_table(pd.DataFrame([latencies]), title, digits=3)
-    for name, table in parts.items() if plot is not None else ():
-        print_table(table, f"{name}, part by part, on one GPU", digits=3)
+    tables = {title: [latencies], **{f"{name}, part by part, on one GPU": rows for name, rows in parts.items()}}
+    report.show(data, {title: columns(rows) for title, rows in tables.items()}, [], json, digits=3)
 
 
 def check_memory(arch: Architecture, request: Request, tier0: Tier0) -> None:

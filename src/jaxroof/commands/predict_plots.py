@@ -1,18 +1,19 @@
 """The figure of ``predict``."""
 
+from typing import Any
+
 import numpy as np
-import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 
-def plot_breakdown(breakdowns: dict[str, pd.DataFrame], *, ax: Axes) -> Axes:
+def plot_breakdown(breakdowns: dict[str, list[dict[str, Any]]], *, ax: Axes) -> Axes:
     """Stacked bars of milliseconds per part, one bar per latency."""
-    parts = list(dict.fromkeys(part for table in breakdowns.values() for part in table["part"]))
+    parts = list(dict.fromkeys(row["part"] for rows in breakdowns.values() for row in rows))
     colours = colormaps["tab20"](np.arange(len(parts)) % 20)
     left = np.zeros(len(breakdowns))
     for part, colour in zip(parts, colours, strict=True):
-        ms = np.array([table.loc[table["part"] == part, "ms"].sum() for table in breakdowns.values()])
+        ms = np.array([sum(row["ms"] for row in rows if row["part"] == part) for rows in breakdowns.values()])
         ax.barh(list(breakdowns), ms, left=left, color=colour, label=part.replace("_", " "))
         left += ms
     ax.set(xlabel="time [ms]", title="What a request's latency is made of")

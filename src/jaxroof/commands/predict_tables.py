@@ -1,23 +1,27 @@
 """What ``predict`` shows: a request's latency, and each step part by part."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from jaxroof.files import InputError, check_writable, write_folder
-from jaxroof.report.figures import save_figure
-from jaxroof.request.predict import Prediction
+from jaxroof.files import InputError, check_writable
+from jaxroof.parameters import Scalar
+from jaxroof.report.figures import figure
+from jaxroof.report.folder import write_files
+from jaxroof.request.schedule import Latency
 from jaxroof.step import Part, StepTime
 from jaxroof.units import GIGA, MEGA, MILLI, PERCENT
 
+Rows = list[dict[str, Any]]
 
-def breakdown(step: StepTime) -> pd.DataFrame:
+
+def breakdown(step: StepTime) -> Rows:
     """Parts of a step on one GPU, slowest first: time, share, work, what binds, share of the speed of light."""
+    total = float(step.total_s + step.admission_s)
     rows = [
-        {
-            "part": name,
-            "ms": float(part.seconds) / MILLI,
+        _on_host(name, part.seconds, total)
+        | {
             "megabytes": float(part.bytes) / MEGA,
             "gigaflop": float(part.flops) / GIGA,
             "bound": _bound(part),
@@ -26,13 +30,15 @@ def breakdown(step: StepTime) -> pd.DataFrame:
         for name, part in step.parts.items()
         if part.seconds > 0
     ]
-    for name, seconds in (("overhead", step.overhead_s), ("admission", step.admission_s)):
-        if seconds > 0:
-            rows.append({"part": name, "ms": float(seconds) / MILLI, "bound": "host"})
-    columns = ["part", "ms", "share_pct", "megabytes", "gigaflop", "bound", "light_pct"]
-    table = pd.DataFrame(rows, columns=columns)
-    table["share_pct"] = table["ms"] / float(step.total_s + step.admission_s) * MILLI / PERCENT
-    return table.sort_values("ms", ascending=False, ignore_index=True)
+    host = {"overhead": step.overhead_s, "admission": step.admission_s}
+    rows += [_on_host(name, seconds, total) for name, seconds in host.items() if seconds > 0]
+    return sorted(rows, key=lambda row: row["ms"], reverse=True)
+
+
+def _on_host(name: str, seconds: Scalar, total: float) -> dict[str, Any]:
+    ms, unknown = float(seconds) / MILLI, dict.fromkeys(("megabytes", "gigaflop"), math.nan)
+    timed = {"part": name, "ms": ms, "share_pct": ms / total * MILLI / PERCENT}
+    return {**timed, **unknown, "bound": "host", "light_pct": math.nan}
 
 
 def _bound(part: Part) -> str:
@@ -41,29 +47,23 @@ def _bound(part: Part) -> str:
     return max(sides, key=lambda name: float(sides[name]))
 
 
-def prediction(p: Prediction, output: int) -> dict[str, Any]:
+def prediction(latency: Latency, output: int, parts: Mapping[str, Rows]) -> dict[str, Any]:
     """The JSON object of ``predict``; a single output token has no ITL."""
-    ms = {name: float(getattr(p.latency, f"{name}_s")) / MILLI for name in ("ttft", "tpot", "e2e")}
+    ms = {name: float(latency[name]) / MILLI for name in ("ttft", "tpot", "e2e")}
     return {
         "ttft_ms": ms["ttft"],
         "itl_ms": ms["tpot"] if output > 1 else None,
         "e2e_ms": ms["e2e"],
         "tpot_e2e_per_token_ms": ms["e2e"] / output,
-        "breakdown": {
-            f"{metric}_{row['part']}_ms": row["ms"]
-            for metric, step in (("ttft", p.prefill), ("itl", p.decode))
-            for row in breakdown(step).to_dict("records")
-        },
+        "breakdown": {f"{name.lower()}_{row['part']}_ms": row["ms"] for name, rows in parts.items() for row in rows},
     }
 
 
-def write_breakdown(path: Path, heading: str, parts: dict[str, pd.DataFrame]) -> None:
+def write_breakdown(path: Path, heading: str, parts: Mapping[str, Rows]) -> None:
     """The stacked bars of a prediction, a PNG that appears when it is complete. Raises InputError."""
     from jaxroof.commands import predict_plots
 
     if path.suffix != ".png":
         raise InputError(path, "--plot", "must end in .png")
     check_writable(path.parent, "--plot")
-    write_folder(
-        path.parent, lambda draft: save_figure(draft / path.name, heading, predict_plots.plot_breakdown, parts)
-    )
+    write_files(path.parent, {path.name: figure(heading, predict_plots.plot_breakdown, parts)})

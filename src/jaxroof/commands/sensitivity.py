@@ -9,7 +9,9 @@ from jaxroof.commands.options import measured
 from jaxroof.files import check, check_writable, write_folder
 from jaxroof.report import report
 from jaxroof.sensitivity import findings
-from jaxroof.sensitivity.record import METRICS, PER, results
+from jaxroof.sensitivity.analysis import PER, analyse
+from jaxroof.sensitivity.derivatives import METRICS
+from jaxroof.sensitivity.record import record
 from jaxroof.sensitivity.tables import tables
 
 
@@ -23,7 +25,7 @@ def run(
     model, truth = measured(choice, scoring, ground_truth)
     if out is not None:
         check_writable(out)
-    data = results(model, truth, scoring=scoring, per=per)
+    data = record(analyse(model, truth, scoring=scoring, per=per))
     if out is not None:
         options = {"scoring": scoring, "ground-truth": ground_truth, "metric": metric, "per": per, "out": out}
         write_folder(out, lambda draft: findings.fill(draft, data, metric, command(choice, options)))

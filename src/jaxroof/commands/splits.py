@@ -8,7 +8,10 @@ from jaxroof.experiments.load import load_ground_truth
 from jaxroof.files import check_writable, write_folder
 from jaxroof.report import report
 from jaxroof.splits import findings
-from jaxroof.splits.record import results
+from jaxroof.splits.analysis import analyse
+from jaxroof.splits.load import tpot_digits
+from jaxroof.splits.record import record
+from jaxroof.studies.load import load_study
 
 
 def run(step_model: str, out: Path | None, json: bool) -> None:
@@ -18,9 +21,9 @@ def run(step_model: str, out: Path | None, json: bool) -> None:
     refuse_mixture("ground truth", step_model, truth.runs.architecture)
     if out is not None:
         check_writable(out)
-    data, analyses, sampled = results(model, truth)
+    result = analyse(model, truth, load_study("hg1"), tpot_digits(truth))
+    data = record(result)
     if out is not None:
-        csvs, figures = findings.csvs(data, analyses, truth), list(findings.figures(data, analyses, sampled))
-        write_folder(out, lambda draft: findings.fill(draft, data, csvs, figures))
+        write_folder(out, lambda draft: findings.fill(draft, result, data))
     shown = {title: table for title, (_, table) in findings.tables(data).items()}
     report.show(data, shown, findings.answers(data), json)

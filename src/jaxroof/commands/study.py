@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from jaxroof.calibration.load_against_grid import ComparisonSpec, load_comparison
 from jaxroof.catalogue.choice import refuse_mixture
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
@@ -12,46 +11,41 @@ from jaxroof.report.progress import progress
 from jaxroof.step import Model
 from jaxroof.studies import record, write
 from jaxroof.studies import run as core_study
-from jaxroof.studies.collection import load_collection
-from jaxroof.studies.load import check_groups, check_terms, load_study, study_models
-from jaxroof.studies.spec import Study
+from jaxroof.studies.load import check_groups, check_terms, load_studies, study_models
+from jaxroof.studies.spec import Collection, ComparisonSpec, Study
+
+Prepared = tuple[Study, GroundTruth, dict[str, Model]]
 
 
 def run(name: str, out: Path | None, json: bool) -> None:
     """Run a study, every member of a collection, or gradient against grid."""
-    if comparison := load_comparison(name):
-        return _compare(comparison, out, json)
-    collection = load_collection(name)
-    prepared = _prepare({member: load_study(member) for member in (collection.members if collection else [name])})
+    spec, studies = load_studies(name)
+    prepared = _prepare(studies)
     if out is not None:
         check_writable(out)
+    if isinstance(spec, ComparisonSpec):
+        return _compare(spec, prepared, out, json)
     runs = {
-        member: (core_study.run_all(spec, truth.runs, truth.groups(), models), truth)
-        for member, (spec, truth, models) in progress(prepared.items(), "studies", len(prepared))
+        member: (core_study.run_all(study, truth.runs, truth.groups(), models), truth)
+        for member, (study, truth, models) in progress(prepared.items(), "studies", len(prepared))
     }
-    if collection:
-        write.show_collection(out, collection, runs, record.collection(collection, runs), json)
+    if isinstance(spec, Collection):
+        write.show_collection(out, spec, runs, record.collection(spec, runs), json)
     else:
         ((results, truth),) = runs.values()
         write.show_study(out, name, results, record.study(results, truth), truth, json)
 
 
-def _compare(spec: ComparisonSpec, out: Path | None, json: bool) -> None:
+def _compare(spec: ComparisonSpec, prepared: Mapping[str, Prepared], out: Path | None, json: bool) -> None:
     """Solve every problem of a comparison by its grid and by descent."""
-    from jaxroof.calibration.against_grid import compare  # its optimiser takes as long to load as another study to run
+    from jaxroof.calibration.against_grid import compare_all  # its optimiser loads as long as another study runs
     from jaxroof.calibration.against_grid_findings import show_comparison
 
-    if out is not None:
-        check_writable(out)
-    prepared = _prepare({problem.name: problem for problem in spec.problems})
-    compared = {
-        name: compare(study, list(models.values())[-1], truth.runs, truth.groups()["train"])
-        for name, (study, truth, models) in progress(prepared.items(), "problems", len(prepared))
-    }
-    show_comparison(out, spec, compared, json)
+    result = compare_all(progress(prepared.values(), "problems", len(prepared)))
+    show_comparison(out, spec, result, json)
 
 
-def _prepare(specs: Mapping[str, Study]) -> dict[str, tuple[Study, GroundTruth, dict[str, Model]]]:
+def _prepare(specs: Mapping[str, Study]) -> dict[str, Prepared]:
     """Studies, the measurements and their models, checked against each other. Raises InputError."""
     models = {name: study_models(spec) for name, spec in specs.items()}
     truth = load_ground_truth(models=[model for each in models.values() for model in each.values()])

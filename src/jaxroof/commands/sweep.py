@@ -37,25 +37,25 @@ class Output:
 
 
 def run(
-    options: ModelOptions, axes: Axes, request: Request, score: Score, keep: Keep, output: Output, group: Processes
+    options: ModelOptions, axes: Axes, request: Request, score: Score, keep: Keep, where: Output, group: Processes
 ) -> None:
     """Evaluate every point of a space; write them all, or what is kept of them."""
-    memory = parse_bytes("--memory", output.memory) if output.memory is not None else None
+    memory = parse_bytes("--memory", where.memory) if where.memory is not None else None
     processes.join(group)
     plan = load_plan(options, axes, request, score, keep)
-    store = _store(plan, output, group)
-    previous = store.previous(output.resume, output.force, must=not group.several) if store else None
+    store = _store(plan, where, group)
+    previous = store.previous(where.resume, where.force, must=not group.several) if store else None
     program = _build(plan, memory, previous)
     manifest = _manifest(program, group)
-    complete = store is not None and not store.begin(manifest, output.resume, output.force)
+    complete = store is not None and not store.begin(manifest, where.resume, where.force)
     if store is not None and complete:
-        _say_complete(store, output.json)
+        _say_complete(store, where.json)
         if plan.reductions or not group.several:
             return
     began = time.monotonic()
     try:
         if plan.reductions:
-            points, infeasible = _reduce(program, store, group, manifest, output.json)
+            points, infeasible = _reduce(program, store, group, manifest, where.json)
         else:
             assert store is not None
             points, infeasible = (0, 0) if complete else _rows(program, store, group, manifest)
@@ -68,7 +68,7 @@ def run(
 
 def _store(plan: Plan, output: Output, group: Processes) -> Store | None:
     """Where results go: one file, a shard per process, or a folder of what is kept."""
-    shard = f"-{group.index:05}" if group.several else ""
+    shard = f"-{group.process_id:05}" if group.several else ""
     if plan.reductions:
         if output.out is None:
             if output.resume or output.force:
@@ -115,7 +115,7 @@ def _manifest(program: Program, group: Processes) -> dict[str, Any]:
         "precision": jax.numpy.result_type(float).name,
         "device": jax.local_devices()[0].device_kind,
         "devices": len(program.compiled),
-        "processes": group.count or 1,
+        "processes": group.processes or 1,
         "block": program.block,
         **program.plan.identity(),
     }
@@ -138,7 +138,7 @@ def _rows(program: Program, store: Store, group: Processes, manifest: dict[str, 
 def _shards(program: Program, store: Store, group: Processes, manifest: dict[str, Any]) -> None:
     """When all shards are complete, the first process writes the manifest of them."""
     shards = [data.decode() for data in processes.gather(store.target.name.encode())]
-    if group.several and group.index == 0:
+    if group.several and group.process_id == 0:
         text = sweep_store.dump(manifest | {"points": program.plan.space.size, "shards": shards})
         write(store.target.with_name(sweep_store.MANIFEST), text.encode())
 
@@ -147,7 +147,7 @@ def _reduce(
     program: Program, store: Store | None, group: Processes, manifest: dict[str, Any], json: bool
 ) -> tuple[int, int]:
     """Keep what was asked for, across all processes; the first one reports."""
-    plan, share, first = program.plan, group.share(program.chunks), (group.index or 0) == 0
+    plan, share, first = program.plan, group.share(program.chunks), (group.process_id or 0) == 0
     done, states = (store and store.read_state()) or (0, stream.start(plan.reductions))
     rest = share[done:]
     for latest in stream.reduced(program, states, rated(rest, program)):

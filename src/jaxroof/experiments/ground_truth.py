@@ -3,39 +3,18 @@
 import dataclasses
 
 import numpy as np
-from numpy.typing import NDArray
 
+from jaxroof.experiments.recorded import Experiment, Published
 from jaxroof.experiments.runs import Runs
+from jaxroof.parameters import Mask
 from jaxroof.request.workload import Workload
 
 # Output tokens that are further off than this share are no longer those of a sample of the workload.
 MISCOUNT = 0.03
-
-
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """One measured run and its labels; means in ms, TPOT = E2E per token as recorded."""
-
-    name: str
-    model: str
-    tp: int
-    workload: str
-    split: str
-    ttft_ms: float
-    tpot_ms: float
-    e2e_ms: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Published:
-    """A published figure: of an experiment or a group, under a study's configuration."""
-
-    study: str
-    configuration: str
-    subject: str
-    metric: str
-    value: float
-    source: str
+# Kind of group → an experiment's label.
+LABELS = {
+    "split": "{0.split}", "family": "{0.model}", "tp": "tp{0.tp}", "workload": "{0.workload}", "experiment": "{0.name}",
+}  # fmt: skip
 
 
 def is_itl(e: Experiment, tokens: float) -> bool:
@@ -70,21 +49,26 @@ class GroundTruth:
             if is_itl(e, means[e.workload])
         ]
 
-    def groups(self) -> dict[str, NDArray[np.bool_]]:
+    def by(self, kind: str) -> dict[str, Mask]:
+        """Masks ``[experiment]`` of every split, family, tensor-parallel degree (``tp4``), workload or experiment.
+
+        By label, in file order; but train comes before test, and degrees rise.
+        """
+        names = [LABELS[kind].format(e) for e in self.experiments]
+        ranked = {"split": lambda e: e.split != "train", "tp": lambda e: e.tp}.get(kind, lambda e: 0)
+        ordered = [LABELS[kind].format(e) for e in sorted(self.experiments, key=ranked)]
+        return {name: np.array(names) == name for name in dict.fromkeys(ordered)}
+
+    def groups(self) -> dict[str, Mask]:
         """Masks over the experiments.
 
         All, each split, workload, model, tensor-parallel degree (``tp4``), model and degree
         (``llama-2-70b-tp4``), and vocabulary (``vocab32k``).
         """
         groups = {"all": np.ones(len(self.experiments), dtype=bool)}
-        for field in ("split", "workload", "model"):
-            labels = [getattr(e, field) for e in self.experiments]
-            groups |= {label: np.array(labels) == label for label in dict.fromkeys(labels)}
+        for kind in ("split", "workload", "family", "tp"):
+            groups |= self.by(kind)
         vocab = np.rint(np.asarray(self.runs.architecture.vocab_size) / 1000)
-        for labels in (
-            [f"tp{e.tp}" for e in self.experiments],
-            [f"{e.model}-tp{e.tp}" for e in self.experiments],
-            [f"vocab{size:.0f}k" for size in vocab],
-        ):
+        for labels in ([f"{e.model}-tp{e.tp}" for e in self.experiments], [f"vocab{size:.0f}k" for size in vocab]):
             groups |= {label: np.array(labels) == label for label in sorted(set(labels))}
         return groups

@@ -1,23 +1,20 @@
 """Measured experiments and published figures → stacked pytrees, with their labels beside them."""
 
-import dataclasses
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from jaxroof.catalogue.load import check_window, load_architecture, load_deployment, load_model
 from jaxroof.experiments import metrics
-from jaxroof.experiments.ground_truth import Experiment, GroundTruth, Published
+from jaxroof.experiments.ground_truth import GroundTruth
+from jaxroof.experiments.recorded import Experiment, check_labels, load_published, load_recorded
 from jaxroof.experiments.runs import Runs, schedules_by_scoring, stack_runs
-from jaxroof.experiments.workloads import TOKENS, load_workloads
-from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, InputError, Range, check, data_dir, read_csv
+from jaxroof.experiments.workloads import load_workloads
+from jaxroof.files import InputError, check, data_dir
 from jaxroof.parameters import scalar
 from jaxroof.request.schedule import Latency
 from jaxroof.request.workload import Workload, exact, sampled
 from jaxroof.step import Model
 from jaxroof.units import MILLI
-
-COLUMNS = ("name", "model", "tp", "workload", "split", "ttft_ms", "tpot_ms", "e2e_ms", "source")
 
 
 def load_ground_truth(path: Path | None = None, models: Sequence[Model] = (), seed: int | None = None) -> GroundTruth:
@@ -33,16 +30,12 @@ def load_ground_truth(path: Path | None = None, models: Sequence[Model] = (), se
     """
     folder = path or data_dir() / "ground_truth"
     csv_path = folder if folder.suffix == ".csv" else folder / "experiments.csv"
-    rows = read_csv(csv_path, COLUMNS)
-    experiments = [_experiment(csv_path, row) for row in rows]
-    names = [e.name for e in experiments]
-    if duplicate := next((n for n in names if names.count(n) > 1), None):
-        raise InputError(csv_path, duplicate, "stands twice")
+    experiments = load_recorded(csv_path)
     workloads = load_workloads(csv_path.with_name("workloads.toml"))
     models = models or [load_model()]
     stacked = [_run(csv_path, experiment, workloads, models, seed) for experiment in experiments]
-    _check_labels(csv_path, experiments)
-    return GroundTruth(experiments, workloads, stack_runs(stacked), _published(csv_path.with_name("published.csv")))
+    check_labels(csv_path, experiments)
+    return GroundTruth(experiments, workloads, stack_runs(stacked), load_published(csv_path.with_name("published.csv")))
 
 
 def load_experiments(path: Path | None = None, model: Model | None = None) -> Runs:
@@ -55,29 +48,6 @@ def load_experiments(path: Path | None = None, model: Model | None = None) -> Ru
     (13,)
     """
     return load_ground_truth(path, [model] if model else []).runs
-
-
-def _check_labels(path: Path, experiments: Sequence[Experiment]) -> None:
-    """A group is named by one label: a workload may not be called as a split or a model is."""
-    kinds = [{"all"}, {"train", "test"}, *({getattr(e, kind) for e in experiments} for kind in ("workload", "model"))]
-    kinds.append({f"tp{e.tp}" for e in experiments})
-    labels = sorted(label for kind in kinds for label in kind)
-    if twice := next((label for label, other in itertools.pairwise(labels) if label == other), None):
-        raise InputError(path, twice, "names two groups of experiments")
-
-
-def _experiment(path: Path, row: dict[str, str]) -> Experiment:
-    where = row["name"]
-    if row["split"] not in ("train", "test"):
-        raise InputError(path, f"{where}.split", f"must be train or test, got {row['split']!r}")
-    measured = {
-        key: check.parsed_number(path, f"{where}.{key}", row[key], POSITIVE) for key in ("ttft_ms", "tpot_ms", "e2e_ms")
-    }
-    if measured["e2e_ms"] <= max(measured["ttft_ms"], measured["tpot_ms"]):
-        raise InputError(path, f"{where}.e2e_ms", "must exceed ttft_ms and tpot_ms")
-    check.number(path, f"{where}: e2e_ms / tpot_ms", measured["e2e_ms"] / measured["tpot_ms"], Range(high=TOKENS.high))
-    tp = int(check.parsed_number(path, f"{where}.tp", row["tp"], COUNT))
-    return Experiment(where, row["model"], tp, row["workload"], row["split"], **measured)
 
 
 def _run(path: Path, e: Experiment, workloads: dict[str, Workload], models: Sequence[Model], seed: int | None) -> Runs:
@@ -103,12 +73,3 @@ def _run(path: Path, e: Experiment, workloads: dict[str, Workload], models: Sequ
     measured = metrics.by_scoring(recorded)
     tokens = float(metrics.realised_output_tokens(recorded))
     return Runs(arch, deployment, schedules_by_scoring(shares, tokens, models, arch, deployment), measured)
-
-
-def _published(path: Path) -> list[Published]:
-    """Published figures beside the experiments; none where there is no such file."""
-    if not path.exists():
-        return []
-    rows = read_csv(path, [field.name for field in dataclasses.fields(Published)])
-    values = [check.parsed_number(path, "value", row.pop("value"), NON_NEGATIVE) for row in rows]
-    return [Published(value=value, **row) for value, row in zip(values, rows, strict=True)]

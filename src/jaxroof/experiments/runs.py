@@ -38,8 +38,7 @@ class Runs(eqx.Module):
 
     def scheduled(self, scoring: str) -> Schedule:
         """The schedules of a scoring. Raises InputError for one that there is none of."""
-        check.one_of("runs", "scoring", scoring, self.schedules)
-        return self.schedules[scoring]
+        return self.schedules[check.one_of("runs", "scoring", scoring, self.schedules)]
 
 
 def select(runs: Runs, index: ArrayLike) -> Runs:

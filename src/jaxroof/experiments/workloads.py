@@ -1,14 +1,9 @@
 """Workload files → length distributions."""
 
-import dataclasses
 from pathlib import Path
 
-from jaxroof.files import NON_NEGATIVE, POSITIVE, InputError, Range, check, read_toml
+from jaxroof.files import CACHED_TOKENS, NON_NEGATIVE, POSITIVE, TOKENS, InputError, check, read_toml
 from jaxroof.request.workload import Lengths, Workload
-
-# Arrays are as long as the longest context: far above any model's, below what memory holds.
-TOKENS = Range(low=1, high=1e7, whole=True)
-CACHED_TOKENS = dataclasses.replace(TOKENS, low=0)
 
 
 def load_workloads(path: Path) -> dict[str, Workload]:

@@ -1,11 +1,13 @@
 """The only place that touches the disk: read, check, write; every problem is one line."""
 
 from jaxroof.files.errors import InputError
-from jaxroof.files.ranges import AT_LEAST_ONE, COUNT, FRACTION, NON_NEGATIVE, POSITIVE, Range
+from jaxroof.files.ranges import AT_LEAST_ONE, CACHED_TOKENS, COUNT, FRACTION, NON_NEGATIVE, POSITIVE, TOKENS, Range
 from jaxroof.files.read import data_dir, read_csv, read_json, read_text, read_toml
+from jaxroof.files.structs import choice, to_struct, within
 from jaxroof.files.write import check_writable, sync, write, write_folder
 
 __all__ = [
-    "AT_LEAST_ONE", "COUNT", "FRACTION", "NON_NEGATIVE", "POSITIVE", "InputError", "Range", "check_writable",
-    "data_dir", "read_csv", "read_json", "read_text", "read_toml", "sync", "write", "write_folder",
+    "AT_LEAST_ONE", "CACHED_TOKENS", "COUNT", "FRACTION", "NON_NEGATIVE", "POSITIVE", "TOKENS", "InputError", "Range",
+    "check_writable", "choice", "data_dir", "read_csv", "read_json", "read_text", "read_toml", "sync", "to_struct",
+    "within", "write", "write_folder",
 ]  # fmt: skip

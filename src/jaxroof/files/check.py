@@ -29,11 +29,12 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def one_of(path: object, key: str, value: str, known: Iterable[str]) -> None:
-    """Raise if ``value`` is not one of the known ones."""
+def one_of(path: object, key: str, value: str, known: Iterable[str]) -> str:
+    """``value``, which must be one of the known ones."""
     known = list(known)
     if value not in known:
         raise InputError(path, key, f"must be one of {', '.join(known)}, got {value!r}{suggestion(str(value), known)}")
+    return value
 
 
 def required(path: object, table: Mapping[str, Any], key: str, where: str = "") -> Any:
@@ -73,25 +74,9 @@ def text_at(path: object, content: Mapping[str, Any], key: str, where: str = "")
     return value.strip()
 
 
-def list_at(path: object, content: Mapping[str, Any], key: str, where: str = "") -> list[str]:
-    """``content[key]`` as a list of texts, empty where it is missing."""
-    value = content.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise InputError(path, f"{where}{key}", "must be a list of texts")
-    return value
-
-
 def table_at(path: object, content: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
     """``content[key]`` as a table, empty where it is missing."""
     value = content.get(key, {})
     if not isinstance(value, dict):
         raise InputError(path, f"{where}{key}", "must be a table")
     return value
-
-
-def tables_at(path: object, content: Mapping[str, Any], key: str, where: str = "") -> list[Mapping[str, Any]]:
-    """``content[key]`` as one or more tables."""
-    entries = required(path, content, key, where)
-    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(path, f"{where}{key}", "must be one or more [[tables]]")
-    return entries

@@ -32,3 +32,6 @@ POSITIVE = Range(low_is_legal=False)
 FRACTION = Range(high=1.0, low_is_legal=False)
 AT_LEAST_ONE = Range(low=1)
 COUNT = Range(low=1, whole=True)
+# Arrays are as long as the longest context: far above any model's, below what memory holds.
+TOKENS = Range(low=1, high=1e7, whole=True)
+CACHED_TOKENS = dataclasses.replace(TOKENS, low=0)

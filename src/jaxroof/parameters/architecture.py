@@ -6,7 +6,8 @@ import equinox as eqx
 from jaxtyping import Bool
 
 from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, InputError, Range, check
-from jaxroof.parameters.leaves import Scalar, leaf
+from jaxroof.parameters.arrays import Scalar
+from jaxroof.parameters.leaves import leaf
 
 TP = Range(low=1, high=8, whole=True, limit="the most GPUs whose all-reduce is known")
 Flag = Bool[Any, "..."]

@@ -3,8 +3,9 @@
 import equinox as eqx
 
 from jaxroof.files import AT_LEAST_ONE, FRACTION, POSITIVE
+from jaxroof.parameters.arrays import Scalar
 from jaxroof.parameters.hardware import Hardware
-from jaxroof.parameters.leaves import Scalar, leaf
+from jaxroof.parameters.leaves import leaf
 from jaxroof.units import MICRO, MILLI
 
 

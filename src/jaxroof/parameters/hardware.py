@@ -4,7 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from jaxroof.files import FRACTION, POSITIVE
-from jaxroof.parameters.leaves import Scalar, leaf
+from jaxroof.parameters.arrays import Scalar
+from jaxroof.parameters.leaves import leaf
 from jaxroof.parameters.mfu import Efficiency
 from jaxroof.units import GIGA, MICRO, TERA
 

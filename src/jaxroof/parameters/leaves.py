@@ -13,15 +13,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
-from numpy.typing import NDArray
 
 from jaxroof.files import NON_NEGATIVE, Range, check
 
-# Numbers, NumPy or JAX arrays, tracers: a leaf is whatever the transformation around it needs.
-Scalar = Float[Any, ""]
-Vector = NDArray[np.floating]
-Mask = NDArray[np.bool_]
 Tree = TypeVar("Tree", bound=eqx.Module)
 
 

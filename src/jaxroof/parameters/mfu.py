@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxroof.files import FRACTION
-from jaxroof.parameters.leaves import Scalar, leaf
+from jaxroof.parameters.arrays import Scalar
+from jaxroof.parameters.leaves import leaf
 
 # Below this an interpolated MFU is a rounding artefact of the table, not a rate.
 MIN_MFU = 1e-4

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+Figure = Callable[[Path], None]
+
 
 def save_figure(
     path: Path, heading: str, plot: Callable[..., Any], *data: Any, size: tuple[float, float] = (9, 6)
@@ -15,3 +17,8 @@ def save_figure(
     plot(*data, ax=figure.subplots())
     figure.suptitle(heading)
     figure.savefig(path, dpi=120)
+
+
+def figure(heading: str, plot: Callable[..., Any], *data: Any, size: tuple[float, float] = (9, 6)) -> Figure:
+    """A figure that is drawn once the path of its PNG is given."""
+    return lambda path: save_figure(path, heading, plot, *data, size=size)

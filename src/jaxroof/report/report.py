@@ -1,18 +1,17 @@
 """A result on stdout, as tables or as JSON."""
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from jaxroof.files import InputError
-from jaxroof.report.tables import print_table
+from jaxroof.report.tables import Table, print_table
 
 
 def show(
-    data: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], lines: Sequence[str], as_json: bool, digits: int = 1
+    data: Mapping[str, Any], tables: Mapping[str, Table], lines: Sequence[str], as_json: bool, digits: int = 1
 ) -> None:
     """Tables by title, then lines of text; or their JSON object, on stdout."""
     if as_json:
@@ -34,3 +33,8 @@ def dump(data: Any) -> str:
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except ValueError:
         raise InputError("result", "a latency is not finite; a constant is too extreme") from None
+
+
+def finite(value: float) -> float | None:
+    """A number for JSON, null where there is none."""
+    return float(value) if math.isfinite(value) else None

@@ -1,51 +1,93 @@
-"""Tables as text, as Markdown and on the terminal."""
+"""Tables as text, as Markdown and on the terminal: a table is its columns by name, a dict or a DataFrame."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from math import isfinite
+from numbers import Real
+from typing import Any, Protocol
 
-import pandas as pd
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+Columns = dict[str, Iterable[Any]]
 
 
-def print_table(table: pd.DataFrame, title: str, digits: int = 1) -> None:
+class Table(Protocol):
+    """Columns by name, all of one length."""
+
+    def items(self) -> Iterable[tuple[Hashable, Iterable[Any]]]:
+        """Name and cells of each."""
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> Columns:
+    """The table of ``rows``: a cell that a row lacks is NaN."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name, float("nan")) for row in rows] for name in names}
+
+
+def records(table: Table) -> list[dict[str, Any]]:
+    """The rows of a table for JSON; what is no number is null."""
+    plain = {str(k): [None if isinstance(x, float) and not isfinite(x) else x for x in xs] for k, xs in table.items()}
+    return [dict(zip(plain, cells, strict=True)) for cells in zip(*plain.values(), strict=True)]
+
+
+def without_empty(table: Mapping[str, Iterable[Any]]) -> Columns:
+    """A table without the columns in which no cell is known."""
+    return {name: cells for name, cells in table.items() if any(cell == cell for cell in cells)}
+
+
+def print_table(table: Table, title: str, digits: int = 1) -> None:
     """A table on stdout: plain when piped; on a terminal framed, cut by columns into tables that fit its width."""
     text = formatted(table, digits)
-    if not sys.stdout.isatty():
-        sys.stdout.write(f"{title}\n{text.to_string(index=False)}\n\n")
-        return
-    console, numbers = Console(), set(table.select_dtypes("number").columns)
+    if sys.stdout.isatty():
+        numbers = [all(isinstance(x, Real) and not isinstance(x, bool) for x in cells) for _, cells in table.items()]
+        return _print_framed(text, dict(zip(text, numbers, strict=True)), title)
+    cells = [[name, *cells] for name, cells in text.items()]
+    widths = [max(map(len, column)) for column in cells]
+    lines = [" ".join(map(str.rjust, row, widths)) for row in zip(*cells, strict=True)]
+    sys.stdout.writelines(f"{line}\n" for line in [title, *lines, ""])
+
+
+def markdown(table: Table, digits: int = 1) -> str:
+    """A table in Markdown, numbers to ``digits`` decimals."""
+    text = formatted(table, digits)
+    rows = [list(text), ["---"] * len(text), *zip(*text.values(), strict=True)]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '∣') for cell in row)} |" for row in rows)
+
+
+def formatted(table: Table, digits: int = 1) -> dict[str, list[str]]:
+    """Every cell as text, numbers to ``digits`` decimals."""
+    return {str(name): [_text(cell, digits) for cell in cells] for name, cells in table.items()}
+
+
+def _text(cell: Any, digits: int) -> str:
+    if not isinstance(cell, float):
+        return str(cell)
+    return "–" if cell != cell else f"{cell:.{digits}f}"
+
+
+def _print_framed(text: Mapping[str, Sequence[str]], numeric: Mapping[str, bool], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table as Frame
+    from rich.text import Text
+
+    console = Console()
     console.print(Text(title, style="table.title"))
     for part in _beside(text, console.width):
-        rich = Table()
-        for column in text.columns[part]:
-            rich.add_column(Text(column), overflow="fold", justify="right" if column in numbers else "left")
-        for row in text.iloc[:, part].itertuples(index=False):
-            rich.add_row(*map(Text, row))
-        console.print(rich)
+        framed = Frame()
+        for name in part:
+            framed.add_column(Text(name), overflow="fold", justify="right" if numeric[name] else "left")
+        for row in zip(*(text[name] for name in part), strict=True):
+            framed.add_row(*map(Text, row))
+        console.print(framed)
 
 
-def markdown(table: pd.DataFrame, digits: int = 1) -> str:
-    """A DataFrame as a Markdown table, numbers to ``digits`` decimals."""
-    text = formatted(table, digits)
-    rows = [list(text.columns), ["---"] * len(text.columns), *text.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', '∣') for cell in row)} |" for row in rows)
-
-
-def formatted(table: pd.DataFrame, digits: int = 1) -> pd.DataFrame:
-    """Every cell as text, numbers to ``digits`` decimals."""
-    return table.map(lambda x: ("–" if pd.isna(x) else f"{x:.{digits}f}") if isinstance(x, float) else str(x))
-
-
-def _beside(text: pd.DataFrame, width: int) -> Iterator[list[int]]:
+def _beside(text: Mapping[str, Sequence[str]], width: int) -> Iterator[list[str]]:
     """Columns of each table that ``width`` holds: the first one, then the next ones that fit, at least one."""
-    rooms = [3 + max(map(cell_len, [name, *cells])) for name, cells in text.items()]  # padding and a border
-    part: list[int] = []
-    for index, room in enumerate(rooms):
-        if len(part) > 1 and 1 + room + sum(rooms[i] for i in part) > width:
+    from rich.cells import cell_len
+
+    rooms = {name: 3 + max(map(cell_len, [name, *cells])) for name, cells in text.items()}  # padding and a border
+    part: list[str] = []
+    for name, room in rooms.items():
+        if len(part) > 1 and 1 + room + sum(rooms[other] for other in part) > width:
             yield part
-            part = [0]
-        part.append(index)
+            part = part[:1]
+        part.append(name)
     yield part

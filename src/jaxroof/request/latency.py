@@ -6,15 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from jaxroof.parameters import Architecture, Deployment, Scalar, put
+from jaxroof.parameters import Architecture, Deployment, Scalar, Values, put
 from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.request.tracing import as_primitives
 from jaxroof.step import AFFINE, Batch, Model, Requests, StepTime
 from jaxroof.step.overhead import chunks_s
 
-Seconds = Float[Any, "..."]
 # The staircase among the overheads of a prefill step: its cost per chunk and tokens per chunk.
 CHUNKS = ("constants.overheads.prefill.per_chunk_s", "constants.overheads.prefill.chunk_tokens")
 
@@ -40,7 +39,7 @@ def latency(
     return total(schedule, *nodes, _chunks_s(schedule, model, settings))
 
 
-def total(schedule: Schedule, prefill: StepTime, decode: StepTime, chunks_s: Seconds | float = 0.0) -> Latency:
+def total(schedule: Schedule, prefill: StepTime, decode: StepTime, chunks_s: Values | float = 0.0) -> Latency:
     """Latencies from the step times of a request's nodes ``[prefill ...]`` and ``[decode ...]`` [s].
 
     ``chunks_s`` is overhead of the prefill that those step times leave out.
@@ -106,8 +105,7 @@ def no_requests() -> Requests:
 
 def rows(context_tokens: Scalar | float, new_tokens: Scalar | float, count: Scalar | float) -> Requests:
     """``count`` equal requests as the one row of a phase."""
-    row = (context_tokens, new_tokens, count)
-    return Requests(*(jnp.asarray(x, dtype=jnp.result_type(float))[None] for x in row))
+    return Requests(*(jnp.asarray(x, dtype=jnp.result_type(float))[None] for x in (context_tokens, new_tokens, count)))
 
 
 def _merged(schedule: Schedule) -> Schedule:
@@ -122,7 +120,7 @@ def _merged(schedule: Schedule) -> Schedule:
     )
 
 
-def _chunks_s(schedule: Schedule, model: Model, settings: Model | None) -> Float[Array, "..."]:
+def _chunks_s(schedule: Schedule, model: Model, settings: Model | None) -> Values:
     """The staircase term of a request's prefill steps, on its own nodes [s]."""
 
     def one(model: Model) -> Scalar:

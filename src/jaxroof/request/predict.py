@@ -15,6 +15,9 @@ from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Latency, Schedule
 from jaxroof.request.workload import Share
 from jaxroof.step import Model, StepTime
 
+# Tokens of a prompt, of them out, and cached.
+Lengths = tuple[Scalar, Scalar, Scalar]
+
 
 class Prediction(eqx.Module):
     """Latency of a request (``tpot_s`` is its ITL), its prefill steps summed, its mean decode step.
@@ -39,11 +42,13 @@ def predict(
     output: int,
     cached: int = 0,
     batch: int = 1,
+    parts: bool = False,
 ) -> Prediction:
     """Predict a request of ``prompt`` tokens, of which the prefix cache holds ``cached``, and ``output`` tokens out.
 
     ``batch`` requests are in flight and decode together, the others ride along in a prefill step.
-    With ``output`` 1 there is no second token and the ITL is 0. Times in s.
+    With ``output`` 1 there is no second token and the ITL is 0. Times in s. With ``parts`` the steps are
+    broken down: another program, which takes longer to compile and to call.
 
     Arguments: ``model`` of :func:`load_model`, ``arch`` of :func:`load_architecture`; all counts whole.
     Raises InputError for a count that is none, more ``cached`` than ``prompt`` tokens, heads that ``tp`` does not
@@ -55,23 +60,21 @@ def predict(
     Latency(ttft_ms=8.347, tpot_ms=8.303, e2e_ms=1062...)
     """
     check_request(arch, deployment, prompt=prompt, output=output, cached=cached, batch=batch)
+    steps: Schedule | Lengths = (scalar(prompt), scalar(output), scalar(cached))
     mfu = model.constants.hardware.mfu
-    if isinstance(mfu, AnalyticMfu):
-        nodes = _fixed(scalar(prompt), scalar(output), scalar(cached), chunks=chunks_of(prompt))
-    else:  # measured tables kink and jump at places of their own
+    if not isinstance(mfu, AnalyticMfu):  # measured tables kink and jump at places of their own
         held = min(cached, prompt - 1)  # one token is computed at least
         splits = knots(mfu, arch, deployment, range(held, prompt, MAX_NUM_BATCHED_TOKENS), prompt + output)
         share = Share(1.0, held, workload.point(prompt - held), workload.point(output))
-        nodes, _ = schedule.realised([share], output, splits)
-    return _predict(model, nodes, arch, deployment, scalar(batch))
+        steps, _ = schedule.realised([share], output, splits)
+    return _predict(model, steps, arch, deployment, scalar(batch), chunks=chunks_of(prompt), parts=parts)
 
 
-@functools.partial(jax.jit, static_argnames="chunks")
-def _fixed(prompt: Scalar, output: Scalar, cached: Scalar, *, chunks: int) -> Schedule:
-    return fixed_schedule(prompt, output, cached, chunks=chunks)
-
-
-@jax.jit
-def _predict(model: Model, nodes: Schedule, arch: Architecture, deployment: Deployment, batch: Scalar) -> Prediction:
-    steps = step_times(model, nodes, arch, deployment, batch)
-    return Prediction(total(nodes, *steps), *breakdown(nodes, *steps))
+@functools.partial(jax.jit, static_argnames=("chunks", "parts"))
+def _predict(
+    model: Model, steps: Schedule | Lengths, arch: Architecture, deployment: Deployment, batch: Scalar,
+    *, chunks: int, parts: bool,
+) -> Prediction:  # fmt: skip
+    nodes = steps if isinstance(steps, Schedule) else fixed_schedule(*steps, chunks=chunks)
+    times = step_times(model, nodes, arch, deployment, batch, parts=parts)
+    return Prediction(total(nodes, *times), *breakdown(nodes, *times))

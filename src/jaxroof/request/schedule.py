@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxroof.files import check
-from jaxroof.parameters import Scalar, Vector, scalar
+from jaxroof.parameters import Scalar, Values, Vector, scalar
 from jaxroof.request.quadrature import rule
 from jaxroof.request.workload import Share
 from jaxroof.units import MILLI
@@ -56,25 +56,23 @@ class Latency(eqx.Module):
     (13,)
     """
 
-    ttft_s: Float[Any, "..."]
-    tpot_s: Float[Any, "..."]
-    e2e_s: Float[Any, "..."]
+    ttft_s: Values
+    tpot_s: Values
+    e2e_s: Values
 
-    def __getitem__(self, metric: str) -> Float[Any, "..."]:
+    def __getitem__(self, metric: str) -> Values:
         """``ttft``, ``tpot`` or ``e2e`` [s]. Raises InputError for another name."""
-        check.one_of("latency", "metric", metric, METRICS)
-        return getattr(self, f"{metric}_s")
+        return getattr(self, f"{check.one_of('latency', 'metric', metric, METRICS)}_s")
 
     def __repr__(self) -> str:
         shown = (f"{name.removesuffix('_s')}_ms={_milliseconds(value)}" for name, value in vars(self).items())
         return f"Latency({', '.join(shown)})"
 
 
-def _milliseconds(seconds: Any) -> str:
-    """Numbers in ms, long arrays cut; whatever else stands there while JAX transforms (a tracer, an axis) as it is."""
-    if isinstance(seconds, jax.core.Tracer) or not eqx.is_array_like(seconds):
-        return str(seconds)
-    return np.array2string(np.asarray(seconds) / MILLI, precision=3, threshold=16, separator=", ")
+def _milliseconds(seconds: Any) -> Any:
+    """Numbers in ms; whatever else stands there while JAX transforms (a tracer, an axis) as it is."""
+    concrete = eqx.is_array_like(seconds) and not isinstance(seconds, jax.core.Tracer)
+    return np.round(np.asarray(seconds) / MILLI, 3) if concrete else seconds
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,9 +8,9 @@ agree, at a kink both are true, and a constant at an end of its range has only o
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -21,8 +21,7 @@ from jaxroof.parameters import Mask, Vector, numbers, replace, walk
 from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.step import Model
 
-# Metric → its scoring, the wanted one (0) or ``itl`` (1), and its name there.
-HOMES = {"tpot": (0, "tpot"), "itl": (1, "tpot"), "ttft": (0, "ttft"), "e2e": (0, "e2e")}
+METRICS = ("tpot", "itl", "ttft", "e2e")
 # Where a one-sided derivative is taken: this share of the value (of one unit, if it is 0) beside it.
 NUDGE = 1e-7
 # One-sided derivatives that differ by more than this share are a kink, not curvature between two nudges.
@@ -111,6 +110,11 @@ def either(sides: Vector) -> Vector:
     return np.where(np.isnan(below), above, np.where(np.isnan(above), below, (below + above) / 2))
 
 
+def by_metric(asked: Latency, itl: Latency) -> dict[str, Any]:
+    """Every metric [s], from latencies under the scoring that was asked for and under ITL scoring."""
+    return dict(zip(METRICS, (asked.tpot_s, itl.tpot_s, asked.ttft_s, asked.e2e_s), strict=True))
+
+
 def sensitivities(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> Sensitivity:
     """Derivatives of TPOT (as ``scoring`` has it), ITL, TTFT and E2E of every run with respect to every constant.
 
@@ -126,13 +130,11 @@ def sensitivities(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) 
     """
     constants = numbers(model)
     keys, values = tuple(constants), np.array(list(constants.values()))
-    ranges = [leaf.range for _, _, leaf in walk(model)]
-    low, high = np.array([r.low for r in ranges]), np.array([r.high for r in ranges])
+    low, high = np.array([(leaf.range.low, leaf.range.high) for _, _, leaf in walk(model)]).T
     size = np.where(values == 0, 1.0, abs(values))
     nudge, swing = NUDGE * size, SWING * abs(values)
     beside = np.stack([values - nudge, values + nudge])
-    at = np.stack([values, *beside, *np.clip([values - swing, values + swing], low, high)])
-    seconds, slopes = _along_each(values, at, model, _for_both(runs, scoring), keys)
+    swung = np.clip([values - swing, values + swing], low, high)
     illegal = (beside < low) | (beside > high)
 
     def legal(seconds: Vector, slopes: Vector) -> Vector:
@@ -141,61 +143,51 @@ def sensitivities(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) 
         slopes = np.where(abs(slopes) * size[:, None] > ROUNDING * seconds, slopes, 0.0)
         return np.where(illegal[:, :, None] | jumps[None], np.nan, slopes)
 
-    measured = {
-        metric: np.asarray(getattr(runs.measured[(scoring, "itl")[i]], f"{name}_s"))
-        for metric, (i, name) in HOMES.items()
-    }
+    along = _along_each(np.stack([values, *beside, *swung]), model, runs, scoring, keys)
+    # Per metric, latencies and slopes at the values, just beside them, and 10 % away.
+    seconds, slopes = ({metric: np.split(x, (1, 3)) for metric, x in part.items()} for part in along)
+    measured = by_metric(runs.measured[scoring], runs.measured["itl"])
     return Sensitivity(
-        keys,
-        values,
-        measured,
-        {metric: array[0, 0] for metric, array in seconds.items()},
-        {metric: array[1:3] for metric, array in seconds.items()},
-        {metric: legal(array[1:3], slopes[metric][1:3]) for metric, array in seconds.items()},
-        {metric: array[3:] for metric, array in seconds.items()},
-    )
-
-
-def _for_both(runs: Runs, scoring: str) -> Runs:
-    """``runs`` with the wanted schedules and those of ITL, under names that all scorings share."""
-    schedules = {"wanted": runs.scheduled(scoring), "itl": runs.schedules["itl"]}
-    return dataclasses.replace(runs, schedules=schedules, measured={})
+        keys, values, {metric: np.asarray(x) for metric, x in measured.items()},
+        {metric: here[0, 0] for metric, (here, _, _) in seconds.items()},
+        {metric: sides for metric, (_, sides, _) in seconds.items()},
+        {metric: legal(sides, slopes[metric][1]) for metric, (_, sides, _) in seconds.items()},
+        {metric: ends for metric, (_, _, ends) in seconds.items()},
+    )  # fmt: skip
 
 
 def _along_each(
-    values: Vector, at: Vector, model: Model, runs: Runs, keys: Sequence[str]
+    at: Vector, model: Model, runs: Runs, scoring: str, keys: Sequence[str]
 ) -> tuple[dict[str, Vector], dict[str, Vector]]:
-    """Latencies and slopes along one constant at a time, ``at[point constant]``: ``[point constant experiment]``."""
-    count = len(values)
-    points = np.where(np.eye(count, dtype=bool)[None], at[:, :, None], values).reshape(-1, count)
-    directions = np.tile(np.eye(count), (len(at), 1))
-    both = _directional(points, directions, model, runs, keys=keys)
-    return tuple({m: np.asarray(x).reshape(len(at), count, -1) for m, x in part.items()} for part in both)  # type: ignore[return-value]
+    """Latencies and slopes ``[row constant experiment]`` with one constant at a time moved.
+
+    Its values are ``at[row constant]``; all others stay at those of row 0.
+    """
+    rows, count = at.shape
+    alone = np.eye(count, dtype=bool)
+    points = np.where(alone, at[:, :, None], at[0]).reshape(-1, count)
+    both = [runs.scheduled(name) for name in (scoring, "itl")]
+    # Both stacked, so that they share one program; without their names, so that all scorings do.
+    runs = dataclasses.replace(runs, schedules={"both": jax.tree.map(lambda *x: np.stack(x), *both)}, measured={})
+    found = _directional(points, np.tile(alone.astype(float), (rows, 1)), model, runs, keys=keys)
+    seconds, slopes = ({m: np.asarray(x).reshape(rows, count, -1) for m, x in part.items()} for part in found)
+    return seconds, slopes
 
 
 @functools.partial(jax.jit, static_argnames="keys")
 def _directional(
-    points: Float[Array, "point constant"],
-    directions: Float[Array, "point constant"],
-    model: Model,
-    runs: Runs,
-    *,
-    keys: Sequence[str],
-) -> tuple[dict[str, Array], dict[str, Array]]:
+    points: Float[Array, "point constant"], directions: Float[Array, "point constant"], model: Model, runs: Runs,
+    *, keys: Sequence[str],
+) -> tuple[dict[str, Array], dict[str, Array]]:  # fmt: skip
     """Each metric ``[point experiment]`` and its derivative along the point's direction."""
 
-    schedules = jax.tree.map(lambda *both: jnp.stack(both), runs.schedules["wanted"], runs.schedules["itl"])
-
     def predicted(values: Float[Array, " constant"]) -> dict[str, Array]:
-        constants = replace(model, dict(zip(keys, values, strict=True)))
+        moved = replace(model, dict(zip(keys, values, strict=True)))
 
         def one(schedule: Schedule) -> Latency:
-            scheduled = dataclasses.replace(runs, schedules={"one": schedule})
-            return latencies(constants, scheduled, scoring="one")
+            return latencies(moved, dataclasses.replace(runs, schedules={"one": schedule}), scoring="one")
 
-        both = jax.vmap(one)(schedules)
-        return {metric: getattr(both, f"{name}_s")[i] for metric, (i, name) in HOMES.items()}
+        both = jax.vmap(one)(runs.schedules["both"])
+        return by_metric(*(jax.tree.map(lambda leaf, i=i: leaf[i], both) for i in range(2)))
 
-    return jax.vmap(lambda point, direction: jax.jvp(predicted, (point,), (direction,)))(
-        jnp.asarray(points), jnp.asarray(directions)
-    )
+    return jax.vmap(lambda point, direction: jax.jvp(predicted, (point,), (direction,)))(points, directions)

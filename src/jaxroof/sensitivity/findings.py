@@ -1,8 +1,8 @@
 """``jaxroof sensitivity``: its sentences, FINDINGS.md, files and figures."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from jaxroof.report import report
 from jaxroof.report.figures import save_figure
@@ -65,9 +65,12 @@ def findings(data: Record, metric: str, reproduce: str) -> str:
     ]  # fmt: skip
     for title, table in tables(data, metric).items():
         lines += ["", f"### {title}", "", markdown(table)]
-    images = IMAGES if data["identifiability"]["constants"] else IMAGES[:2]
-    lines += [line for name in images for line in ("", f"![{name}]({name}.png)")]
+    lines += [line for name in _images(data) for line in ("", f"![{name}]({name}.png)")]
     return "\n".join([*lines, "", "## Reproducing", "", "```bash", reproduce, "```", ""])
+
+
+def _images(data: Record) -> Sequence[str]:
+    return IMAGES if data["identifiability"]["constants"] else IMAGES[:2]
 
 
 def fill(folder: Path, data: Record, metric: str, reproduce: str) -> None:
@@ -84,15 +87,13 @@ def _draw(folder: Path, data: Record, metric: str) -> None:
 
     where = f"({data['step_model']} step time, {data['scoring']} scoring)"
     mape_pct = data["metrics"][metric]["groups"]["all"]["mape_pct"]
-    wide: pd.DataFrame = slopes(data, metric)
-    save_figure(
-        folder / "tornado.png", f"What moves the error {where}",
-        plots.plot_tornado, swings(data, metric), mape_pct, label(metric), size=(10, 6),
-    )  # fmt: skip
-    save_figure(
-        folder / "heatmap.png", f"Slopes of {label(metric)} {where}", plots.plot_slopes, wide, label(metric),
-        size=(max(9.0, 5 + 0.5 * wide.shape[1]), max(6.0, 3.5 + 0.3 * len(wide))),
-    )  # fmt: skip
-    if eigenvalues := data["identifiability"]["eigenvalues"]:
-        heading = f"What the experiments can tell {where}"
-        save_figure(folder / "eigenvalues.png", heading, plots.plot_eigenvalues, eigenvalues)
+    wide, eigenvalues = slopes(data, metric), data["identifiability"]["eigenvalues"]
+    size = (max(9.0, 5 + 0.5 * wide.shape[1]), max(6.0, 3.5 + 0.3 * len(wide)))
+    tornado, heatmap = (swings(data, metric), mape_pct, label(metric)), (wide, label(metric))
+    figures: tuple[tuple[str, tuple[float, float], Callable[..., Any], tuple[Any, ...]], ...] = (
+        ("What moves the error", (10.0, 6.0), plots.plot_tornado, tornado),
+        (f"Slopes of {label(metric)}", size, plots.plot_slopes, heatmap),
+        ("What the experiments can tell", (9.0, 6.0), plots.plot_eigenvalues, (eigenvalues,)),
+    )
+    for name, (heading, inches, plot, arguments) in zip(_images(data), figures, strict=False):
+        save_figure(folder / f"{name}.png", f"{heading} {where}", plot, *arguments, size=inches)

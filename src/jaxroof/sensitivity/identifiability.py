@@ -67,11 +67,7 @@ class Identifiability:
     def trade_offs(self) -> list[tuple[str, str, float]]:
         """Pairs of identified constants whose estimates are correlated by 0.9 or more, strongest first."""
         correlation = self.correlation
-        rows, columns = np.nonzero(np.triu(np.nan_to_num(abs(correlation)) >= TRADE_OFF, 1))
-        pairs = [
-            (self.names[i], self.names[j], float(correlation[i, j]))
-            for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
-        ]
+        pairs = _pairs(self.names, correlation, np.nan_to_num(abs(correlation)) >= TRADE_OFF)
         return sorted(pairs, key=lambda pair: -abs(pair[2]))
 
 
@@ -98,11 +94,8 @@ def identifiability(
 def in_words(names: Sequence[str], direction: Vector, least: float = 0.2) -> str:
     """A direction as its largest components: "+0.71 a −0.70 b"."""
     order = np.argsort(-abs(direction), kind="stable")
-    return " ".join(
-        f"{'+' if direction[i] > 0 else '−'}{abs(direction[i]):.2f} {names[i]}"
-        for i in order
-        if abs(direction[i]) >= least
-    )
+    large = [i for i in order if abs(direction[i]) >= least]
+    return " ".join(f"{'+' if direction[i] > 0 else '−'}{abs(direction[i]):.2f} {names[i]}" for i in large)
 
 
 def indistinguishable(names: Sequence[str], jacobian: Vector) -> list[tuple[str, str, float]]:
@@ -110,8 +103,12 @@ def indistinguishable(names: Sequence[str], jacobian: Vector) -> list[tuple[str,
     length = np.linalg.norm(jacobian, axis=0)
     unit = jacobian / np.where(length > 0, length, 1.0)
     cosine = unit.T @ unit
-    rows, columns = np.nonzero(np.triu(abs(cosine) > PARALLEL, 1))
-    return [(names[i], names[j], float(cosine[i, j])) for i, j in zip(rows.tolist(), columns.tolist(), strict=True)]
+    return _pairs(names, cosine, abs(cosine) > PARALLEL)
+
+
+def _pairs(names: Sequence[str], values: Vector, wanted: Mask) -> list[tuple[str, str, float]]:
+    """Each pair of names that is ``wanted[row column]`` once, with its value."""
+    return [(names[i], names[j], float(values[i, j])) for i, j in np.argwhere(np.triu(wanted, 1)).tolist()]
 
 
 def _seen(eigenvalues: Vector) -> Mask:

@@ -19,30 +19,22 @@ def label(metric: str) -> str:
 
 def tables(data: Record, metric: str) -> dict[str, pd.DataFrame]:
     """Every table of the terminal by title, cells as text."""
-    where = f"{data['step_model']}, {data['scoring']} scoring"
-    heads = _heads(data)
-    legend = {head: f"{head} = {group}" for group, head in heads.items() if head != group}
-    mapes = data["metrics"][metric]["groups"]
-    errors = pd.DataFrame(
-        [
-            {"group": legend.get(heads[g], g), "N": len(data["groups"][g]), "MAPE [%]": x["mape_pct"]}
-            for g, x in mapes.items()
-        ]
-    )
-    name = label(metric)
+    name, heads = label(metric), _heads(data)
+    errors = [
+        {"group": g if heads[g] == g else f"{heads[g]} = {g}", "N": len(data["groups"][g]), "MAPE [%]": x["mape_pct"]}
+        for g, x in data["metrics"][metric]["groups"].items()
+    ]
     shown = {
-        f"{name} error as it stands ({where})": errors,
-        f"What moves {name} MAPE: dMAPE/dθ [pp per unit], d MAPE / d log θ [pp] of each group, "
-        "MAPE [%] 10 % away": _moving(data, metric, heads),
-        f"Terms at zero, their slopes of {name} MAPE above it [pp per unit, pp per 1 % of mean latency]": _asked(
-            data, metric
-        ),
+        f"{name} error as it stands ({data['step_model']}, {data['scoring']} scoring)": errors,
+        f"What moves {name} MAPE: dMAPE/dθ [pp per unit], d MAPE / d log θ [pp] of each group, MAPE [%] 10 % away":
+            _moving(data, metric, heads),
+        f"Terms at zero, their slopes of {name} MAPE above it [pp per unit, pp per 1 % of mean latency]":
+            _asked(data, metric),
         "Which side of each max binds, experiments": _binding(data),
-        "95 % half-interval of each constant by TTFT and TPOT [%], if it alone is free, and if all are": _intervals(
-            data
-        ),
-    }
-    return {title: table for title, table in shown.items() if len(table)}
+        "95 % half-interval of each constant by TTFT and TPOT [%], if it alone is free, and if all are":
+            _intervals(data["identifiability"]),
+    }  # fmt: skip
+    return {title: pd.DataFrame(rows) for title, rows in shown.items() if rows}
 
 
 def _heads(data: Record) -> dict[str, str]:
@@ -53,67 +45,50 @@ def _heads(data: Record) -> dict[str, str]:
     return {name: f"[{i}]" for i, name in enumerate(names[:-1], 1)} | {"all": "all"}
 
 
-def _moving(data: Record, metric: str, heads: Mapping[str, str]) -> pd.DataFrame:
+def _moving(data: Record, metric: str, heads: Mapping[str, str]) -> list[Record]:
     """Constants above zero, the largest elasticity over all first."""
-    record, values = data["metrics"][metric], data["constants"]
-    overall = record["groups"]["all"]["constants"]
-    keys = sorted((key for key in overall if values[key] > 0), key=lambda key: -_size(overall[key], values[key]))
-    rows = []
-    for key in keys:
-        row = {"constant": key, "value": _text(values[key]), "dMAPE/dθ": _cell(overall[key], 1.0)}
-        row |= {heads[g]: _cell(group["constants"][key], values[key]) for g, group in record["groups"].items()}
-        swing = record["swings"][key]
-        row |= {"at −10 %": _text(swing["lower_mape_pct"]), "at +10 %": _text(swing["higher_mape_pct"])}
-        row["APE if raised"] = f"{len(overall[key]['up'])}↑ {len(overall[key]['down'])}↓"
-        rows.append(row | {"note": record["notes"][key] or ""})
-    return pd.DataFrame(rows)
+    found, values = data["metrics"][metric], data["constants"]
+    overall, swings = found["groups"]["all"]["constants"], found["swings"]
+    return [
+        {
+            "constant": key, "value": _text(values[key]), "dMAPE/dθ": _cell(overall[key], 1.0),
+            **{heads[g]: _cell(group["constants"][key], values[key]) for g, group in found["groups"].items()},
+            "at −10 %": _text(swings[key]["lower_mape_pct"]), "at +10 %": _text(swings[key]["higher_mape_pct"]),
+            "APE if raised": f"{len(overall[key]['up'])}↑ {len(overall[key]['down'])}↓",
+            "note": found["notes"][key] or "",
+        }
+        for key in sorted(swings, key=lambda key: -_size(overall[key], values[key]))
+    ]  # fmt: skip
 
 
-def _asked(data: Record, metric: str) -> pd.DataFrame:
+def _asked(data: Record, metric: str) -> list[Record]:
     """Terms at zero, the most asked for first: their slopes above zero, over all experiments."""
-    asked = {
-        key: row
-        for key, row in data["metrics"][metric]["groups"]["all"]["constants"].items()
-        if data["constants"][key] == 0 and row["pp_per_pct_of_latency"] is not None
-    }
-    return pd.DataFrame(
-        [
-            {
-                "term": key,
-                "dMAPE/dθ": _text(asked[key]["right_pp_per_unit"]),
-                "per 1 % of latency": _text(asked[key]["pp_per_pct_of_latency"]),
-                "the data": _answer(asked[key]["right_pp_per_unit"]),
-            }
-            for key in sorted(asked, key=lambda key: asked[key]["pp_per_pct_of_latency"])
-        ]
-    )
+    per_pct, overall = "pp_per_pct_of_latency", data["metrics"][metric]["groups"]["all"]["constants"]
+    asked = {key: row for key, row in overall.items() if row.get(per_pct) is not None}
+    return [
+        {"term": key, "dMAPE/dθ": _text(row["right_pp_per_unit"]), "per 1 % of latency": _text(row[per_pct]),
+         "the data": _answer(row["right_pp_per_unit"])}
+        for key, row in sorted(asked.items(), key=lambda item: item[1][per_pct])
+    ]  # fmt: skip
 
 
 def _answer(slope: float) -> str:
     return "asks for it" if slope < 0 else "against it" if slope > 0 else "does not say"
 
 
-def _binding(data: Record) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                "phase": row["phase"], "part": row["part"], "memory": row["memory"], "compute": row["compute"],
-                "floor [%]": row["floor_pct"],
-                "compute / memory closest to 1": _text(row["closest_compute_per_memory"], 4),
-            }
-            for row in data["binding"]
-        ]
-    )  # fmt: skip
+def _binding(data: Record) -> list[Record]:
+    return [
+        {"phase": row["phase"], "part": row["part"], "memory": row["memory"], "compute": row["compute"],
+         "floor [%]": row["floor_pct"], "compute / memory closest to 1": _text(row["closest_compute_per_memory"], 4)}
+        for row in data["binding"]
+    ]  # fmt: skip
 
 
-def _intervals(data: Record) -> pd.DataFrame:
+def _intervals(told: Record) -> list[Record]:
     """If a constant alone is free, and if all are; "–" where the experiments do not tell."""
-    x = data["identifiability"]
-    alone, together = x["alone_half_interval_pct"], x["together_half_interval_pct"]
-    keys = sorted(x["constants"], key=lambda key: math.inf if alone[key] is None else alone[key])
-    return pd.DataFrame(
-        [{"constant": key, "alone": _share(alone[key]), "all at once": _share(together[key])} for key in keys]
-    )
+    alone, together = told["alone_half_interval_pct"], told["together_half_interval_pct"]
+    keys = sorted(told["constants"], key=lambda key: math.inf if alone[key] is None else alone[key])
+    return [{"constant": key, "alone": _share(alone[key]), "all at once": _share(together[key])} for key in keys]
 
 
 def csvs(data: Record) -> dict[str, pd.DataFrame]:

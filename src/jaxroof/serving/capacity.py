@@ -1,8 +1,9 @@
 """Whether a model can be served: heads shared out over GPUs, weights and KV cache in their memory."""
 
+import jax
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Flag, Scalar, Tier0, heads_divide, kv_heads_divide
+from jaxroof.parameters import Architecture, Flag, Scalar, Tier0, heads_divide, kv_heads_divide, scalar
 from jaxroof.step import work
 
 
@@ -22,6 +23,7 @@ def beyond_positions(arch: Architecture, tokens: float) -> str | None:
     return f"{tokens:g} tokens are more than the model's {positions:g} positions" if 0 < positions < tokens else None
 
 
+@jax.jit
 def gpu_bytes(arch: Architecture, tp: Scalar, tokens: Scalar | float) -> Scalar:
     """Weights / T and the KV cache of ``tokens`` on one GPU, KV heads replicated once T exceeds them [B]."""
     kv_share = jnp.maximum(1 / tp, 1 / arch.num_key_value_heads)
@@ -42,5 +44,5 @@ def can_serve(arch: Architecture, tp: Scalar, tokens: Scalar, tier0: Tier0) -> F
 
 def most_requests(arch: Architecture, tp: Scalar, tokens: float, tier0: Tier0) -> int:
     """How many requests of ``tokens`` each fit beside the weights; none where the weights alone do not."""
-    weights = gpu_bytes(arch, tp, 0.0)
-    return max(int((usable_bytes(tier0) - weights) / (gpu_bytes(arch, tp, tokens) - weights)), 0)
+    weights, full = (float(gpu_bytes(arch, tp, scalar(n))) for n in (0, tokens))
+    return max(int((float(usable_bytes(tier0)) - weights) / (full - weights)), 0)

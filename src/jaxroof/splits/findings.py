@@ -1,20 +1,18 @@
 """``jaxroof splits``: its tables, its answers in words, FINDINGS.md, files and figures."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.report import report
 from jaxroof.report.figures import save_figure
 from jaxroof.report.progress import progress
 from jaxroof.report.tables import markdown
 from jaxroof.splits import sampling, search
-from jaxroof.splits.record import KINDS, QUANTILES, QUANTITIES, Record, split_rows
-from jaxroof.splits.search import Analysis, Outcomes
-from jaxroof.studies.load import load_study
+from jaxroof.splits.analysis import KINDS, SplitsResult
+from jaxroof.splits.record import QUANTITIES, Record, split_rows
 from jaxroof.units import PERCENT
 
 Figure = tuple[str, str, Callable[..., Any], tuple[Any, ...]]
@@ -34,8 +32,9 @@ def tables(data: Record) -> dict[str, tuple[str, pd.DataFrame]]:
 
 
 def _quantile_table(quantiles: Record) -> pd.DataFrame:
-    rows = [{"quantity": name} | {f"{q} %": quantiles[name][str(q)] for q in QUANTILES} for name in QUANTITIES]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        [{"quantity": name, **{f"{q} %": x for q, x in quantiles[name].items()}} for name in QUANTITIES]
+    )
 
 
 def _scoring_tables(record: Record, count: int) -> dict[str, tuple[str, pd.DataFrame]]:
@@ -45,8 +44,7 @@ def _scoring_tables(record: Record, count: int) -> dict[str, tuple[str, pd.DataF
          "published_split": "pass" if published["passed"][name] else "fail"}
         for name, rate in record["criteria_pass_pct"].items()
     ]  # fmt: skip
-    verdicts = record["global_constant"]
-    constants = [{"kind": kind, **verdicts[kind]} for kind in (*KINDS, "all")]
+    constants = [{"kind": kind, **record["global_constant"][kind]} for kind in (*KINDS, "all")]
     return {
         f"Quantiles over all {count} splits": ("quantiles", _quantile_table(record["quantiles"])),
         f"Quantiles over {resampled['resamples']} bootstrap resamples": ("bootstrap", _quantile_table(resampled)),
@@ -98,13 +96,12 @@ def _split_answer(record: Record, count: int) -> str:
 
 
 def _constant_answer(verdicts: Record) -> str:
-    parts = []
-    for kind in (*KINDS, "all"):
-        v = verdicts[kind]
-        parts.append(
-            f"{kind}: {'yes' if v['exists'] else 'no'}, at best ({v['value_us']:g} µs) {v['worst_group']} is "
-            f"{v['least_worst_excess_pp']:.1f} pp above its own"
-        )
+    parts = [
+        f"{kind}: {'yes' if v['exists'] else 'no'}, at best ({v['value_us']:g} µs) {v['worst_group']} is "
+        f"{v['least_worst_excess_pp']:.1f} pp above its own"
+        for kind, v in verdicts.items()
+        if kind != "tolerance_pp"
+    ]
     tolerance = verdicts["tolerance_pp"]
     return f"is one constant within {tolerance:g} pp of every group's own best MAPE? {'; '.join(parts)}."
 
@@ -119,10 +116,10 @@ def _rounding_answer(rows: Sequence[Record]) -> str:
     return f"what rounding leaves open of the TPOT MAPE at the optimum: {'; '.join(parts)}."
 
 
-def findings(data: Record, images: Sequence[str]) -> str:
+def findings(result: SplitsResult, data: Record, images: Sequence[str]) -> str:
     """FINDINGS.md: the questions, the definitions fixed beforehand, the answers, every table and figure."""
     grid = data["grid_us"]
-    criteria = "; ".join(f"{c.name} {c.comparison} {c.threshold:g} {c.unit}" for c in load_study("hg1").criteria)
+    criteria = "; ".join(f"{c.name} {c.comparison} {c.threshold:g} {c.unit}" for c in result.study.criteria)
     lines = [
         "# HG1's search on every split, group and sample", "",
         f"**Step model:** `{data['step_model']}`, **hardware:** `h100-sxm`, **scorings:** `published`, `itl`  ",
@@ -134,7 +131,7 @@ def findings(data: Record, images: Sequence[str]) -> str:
         "## Design", "",
         f"- The overhead per layer, in both phases, is searched on {grid[0]:g} to {grid[-1]:g} µs "
         f"({len(grid)} values) for the least train TPOT MAPE; ties go to the smaller value.",
-        f"- Splits: all {len(data['splits'])} of {search.TRAIN_EXPERIMENTS} train experiments and the rest; each group "
+        f"- Splits: all {len(data['splits'])} of {result.train[0].sum()} train experiments and the rest; each group "
         f"left out; {search.RESAMPLES} bootstrap resamples (seed {search.SEED}), tested on the experiments not drawn.",
         f"- HG1's criteria: {criteria}.",
         f"- One constant exists if some value is within {search.TOLERANCE / PERCENT:g} pp of every group's own best "
@@ -151,43 +148,44 @@ def findings(data: Record, images: Sequence[str]) -> str:
     return "\n".join([*lines, "```", ""])
 
 
-def fill(folder: Path, data: Record, csvs: Mapping[str, pd.DataFrame], figures: Sequence[Figure]) -> None:
+def fill(folder: Path, result: SplitsResult, data: Record) -> None:
     """FINDINGS.md, results.json, CSVs and PNGs."""
-    for csv, table in csvs.items():
+    for csv, table in _csvs(result, data).items():
         table.to_csv(folder / f"{csv}.csv", index=False)
+    figures = list(_figures(result, data))
     for png, heading, plot, arguments in progress(figures, "figures", len(figures)):
         save_figure(folder / f"{png}.png", heading, plot, *arguments)
     (folder / "results.json").write_text(report.dump(data), encoding="utf-8")
-    (folder / "FINDINGS.md").write_text(findings(data, [png for png, *_ in figures]), encoding="utf-8")
+    (folder / "FINDINGS.md").write_text(findings(result, data, [png for png, *_ in figures]), encoding="utf-8")
 
 
-def csvs(data: Record, analyses: Mapping[str, Analysis], truth: GroundTruth) -> dict[str, pd.DataFrame]:
+def _csvs(result: SplitsResult, data: Record) -> dict[str, pd.DataFrame]:
     """The tables shown, and per scoring all splits and the loss curves of the groups, by file name."""
     csvs = dict(tables(data).values())
-    for scoring, a in analyses.items():
-        rows = [row | {"train": " ".join(row["train"])} for row in split_rows(a, truth)]
-        curves = {f"{g['label']}_tpot_mape_pct": g["curve_pct"] for g in data["scorings"][scoring]["groups"]}
+    for scoring, record in data["scorings"].items():
+        rows = [row | {"train": " ".join(row["train"])} for row in split_rows(result, scoring)]
+        curves = {f"{g['label']}_tpot_mape_pct": g["curve_pct"] for g in record["groups"]}
         csvs[f"splits_{scoring}"] = pd.DataFrame(rows)
         csvs[f"curves_{scoring}"] = pd.DataFrame({"overhead_us": data["grid_us"], **curves})
     return csvs
 
 
-def figures(data: Record, analyses: Mapping[str, Analysis], sampled: Outcomes) -> Iterator[Figure]:
+def _figures(result: SplitsResult, data: Record) -> Iterator[Figure]:
     """Name, heading, plot and its data of every figure."""
     from jaxroof.splits import plots
 
-    for scoring, a in analyses.items():
-        where = f"({data['step_model']} step time, {scoring} scoring)"
-        heading = f"HG1's search on all {len(a.train)} splits into train and test {where}"
-        for name, plot in (
-            ("optimum", plots.plot_optima),
-            ("mape", plots.plot_mapes),
-            ("gap", plots.plot_gaps),
-        ):
-            yield f"{name}_{scoring}", heading, plot, (a.every, a.published)
+    step_us = float(result.values_us[1] - result.values_us[0])
+    for scoring, found in result.searches.items():
+        where = f"({result.model.step} step time, {scoring} scoring)"
+        heading = f"HG1's search on all {len(result.train)} splits into train and test {where}"
+        both = (found.every, found.published)
+        yield f"optimum_{scoring}", heading, plots.plot_optima, (*both, step_us)
+        yield f"mape_{scoring}", heading, plots.plot_mapes, both
+        yield f"gap_{scoring}", heading, plots.plot_gaps, (*both, result.study.criteria[0].threshold)
         for kind in KINDS:
             groups = [g for g in data["scorings"][scoring]["groups"] if g["kind"] == kind]
             heading = f"HG1's search on each {kind} alone {where}"
             yield f"{kind}_{scoring}", heading, plots.plot_curves, (data["grid_us"], groups)
-    heading = f"HG1's search on {sampling.SEEDS} sampled workloads ({data['step_model']} step time, published scoring)"
-    yield "sampling", heading, plots.plot_optima, (sampled, analyses["published"].published, "seeds")
+    where = f"({result.model.step} step time, published scoring)"
+    sampled = (result.sampled.searched, result.searches["published"].published, step_us, "seeds")
+    yield "sampling", f"HG1's search on {sampling.SEEDS} sampled workloads {where}", plots.plot_optima, sampled

@@ -6,16 +6,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from jaxroof.splits import search
 from jaxroof.splits.search import Outcomes
-from jaxroof.studies.load import load_study
 from jaxroof.units import PERCENT
 
 
-def plot_optima(outcomes: Outcomes, published: Outcomes, what: str = "splits", *, ax: Axes) -> Axes:
+def plot_optima(outcomes: Outcomes, published: Outcomes, step_us: float, what: str = "splits", *, ax: Axes) -> Axes:
     """How many splits or seeds have their optimum at each grid value, the published split's at exact lengths marked."""
     values, counts = np.unique(outcomes.optimum_us, return_counts=True)
-    ax.bar(values, counts, width=0.8 * search.GRID.step)
+    ax.bar(values, counts, width=0.8 * step_us)
     _mark(ax, float(published.optimum_us[0]), "published split", "µs")
     ax.set(xlabel="optimum, overhead per layer [µs]", ylabel=f"{what} [count]", title="Where the optimum lies")
     return ax
@@ -32,12 +30,11 @@ def plot_mapes(outcomes: Outcomes, published: Outcomes, *, ax: Axes) -> Axes:
     return ax
 
 
-def plot_gaps(outcomes: Outcomes, published: Outcomes, *, ax: Axes) -> Axes:
+def plot_gaps(outcomes: Outcomes, published: Outcomes, threshold_pp: float, *, ax: Axes) -> Axes:
     """Histogram of test less train TPOT MAPE, the published split and HG1's first criterion marked."""
     ax.hist(outcomes.gap / PERCENT, bins=40)
-    criterion = load_study("hg1").criteria[0]
-    band = (-criterion.threshold, criterion.threshold)
-    ax.axvspan(*band, color="0.85", zorder=0, label=f"|gap| ≤ {criterion.threshold:g} pp, HG1's first criterion")
+    label = f"|gap| ≤ {threshold_pp:g} pp, HG1's first criterion"
+    ax.axvspan(-threshold_pp, threshold_pp, color="0.85", zorder=0, label=label)
     _mark(ax, float(published.gap[0]) / PERCENT, "published split", "pp")
     _mark(ax, float(outcomes.gap.mean()) / PERCENT, "mean of all splits", "pp", "C1")
     ax.set(xlabel="test − train TPOT MAPE [pp]", ylabel="splits [count]", title="Generalisation gap")

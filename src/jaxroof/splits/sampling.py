@@ -52,14 +52,9 @@ class StepTable:
 
 
 def sample(
-    model: Model,
-    runs: Runs,
-    workloads: Sequence[Workload],
-    keys: Sequence[str],
-    *,
-    seeds: int = SEEDS,
-    requests: int = REQUESTS,
-) -> Sampled:
+    model: Model, runs: Runs, workloads: Sequence[Workload], keys: Sequence[str],
+    *, seeds: int = SEEDS, requests: int = REQUESTS,
+) -> Sampled:  # fmt: skip
     """Latencies under published scoring when ``requests`` are drawn per experiment, for seeds 0 … ``seeds`` − 1.
 
     ``workloads`` has each experiment's; all ``keys`` take the one constant's value. The requests are those of

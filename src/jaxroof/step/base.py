@@ -1,6 +1,6 @@
 """What a step-time model is, and the breakdown that it returns."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -36,11 +36,8 @@ class StepTime(eqx.Module):
     parts: dict[str, Part]
 
 
-@runtime_checkable
-class StepModel(Protocol):
-    """A pure function from one step's batch to its time."""
-
-    def __call__(self, batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tier0) -> StepTime: ...
+# A pure function from one step's batch to its time.
+StepModel = Callable[[Batch, Architecture, Deployment, Tier0], StepTime]
 
 
 def present(requests: Requests) -> Scalar:

@@ -2,7 +2,7 @@
 
 import equinox as eqx
 
-from jaxroof.files import check
+from jaxroof.files.check import one_of
 from jaxroof.parameters import Architecture, Deployment, Tier0, inlined
 from jaxroof.step.base import StepModel, StepTime
 from jaxroof.step.batch import Batch
@@ -33,5 +33,4 @@ class Model(eqx.Module):
 
     def __call__(self, batch: Batch, arch: Architecture, deployment: Deployment) -> StepTime:
         """Time of one step [s] and its parts. Raises InputError for an unknown ``step``."""
-        check.one_of("model", "step", self.step, STEP_MODELS)
-        return STEP_MODELS[self.step](batch, arch, deployment, self.constants)
+        return STEP_MODELS[one_of("model", "step", self.step, STEP_MODELS)](batch, arch, deployment, self.constants)

@@ -22,19 +22,12 @@ def layer_weight_bytes(arch: Architecture) -> Scalar:
     return arch.weight_bytes * arch.num_hidden_layers * jnp.sum(k * n)
 
 
-def parameter_count(arch: Architecture) -> Scalar:
-    """Weights of the layers' matrices, routed experts among them, the embedding and the head (one when tied)."""
-    embeddings = (2 - arch.tie_word_embeddings) * arch.vocab_size * arch.hidden_size
-    expert = arch.hidden_size * (3 * arch.moe_intermediate_size + 1)  # and its row of the router
-    routed = arch.num_hidden_layers * arch.num_experts * expert
-    return layer_weight_bytes(arch) / arch.weight_bytes + routed + embeddings
-
-
 def total_weight_bytes(arch: Architecture) -> Scalar:
     """All weights: layers at ``weight_bytes``, embedding and head at ``activation_bytes`` [B]."""
     embeddings = (2 - arch.tie_word_embeddings) * arch.vocab_size * arch.hidden_size
-    layers = parameter_count(arch) - embeddings
-    return layers * arch.weight_bytes + embeddings * arch.activation_bytes
+    expert = arch.hidden_size * (3 * arch.moe_intermediate_size + 1)  # and its row of the router
+    routed = arch.num_hidden_layers * arch.num_experts * expert * arch.weight_bytes
+    return layer_weight_bytes(arch) + routed + embeddings * arch.activation_bytes
 
 
 def kv_bytes_per_token(arch: Architecture) -> Scalar:

@@ -3,17 +3,40 @@
 import dataclasses
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
+from jaxroof.experiments.scores import ERROR_COLUMNS
+from jaxroof.files import Range, choice, within
 from jaxroof.parameters import Mask, Vector
-from jaxroof.studies.spec import Criterion
 from jaxroof.units import PERCENT
 
 COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max}
+
+ANY_NUMBER = Range(low=-float("inf"))
+
+
+class Criterion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Observed = statistic over a group of an error, less that of another group, less another configuration's.
+
+    Within one group, configurations are compared experiment by experiment before the statistic.
+    """
+
+    name: str
+    metric: Annotated[str, choice(ERROR_COLUMNS)]
+    statistic: Annotated[str, choice(STATISTICS)] = "mean"
+    configuration: str
+    minus_configuration: str | None = None
+    group: str = "all"
+    minus_group: str | None = None
+    absolute: bool = False
+    comparison: Annotated[str, choice(COMPARISONS)]
+    threshold: Annotated[float, within(ANY_NUMBER)]
+    unit: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +76,11 @@ def observe(c: Criterion, all_errors: Mapping[str, Mapping[str, NDArray]], group
 
 def passes(criterion: Criterion, train: Vector, test: Vector) -> NDArray[np.bool_]:
     """On which splits a criterion on the train or test TPOT MAPE, shares, or their difference, passes ``[split]``."""
+    return np.asarray(COMPARISONS[criterion.comparison](observed_mape(criterion, train, test), criterion.threshold))
+
+
+def observed_mape(criterion: Criterion, train: Any, test: Any) -> Any:
+    """What a criterion looks at, in its unit, of the MAPEs of train and test, shares: numbers, or ``[split]``."""
     mape = {"train": train, "test": test}
     observed = mape[criterion.group] - (mape[criterion.minus_group] if criterion.minus_group else 0.0)
-    observed = (abs(observed) if criterion.absolute else observed) / PERCENT
-    return np.asarray(COMPARISONS[criterion.comparison](observed, criterion.threshold))
+    return (abs(observed) if criterion.absolute else observed) / PERCENT

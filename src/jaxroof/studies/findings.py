@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
-
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.scores import SPLITS
-from jaxroof.report.tables import markdown
+from jaxroof.report.document import bullets, differences, document, headed, one_line, reproducing
+from jaxroof.report.tables import Table, columns
 from jaxroof.studies import tables
-from jaxroof.studies.collection import Collection
 from jaxroof.studies.ranking import Runs, evidence, ranking
 from jaxroof.studies.run import Result
+from jaxroof.studies.spec import Collection
 from jaxroof.units import PERCENT
 
 
@@ -19,79 +18,75 @@ def findings(name: str, results: Sequence[Result], truth: GroundTruth) -> str:
     study, first = results[0].study, results[0]
     passed = sum(outcome.passed for outcome in first.outcomes)
     lines = [
-        f"# {study.title}",
-        "",
-        f"**Status:** {first.verdict.capitalize()}  ",
-        f"**Resolution:** {passed} of {len(first.outcomes)} accept criteria pass  ",
-        f"**Step model:** `{study.step_model}`, **hardware:** `{study.hardware}`, **scoring:** `{first.scoring}`  ",
-        f"**Evaluations:** {first.runs}, deterministic  ",
-        f"**Source of the hypothesis:** {study.source}",
-        "",
-        "## Hypothesis",
-        "",
-        f"> {' '.join(study.hypothesis.split())}",
-        "",
-        "## Experiment design",
-        "",
-        *(
-            f"- `{c.name}`: `{c.step_model}`, overheads `{c.overheads}`, {_settings(c.settings)}"
-            for c in study.configurations
-        ),
+        f"- `{c.name}`: `{c.step_model}`, overheads `{c.overheads}`, {_settings(c.settings)}"
+        for c in study.configurations
     ]
-    if study.search:
-        start = study.search.configuration
-        keys = ", ".join(f"`{key}`" for key in study.search.keys)
+    if start := study.search:
+        keys = ", ".join(f"`{key}`" for key in start.keys)
         lines.append(
             f"- `{start.name}`: `{start.step_model}`, overheads `{start.overheads}`, {_settings(start.settings)}, "
-            f"then the best common value of {keys} on the {study.search.split} split"
+            f"then the best common value of {keys} on the {start.split} split"
         )
-    if study.grid:
-        start, axes = study.grid.configuration, study.grid.free
-        ranges = "; ".join(f"{free.name} {free.start:g} to {free.stop:g} µs in {free.step:g}" for free in axes)
+    if grid := study.grid:
+        ranges = "; ".join(f"{free.name} {free.start:g} to {free.stop:g} µs in {free.step:g}" for free in grid.free)
         lines.append(
-            f"- `{start.name}`: `{start.step_model}`, overheads `{start.overheads}`, then the least "
-            f"{study.grid.metric.upper()} MAPE on the {study.grid.split} split over the product of {ranges}"
+            f"- `{grid.name}`: `{grid.step_model}`, overheads `{grid.overheads}`, then the least "
+            f"{grid.metric.upper()} MAPE on the {grid.split} split over the product of {ranges}"
         )
-    for result in results:
-        lines += _result_lines(result, truth)
-    lines += ["", "## Where ours and the published differ, and why", "", " ".join(study.differences.split()), ""]
-    lines += ["## Reproducing", "", "```bash", f"jaxroof study {name} --out out/{study.name}", "```", ""]
-    return "\n".join(lines)
+    return document(
+        f"# {study.title}",
+        f"**Status:** {first.verdict.capitalize()}  \n"
+        f"**Resolution:** {passed} of {len(first.outcomes)} accept criteria pass  \n"
+        f"**Step model:** `{study.step_model}`, **hardware:** `{study.hardware}`, **scoring:** `{first.scoring}`  \n"
+        f"**Evaluations:** {first.runs}, deterministic  \n"
+        f"**Source of the hypothesis:** {study.source}",
+        "## Hypothesis",
+        f"> {one_line(study.hypothesis)}",
+        "## Experiment design",
+        "\n".join(lines),
+        *(block for result in results for block in _result_blocks(result, truth)),
+        *differences(study.differences),
+        *reproducing(f"jaxroof study {name} --out out/{name}"),
+    )
 
 
-def _result_lines(result: Result, truth: GroundTruth) -> list[str]:
-    heading = f"`{result.study.step_model}` step time, `{result.scoring}` scoring"
-    lines = ["", f"## Results: {heading}", "", f"Verdict: **{result.verdict}**. {optimum(result)}"]
-    for title, table in study_tables(result, truth).items():
-        lines += ["", f"### {title}", "", markdown(table)]
-    lines += ["", _worst(result, truth), "", f"![TPOT errors](tpot_errors_{result.label}.png)"]
+def _result_blocks(result: Result, truth: GroundTruth) -> list[str]:
     shown = {"search": result.curve, "grid": result.surface, "waterfall": result.waterfall}
-    for name in (name for name, content in shown.items() if content):
-        lines += ["", f"![{name.capitalize()}]({name}_{result.label}.png)"]
-    return lines
+    images = {"tpot_errors": "TPOT errors"} | {name: name.capitalize() for name, content in shown.items() if content}
+    return [
+        f"## Results: `{result.study.step_model}` step time, `{result.scoring}` scoring",
+        f"Verdict: **{result.verdict}**. {optimum(result)}",
+        *headed(study_tables(result, truth), "###"),
+        _worst(result, truth),
+        *(f"![{title}]({name}_{result.label}.png)" for name, title in images.items()),
+    ]
 
 
-def collection_tables(runs: Runs) -> dict[str, pd.DataFrame]:
+def collection_tables(runs: Runs) -> dict[str, Table]:
     """The evidence and the full ranking of a collection."""
     return {
-        "Re-ranked by evidence: TPOT MAPE on test at the train optimum, ITL against ITL [%]": evidence(runs),
-        "All formulas, best on test first within a step model and scoring [%]": ranking(runs),
+        "Re-ranked by evidence: TPOT MAPE on test at the train optimum, ITL against ITL [%]": columns(evidence(runs)),
+        "All formulas, best on test first within a step model and scoring [%]": columns(ranking(runs)),
     }
 
 
 def collection_findings(spec: Collection, runs: Runs) -> str:
     """FINDINGS.md of a collection: what was expected, what the evidence says, and where each member's findings are."""
-    lines = [f"# {spec.title}", "", f"**Source of the hypotheses:** {spec.source}", "", "## Verdicts", ""]
+    lines = []
     for name, (results, _) in runs.items():
         verdicts = ", ".join(f"{r.study.step_model}/{r.scoring}: {r.verdict}" for r in results)
-        hypothesis = " ".join(results[0].study.hypothesis.split())
-        lines += [f"- [`{name}`]({name}/FINDINGS.md): **{results[0].verdict}**. {hypothesis} ({verdicts})"]
-    for title, table in collection_tables(runs).items():
-        lines += ["", f"## {title}", "", markdown(table)]
+        hypothesis = one_line(results[0].study.hypothesis)
+        lines.append(f"[`{name}`]({name}/FINDINGS.md): **{results[0].verdict}**. {hypothesis} ({verdicts})")
     pairs = [(r.study.step_model, r.scoring) for r in next(iter(runs.values()))[0]]
-    lines += ["", *(f"![Ranking](ranking_{step_model}_{scoring}.png)" for step_model, scoring in pairs)]
-    lines += ["", "## Reproducing", "", "```bash", f"jaxroof study {spec.name} --out out/{spec.name}", "```", ""]
-    return "\n".join(lines)
+    return document(
+        f"# {spec.title}",
+        f"**Source of the hypotheses:** {spec.source}",
+        "## Verdicts",
+        bullets(lines),
+        *headed(collection_tables(runs)),
+        "\n".join(f"![Ranking](ranking_{step_model}_{scoring}.png)" for step_model, scoring in pairs),
+        *reproducing(f"jaxroof study {spec.name} --out out/{spec.name}"),
+    )
 
 
 def optimum(result: Result) -> str:
@@ -108,11 +103,11 @@ def optimum(result: Result) -> str:
     return ""
 
 
-def study_tables(result: Result, truth: GroundTruth) -> dict[str, pd.DataFrame]:
+def study_tables(result: Result, truth: GroundTruth) -> dict[str, Table]:
     """Every table of a study by title, in order."""
     models = list(dict.fromkeys(e.model for e in truth.experiments))
     degrees = [f"tp{tp}" for tp in sorted({e.tp for e in truth.experiments})]
-    shown = {"Accept criteria": tables.criteria(result)}
+    shown: dict[str, Table] = {"Accept criteria": tables.criteria(result)}
     if result.curve:
         shown["Search"] = tables.search_curve(result, truth.published)
     shown |= {

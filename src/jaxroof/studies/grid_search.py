@@ -1,20 +1,30 @@
 """Grid search: a coarse pass over a range, then a fine one around the best value."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta, Struct, field
 
 from jaxroof.experiments import metrics
 from jaxroof.experiments.affine import Affine
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.runs import Runs
+from jaxroof.files import NON_NEGATIVE, POSITIVE, within
 from jaxroof.parameters import Vector, replace
 from jaxroof.step import Model
 
+Us = Annotated[float, within(NON_NEGATIVE)]
+StepUs = Annotated[float, within(POSITIVE)]
+OverheadKey = Annotated[
+    str, Meta(pattern=r"^overheads\..*_us\Z", description="an overhead in µs (latencies are affine in no other key)")
+]
+
 
 @dataclasses.dataclass(frozen=True)
-class Grid:
+class TwoPassGrid:
     """Coarse values start … stop by step, then ± half_width around the best by fine_step."""
 
     start: float
@@ -58,15 +68,14 @@ class Curve:
         return float(self.fine_values[np.argmin(self.fine_loss)])
 
 
-@dataclasses.dataclass(frozen=True)
-class Free:
+class GridAxis(Struct, frozen=True, forbid_unknown_fields=True):
     """A free constant of a product grid: the keys that share it, start … stop by step."""
 
     name: str
-    keys: Sequence[str]
-    start: float
-    stop: float
-    step: float
+    keys: Annotated[Sequence[OverheadKey], Meta(min_length=1, description="a list of keys in µs")]
+    start: Us = field(name="start_us")
+    stop: Us = field(name="stop_us")
+    step: StepUs = field(name="step_us")
 
     def values(self) -> Vector:
         """The grid on this axis."""
@@ -77,7 +86,7 @@ class Free:
 class Surface:
     """Best loss per value of each free constant, and the best point; ties go to the smaller values."""
 
-    free: Sequence[Free]
+    free: Sequence[GridAxis]
     marginals: Sequence[Vector]
     optimum: Vector
     loss: float
@@ -93,26 +102,27 @@ class Surface:
         return {key: float(value) for constant, value in best for key in constant.keys}
 
 
-def product_search(affine: Affine, measured_s: Vector, free: Sequence[Free]) -> Surface:
+def product_search(affine: Affine, measured_s: Vector, free: Sequence[GridAxis]) -> Surface:
     """Minimise the MAPE of ``affine`` over up to three axes; ``measured_s[experiment]`` of the same runs."""
     axes = [constant.values() for constant in free]
-    rest = (
-        np.stack(np.meshgrid(*axes[1:], indexing="ij")).reshape(len(free) - 1, -1)
-        if len(free) > 1
-        else np.zeros((0, 1))
-    )
-    losses = []
-    for value in axes[0]:  # one slice of the grid at a time bounds the memory
-        points = np.concatenate([np.full((1, rest.shape[1]), value), rest])
-        losses.append(np.mean(metrics.ape(affine.tpot_s(points), measured_s[:, None]), axis=0))
-    loss = np.stack(losses).reshape([len(axis) for axis in axes])
+    loss = product_loss(affine, measured_s, axes)
     best = np.unravel_index(np.argmin(loss), loss.shape)
     others = [tuple(j for j in range(len(free)) if j != i) for i in range(len(free))]
     optimum = np.array([axis[i] for axis, i in zip(axes, best, strict=True)])
     return Surface(free, [loss.min(axis=other) for other in others], optimum, float(loss.min()), loss.size)
 
 
-def grid_search(model: Model, runs: Runs, keys: Sequence[str], grid: Grid, *, scoring: str) -> Curve:
+def product_loss(affine: Affine, measured_s: Vector, axes: Sequence[Vector]) -> Vector:
+    """MAPE of ``affine``, a share, at every point of the product of ``axes``, one of its dimensions each."""
+    rest = np.array([*itertools.product(*axes[1:])]).T
+    losses = []
+    for value in axes[0]:  # one slice of the grid at a time bounds the memory
+        points = np.concatenate([np.full((1, rest.shape[1]), value), rest])
+        losses.append(np.mean(metrics.ape(affine.tpot_s(points), measured_s[:, None]), axis=0))
+    return np.stack(losses).reshape([len(axis) for axis in axes])
+
+
+def grid_search(model: Model, runs: Runs, keys: Sequence[str], grid: TwoPassGrid, *, scoring: str) -> Curve:
     """Minimise the TPOT MAPE of ``runs`` over one value that all ``keys`` take (unit of their files)."""
 
     coarse = grid.coarse()

@@ -4,60 +4,105 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxroof.catalogue.load import find, load_model, with_settings
-from jaxroof.experiments.metrics import SCORINGS
-from jaxroof.experiments.runs import Runs
-from jaxroof.files import InputError, check, read_toml
-from jaxroof.step import STEP_MODELS, Model
-from jaxroof.studies import load_parts as parts
-from jaxroof.studies.run import LABELS
-from jaxroof.studies.spec import Study
-from jaxroof.studies.waterfall import part_names
+from msgspec.structs import replace
 
-REQUIRED = ("name", "title", "source", "hypothesis", "differences", "step_model", "scoring", "hardware", "baseline")
-OPTIONAL = ("also_scoring", "also_step_model", "configurations", "search", "grid", "groups", "criteria", "waterfall")
+from jaxroof.catalogue.load import load_model, with_settings
+from jaxroof.catalogue.names import beside, find
+from jaxroof.experiments.runs import Runs
+from jaxroof.files import InputError, check, read_toml, to_struct
+from jaxroof.step import Model
+from jaxroof.studies.run import LABELS
+from jaxroof.studies.spec import Collection, ComparisonSpec, Study
+from jaxroof.studies.waterfall import FLOORS, HOST, WORK, part_names
+
+# A file with one of these keys lists studies.
+LISTS: dict[str, type[Collection] | type[ComparisonSpec]] = {"members": Collection, "problems": ComparisonSpec}
+# What a ranking compares.
+RANKED = {"h2b", "none", "optimum"}
+MAX_GRID_STEPS = 1_000_000
 
 
 def load_study(name: str) -> Study:
     """A study of the catalogue or a TOML file of that form. Raises InputError."""
     path = find("studies", name)
+    return _checked(path, to_struct(path, read_toml(path), Study))
+
+
+def load_studies(name: str) -> tuple[Study | Collection | ComparisonSpec, dict[str, Study]]:
+    """A file of ``studies/`` and the studies that it lists by name, itself if it is one. Raises InputError."""
+    path = find("studies", name)
     table = read_toml(path)
-    check.unknown_key(path, table, [*REQUIRED, *OPTIONAL])
-    text: dict[str, Any] = {key: check.text_at(path, table, key) for key in REQUIRED}
-    also: dict[str, Any] = {key: check.list_at(path, table, key) for key in ("also_scoring", "also_step_model")}
-    for key, known in (("scoring", SCORINGS), ("step_model", STEP_MODELS)):
-        values = [text[key], *also[f"also_{key}"]]
-        for value in values:
-            check.one_of(path, key, value, known)
-        check.no_repeats(path, f"also_{key}", values)
-    default = text["step_model"]
-    configurations = [
-        parts.configuration(path, entry, "configurations.", "name", default)
-        for entry in check.tables_at(path, table, "configurations")
-    ]
-    search = parts.search(path, check.table_at(path, table, "search"), default) if "search" in table else None
-    grid = parts.product_grid(path, check.table_at(path, table, "grid"), default) if "grid" in table else None
-    names = [c.name for c in [*configurations, *(s.configuration for s in (search, grid) if s)]]
-    _check_names(path, names, text["baseline"])
-    criteria = [parts.criterion(path, entry, names) for entry in check.tables_at(path, table, "criteria")]
-    waterfall = parts.waterfall(path, check.table_at(path, table, "waterfall"), names) if "waterfall" in table else None
-    unions = check.table_at(path, table, "groups")
-    groups = {union: check.list_at(path, unions, union, "groups.") for union in unions}
-    study = Study(
-        **text, **also, configurations=configurations, search=search, grid=grid,
-        groups=groups, criteria=criteria, waterfall=waterfall,
-    )  # fmt: skip
-    if waterfall and "itl" not in [study.scoring, *study.also_scoring]:
+    key = next((key for key in LISTS if key in table), None)
+    if key is None:
+        study = _checked(path, to_struct(path, table, Study))
+        return study, {name: study}
+    spec = to_struct(path, table, LISTS[key])
+    check.no_repeats(path, key, table[key])
+    try:
+        studies = [load_study(beside(path, listed)) for listed in table[key]]
+    except InputError as error:
+        raise InputError(path, key, str(error)) from None
+    check.no_repeats(path, key, [study.name for study in studies])
+    for study in studies:
+        if key == "members" and not set(study.step_models()) >= RANKED:
+            raise InputError(path, key, f"{study.name} is no study with the configurations {', '.join(sorted(RANKED))}")
+        if key == "problems" and not (study.search or study.grid):
+            raise InputError(path, key, f"{study.name} searches nothing")
+        if key == "problems" and study.grid and study.grid.metric != "tpot":
+            raise InputError(path, key, f"{study.name} does not search the TPOT")
+    return spec, {study.name: study for study in studies}
+
+
+def _checked(path: Path, study: Study) -> Study:
+    """A study as read, complete: with what configurations leave to it, and paths from its folder. Raises InputError."""
+
+    def own(c: Any) -> Any:
+        return replace(c, step_model=c.step_model or study.step_model, overheads=beside(path, c.overheads))
+
+    study = replace(study.each(own), hardware=beside(path, study.hardware))
+    names = [c.name for c in study.all_configurations()]
+    free = study.grid.free if study.grid else []
+    terms = study.waterfall.terms if study.waterfall else {}
+    for key, listed in {
+        "also_scoring": [study.scoring, *study.also_scoring],
+        "also_step_model": [study.step_model, *study.also_step_model],
+        "configurations.name": names,
+        "grid.free.name": [axis.name for axis in free],
+        "grid.free.keys": [key for axis in free for key in axis.keys],
+        "waterfall.terms": [part for parts in terms.values() for part in parts],
+    }.items():
+        check.no_repeats(path, key, listed)
+    if taken := next((name for name in names if name in LABELS), None):
+        raise InputError(path, "configurations.name", f"{taken} is a label of an experiment")
+    if taken := next((term for term in terms if term in (WORK, FLOORS, HOST)), None):
+        raise InputError(path, f"waterfall.terms.{taken}", "is a term of every waterfall")
+    if study.waterfall and "itl" not in [study.scoring, *study.also_scoring]:
         raise InputError(path, "waterfall", "is of the ITL, so the study must be scored by itl too")
+    check.one_of(path, "baseline", study.baseline, names)
+    for c in study.criteria:
+        check.one_of(path, "criteria.configuration", c.configuration, names)
+        if c.minus_configuration is not None:
+            check.one_of(path, "criteria.minus_configuration", c.minus_configuration, names)
+    for key in ("start", "end") if study.waterfall else ():
+        check.one_of(path, f"waterfall.{key}", getattr(study.waterfall, key), names)
+    _check_grids(path, study)
     _check_constants(path, study)
     return study
 
 
-def _check_names(path: Path, names: list[str], baseline: str) -> None:
-    check.no_repeats(path, "configurations.name", names)
-    if taken := next((name for name in names if name in LABELS), None):
-        raise InputError(path, "configurations.name", f"{taken} is a label of an experiment")
-    check.one_of(path, "baseline", baseline, names)
+def _check_grids(path: Path, study: Study) -> None:
+    """Each grid goes up, in steps that divide it, and not too many."""
+    grids = [("grid.free.", axis.start, axis.stop, axis.step) for axis in (study.grid.free if study.grid else ())]
+    if search := study.search:
+        grids.append(("search.", search.start_us, search.stop_us, search.step_us))
+        grids.append(("search.fine_", 0.0, search.half_width_us, search.fine_step_us))
+    for where, start, stop, step in grids:
+        if stop < start:
+            raise InputError(path, f"{where}stop_us", f"must be ≥ start_us, got {stop:g} < {start:g}")
+        if stop - start > step * MAX_GRID_STEPS:
+            raise InputError(path, f"{where}step_us", f"makes more than {MAX_GRID_STEPS} steps, got {step:g}")
+        if abs((stop - start) / step - round((stop - start) / step)) > 1e-9:
+            raise InputError(path, f"{where}step_us", f"must divide its range of {stop - start:g}, got {step:g}")
 
 
 def study_models(study: Study) -> dict[str, Model]:
@@ -101,10 +146,10 @@ def _check_constants(path: Path, study: Study) -> None:
     try:
         models = study_models(study)
         if study.search:
-            values = [(key, study.search.grid.start) for key in study.search.keys]
-            with_settings(models[study.search.configuration.name], values, "search.keys")
+            values = [(key, study.search.start_us) for key in study.search.keys]
+            with_settings(models[study.search.name], values, "search.keys")
         if study.grid:
             values = [(key, free.start) for free in study.grid.free for key in free.keys]
-            with_settings(models[study.grid.configuration.name], values, "grid.free.keys")
+            with_settings(models[study.grid.name], values, "grid.free.keys")
     except InputError as error:
         raise InputError(path, str(error)) from None

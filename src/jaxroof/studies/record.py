@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
-
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import SPLITS, evaluation
-from jaxroof.studies.collection import Collection
+from jaxroof.report.tables import records
+from jaxroof.studies.criteria import Outcome
 from jaxroof.studies.ranking import Runs, evidence, ranking
 from jaxroof.studies.run import Result
+from jaxroof.studies.spec import Collection
 from jaxroof.studies.tables import ape_intervals, marginals, search_curve, waterfall
 from jaxroof.units import PERCENT
 
@@ -43,8 +43,8 @@ def collection(spec: Collection, runs: Runs) -> dict[str, Any]:
     """The JSON object of a collection: its ranking, and every member's object."""
     return {
         "study": spec.name,
-        "ranking": _records(ranking(runs)),
-        "evidence": _records(evidence(runs)),
+        "ranking": ranking(runs),
+        "evidence": evidence(runs),
         "members": {name: study(results, truth) for name, (results, truth) in runs.items()},
     }
 
@@ -60,30 +60,28 @@ def result_record(result: Result, truth: GroundTruth) -> dict[str, Any]:
         "runs": result.runs,
         **evaluation(result.predicted, result.errors, result.groups, truth.experiments),
         "rounding": rounding(result, truth),
-        "criteria": [
-            {
-                "name": o.criterion.name,
-                "comparison": o.criterion.comparison,
-                "threshold": o.criterion.threshold,
-                "observed": o.observed,
-                "unit": o.criterion.unit,
-                "passed": o.passed,
-            }
-            for o in result.outcomes
-        ],
+        "criteria": [criterion(outcome) for outcome in result.outcomes],
         **({"search": _search(result)} if result.curve else {}),
         **({"grid": _grid(result)} if result.surface else {}),
-        **({"waterfall": _records(waterfall(result))} if result.waterfall else {}),
+        **({"waterfall": records(waterfall(result))} if result.waterfall else {}),
     }
+
+
+def criterion(o: Outcome) -> dict[str, Any]:
+    """The JSON object of an accept criterion."""
+    c = o.criterion
+    judged = {"observed": o.observed, "unit": c.unit, "passed": o.passed}
+    return {"name": c.name, "comparison": c.comparison, "threshold": c.threshold} | judged
 
 
 def _search(result: Result) -> dict[str, Any]:
     assert result.curve is not None
-    curve = search_curve(result).sort_values("value_us")
+    curve = search_curve(result)
+    tried = dict(zip(curve["value_us"], curve["train_tpot_mape_pct"], strict=True))
     return {
         "coarse_us": result.curve.coarse_optimum,
         "optimum_us": result.curve.optimum,
-        "curve": curve[["value_us", "train_tpot_mape_pct"]].drop_duplicates("value_us").to_dict("records"),
+        "curve": [{"value_us": value, "train_tpot_mape_pct": loss} for value, loss in sorted(tried.items())],
     }
 
 
@@ -94,9 +92,5 @@ def _grid(result: Result) -> dict[str, Any]:
         "points": surface.points,
         "optimum_us": {free.name: float(value) for free, value in zip(surface.free, surface.optimum, strict=True)},
         "train_mape_pct": surface.loss / PERCENT,
-        "marginals": _records(marginals(result)),
+        "marginals": records(marginals(result)),
     }
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]

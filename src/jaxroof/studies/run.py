@@ -67,12 +67,12 @@ def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], mode
     models, groups = dict(models), study.unions(groups)
     evaluations, curve, surface = len(models) * len(groups["all"]), None, None
     if study.search:
-        name, train = study.search.configuration.name, groups[study.search.split]
+        name, train = study.search.name, groups[study.search.split]
         curve = search_grid(study.search, models[name], select(runs, train), scoring)
         models[name] = replace(models[name], dict.fromkeys(study.search.keys, curve.optimum))
         evaluations += (len(curve.coarse_values) + len(curve.fine_values)) * int(train.sum())
     if study.grid:
-        name, train = study.grid.configuration.name, groups[study.grid.split]
+        name, train = study.grid.name, groups[study.grid.split]
         surface = search_product(study.grid, models[name], runs, train, scoring)
         models[name] = replace(models[name], surface.settings())
         evaluations += surface.points * int(train.sum())
@@ -95,7 +95,7 @@ def search_product(grid: ProductGrid, model: Model, runs: Runs, train: Mask, sco
     """
     keys = [free.keys for free in grid.free]
     affine = affine_tpot(model, runs, keys, scoring=scoring, metric=grid.metric)
-    measured = np.asarray(getattr(runs.measured[scoring], f"{grid.metric}_s"))
+    measured = np.asarray(runs.measured[scoring][grid.metric])
     return product_search(affine.select(train), measured[train], grid.free)
 
 

@@ -1,98 +1,104 @@
-"""What a pre-registered study says before it runs."""
+"""What a pre-registered study says before it runs: its file, key by key."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
+from jaxroof.experiments.metrics import METRICS, SCORINGS
+from jaxroof.files import choice
 from jaxroof.parameters import Mask
-from jaxroof.studies.grid_search import Free, Grid
+from jaxroof.step import STEP_MODELS
+from jaxroof.studies.criteria import Criterion
+from jaxroof.studies.grid_search import GridAxis, StepUs, TwoPassGrid, Us
+
+StepModelName = Annotated[str, choice(STEP_MODELS)]
+Scoring = Annotated[str, choice(SCORINGS)]
+Key = Annotated[str, Meta(pattern=r"_us\Z", description="a key in µs")]
+TABLES = Meta(min_length=1, description="one or more [[tables]]")
+Listed = Annotated[Sequence[str], Meta(min_length=1, description="one or more studies")]
 
 
-@dataclasses.dataclass(frozen=True)
-class Configuration:
-    """One model under comparison: a step time, an overhead formula, and settings by dotted key."""
+class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model under comparison: a step time (empty: the study's), an overhead formula, and settings by dotted key."""
 
     name: str
-    step_model: str
+    step_model: StepModelName = ""
     overheads: str
-    settings: Mapping[str, float]
+    settings: Mapping[str, Any] = field(name="set", default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True)
-class Search:
-    """A grid search of one value that all ``keys`` take, on ``split``; adds ``configuration``."""
+class Search(Configuration, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A configuration with the best of one value that all ``keys`` take, by grid search on ``split``."""
 
-    configuration: Configuration
-    keys: Sequence[str]
+    name: str = field(name="configuration")
+    keys: Annotated[Sequence[Key], Meta(min_length=1, description="a list of keys in µs")]
     split: str
-    grid: Grid
+    start_us: Us
+    stop_us: Us
+    step_us: StepUs
+    half_width_us: Us
+    fine_step_us: StepUs
+
+    @property
+    def grid(self) -> TwoPassGrid:
+        """The values that are tried."""
+        return TwoPassGrid(self.start_us, self.stop_us, self.step_us, self.half_width_us, self.fine_step_us)
 
 
-@dataclasses.dataclass(frozen=True)
-class ProductGrid:
-    """A search of the least error of ``metric`` over the product of free overhead constants, on ``split``."""
+class ProductGrid(Configuration, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A configuration with the least error of ``metric`` over the product of free overhead constants, on ``split``."""
 
-    configuration: Configuration
-    free: Sequence[Free]
+    name: str = field(name="configuration")
+    free: Annotated[Sequence[GridAxis], Meta(min_length=1, max_length=3, description="one to three [[tables]]")]
     split: str
-    metric: str
+    metric: Annotated[str, choice(METRICS)] = "tpot"
 
 
-@dataclasses.dataclass(frozen=True)
-class Criterion:
-    """Observed = statistic over a group of an error, less that of another group, less another configuration's.
-
-    Within one group, configurations are compared experiment by experiment before the statistic.
-    """
-
-    name: str
-    metric: str
-    statistic: str
-    configuration: str
-    minus_configuration: str | None
-    group: str
-    minus_group: str | None
-    absolute: bool
-    comparison: str
-    threshold: float
-    unit: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Waterfall:
+class Waterfall(Struct, frozen=True, forbid_unknown_fields=True):
     """From configuration ``start`` to ``end``, terms of its decode step one at a time, each the parts it names."""
 
     start: str
     end: str
-    terms: Mapping[str, Sequence[str]]
+    terms: Mapping[str, Sequence[str]] = {}
 
 
-@dataclasses.dataclass(frozen=True)
-class Study:
-    """What is compared and what would count as success, fixed before it runs."""
+class Registered(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is expected, fixed before it runs."""
 
     name: str
     title: str
     source: str
     hypothesis: str
     differences: str
-    step_model: str
-    scoring: str
-    also_scoring: Sequence[str]
-    also_step_model: Sequence[str]
+
+
+class Study(Registered, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is compared and what would count as success."""
+
+    step_model: StepModelName
+    scoring: Scoring
+    also_scoring: Sequence[Scoring] = ()
+    also_step_model: Sequence[StepModelName] = ()
     hardware: str
     baseline: str
-    configurations: Sequence[Configuration]
-    search: Search | None
-    grid: ProductGrid | None
-    groups: Mapping[str, Sequence[str]]
-    criteria: Sequence[Criterion]
-    waterfall: Waterfall | None
+    configurations: Annotated[Sequence[Configuration], TABLES]
+    search: Search | None = None
+    grid: ProductGrid | None = None
+    groups: Mapping[str, Sequence[str]] = {}
+    criteria: Annotated[Sequence[Criterion], TABLES]
+    waterfall: Waterfall | None = None
 
     def all_configurations(self) -> list[Configuration]:
         """Every configuration in order, the searched ones last."""
-        return [*self.configurations, *(s.configuration for s in (self.search, self.grid) if s)]
+        return [*self.configurations, *(search for search in (self.search, self.grid) if search)]
+
+    def each(self, change: Callable[[Any], Any]) -> "Study":
+        """The study with every configuration changed."""
+        search, grid = (search and change(search) for search in (self.search, self.grid))
+        return replace(self, configurations=[change(c) for c in self.configurations], search=search, grid=grid)
 
     def step_models(self) -> dict[str, str]:
         """Step model of every configuration."""
@@ -101,15 +107,27 @@ class Study:
     def on(self, step_model: str) -> "Study":
         """The study with ``step_model`` where its own stands."""
 
-        def moved(c: Configuration) -> Configuration:
-            return dataclasses.replace(c, step_model=step_model) if c.step_model == self.step_model else c
+        def moved(c: Any) -> Any:
+            return replace(c, step_model=step_model) if c.step_model == self.step_model else c
 
-        search = self.search and dataclasses.replace(self.search, configuration=moved(self.search.configuration))
-        grid = self.grid and dataclasses.replace(self.grid, configuration=moved(self.grid.configuration))
-        configurations = [moved(c) for c in self.configurations]
-        return dataclasses.replace(self, step_model=step_model, configurations=configurations, search=search, grid=grid)
+        return replace(self.each(moved), step_model=step_model)
 
     def unions(self, groups: Mapping[str, Mask]) -> dict[str, Mask]:
         """``groups`` and the study's own, each a union of some of them."""
         own = {name: np.logical_or.reduce([groups[part] for part in parts]) for name, parts in self.groups.items()}
         return {**groups, **own}
+
+
+class Collection(Struct, frozen=True, forbid_unknown_fields=True):
+    """Studies, in an order of expectation that the evidence may overturn."""
+
+    name: str
+    title: str
+    source: str
+    members: Listed
+
+
+class ComparisonSpec(Registered, frozen=True, forbid_unknown_fields=True):
+    """Studies on whose searches gradient is pitted against grid."""
+
+    problems: Listed

@@ -1,69 +1,68 @@
-"""Results as DataFrames."""
+"""Results as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from jaxroof.experiments import metrics, rounding
 from jaxroof.experiments.ground_truth import GroundTruth, Published
 from jaxroof.experiments.metrics import METRICS
 from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import aggregate, milliseconds_and_errors
+from jaxroof.report.tables import Columns, columns, records, without_empty
 from jaxroof.studies.run import Result
 from jaxroof.units import MILLI, PERCENT
 
+PASSED = {True: "pass", False: "fail"}
 
-def search_curve(result: Result, published: Sequence[Published] = ()) -> pd.DataFrame:
+
+def search_curve(result: Result, published: Sequence[Published] = ()) -> Columns:
     """Train loss at every value of the search, by pass, the published loss beside it."""
     assert result.curve is not None
-    passes = {
-        "coarse": (result.curve.coarse_values, result.curve.coarse_loss),
-        "fine": (result.curve.fine_values, result.curve.fine_loss),
-    }
-    frames = [
-        pd.DataFrame({"pass": name, "value_us": values, "train_tpot_mape_pct": loss / PERCENT})
+    curve, figures = result.curve, _published(result, published)
+    passes = {"coarse": (curve.coarse_values, curve.coarse_loss), "fine": (curve.fine_values, curve.fine_loss)}
+    tried = [
+        {
+            "pass": name,
+            "value_us": float(value),
+            "train_tpot_mape_pct": float(share / PERCENT),
+            "published_pct": figures.get(("curve", f"{value:g} us", "train_tpot_mape_pct"), np.nan),
+        }
         for name, (values, loss) in passes.items()
+        for value, share in zip(values, loss, strict=True)
     ]
-    curve = pd.concat(frames, ignore_index=True)
-    figures = _published(result, published)
-    theirs = [figures.get(("curve", f"{value:g} us", "train_tpot_mape_pct"), np.nan) for value in curve["value_us"]]
-    return curve.assign(published_pct=theirs).dropna(axis="columns", how="all")
+    return without_empty(columns(tried))
 
 
-def marginals(result: Result) -> pd.DataFrame:
+def marginals(result: Result) -> Columns:
     """Least train loss at each value of each free constant, the others at their best."""
     assert result.surface is not None
-    frames = [
-        pd.DataFrame({"constant": free.name, "value_us": free.values(), "train_mape_pct": loss / PERCENT})
+    tried = [
+        {"constant": free.name, "value_us": float(value), "train_mape_pct": float(share / PERCENT)}
         for free, loss in zip(result.surface.free, result.surface.marginals, strict=True)
+        for value, share in zip(free.values(), loss, strict=True)
     ]
-    return pd.concat(frames, ignore_index=True)
+    return columns(tried)
 
 
-def predictions(result: Result, truth: GroundTruth) -> pd.DataFrame:
+def predictions(result: Result, truth: GroundTruth) -> Columns:
     """One row per (experiment, configuration): measured, predicted, errors, and the published APE."""
     measured, published = truth.runs.measured[result.scoring], _published(result, truth.published)
-    rows = []
+    found = []
     for name, latency in result.predicted.items():
         for i, e in enumerate(truth.experiments):
-            recorded = {
-                f"measured_{m}_ms": float(getattr(measured, f"{m}_s")[i]) / MILLI for m in ("ttft", "tpot", "e2e")
-            }
+            recorded = {f"measured_{m}_ms": float(measured[m][i]) / MILLI for m in ("ttft", "tpot", "e2e")}
             labels = {"experiment": e.name, "split": e.split, "workload": e.workload, "tp": e.tp, "configuration": name}
             theirs = {"published_tpot_ape_pct": published.get((name, e.name, "tpot_ape_pct"), np.nan)}
-            rows.append(labels | recorded | milliseconds_and_errors(latency, result.errors[name], i) | theirs)
-    return pd.DataFrame(rows)
+            found.append(labels | recorded | milliseconds_and_errors(latency, result.errors[name], i) | theirs)
+    return columns(found)
 
 
-def by_experiment(result: Result, truth: GroundTruth) -> pd.DataFrame:
+def by_experiment(result: Result, truth: GroundTruth) -> Columns:
     """TPOT APE per experiment: ours beside the published, per configuration, and the change from the baseline."""
     published = _published(result, truth.published)
-    table: dict[str, Any] = {
-        "experiment": [e.name for e in truth.experiments],
-        "split": [e.split for e in truth.experiments],
-    }
+    table: Columns = {"experiment": [e.name for e in truth.experiments], "split": [e.split for e in truth.experiments]}
     for name, errors in result.errors.items():
         table[f"{name} TPOT"] = errors["tpot_ape_pct"]
         theirs = [published.get((name, e.name, "tpot_ape_pct"), np.nan) for e in truth.experiments]
@@ -71,10 +70,10 @@ def by_experiment(result: Result, truth: GroundTruth) -> pd.DataFrame:
             table[f"{name} published"] = theirs
     baseline, last = result.study.baseline, list(result.errors)[-1]
     table[f"{baseline}→{last}"] = result.errors[last]["tpot_ape_pct"] - result.errors[baseline]["tpot_ape_pct"]
-    return pd.DataFrame(table)
+    return table
 
 
-def by_group(result: Result, truth: GroundTruth, names: Sequence[str]) -> pd.DataFrame:
+def by_group(result: Result, truth: GroundTruth, names: Sequence[str]) -> Columns:
     """MAPE per group and configuration, the ends that rounded measurements leave open, the published beside ours."""
     published, intervals = _published(result, truth.published), ape_intervals(result, truth)
     rows: list[dict[str, Any]] = []
@@ -87,25 +86,25 @@ def by_group(result: Result, truth: GroundTruth, names: Sequence[str]) -> pd.Dat
                 row |= {f"{metric.upper()} low": ends.low / PERCENT, f"{metric.upper()} high": ends.high / PERCENT}
                 row[f"{metric.upper()} published"] = published.get((name, group, f"{metric}_mape_pct"), np.nan)
             rows.append(row)
-    return pd.DataFrame(rows).dropna(axis="columns", how="all")
+    return without_empty(columns(rows))
 
 
 def ape_intervals(result: Result, truth: GroundTruth) -> dict[str, dict[str, Interval]]:
     """Per configuration and metric the APEs ``[experiment]``, as shares, that records in 0.1 ms leave open."""
     ends = rounding.scored(rounding.recorded(truth.runs.measured["published"]), result.scoring)
     return {
-        name: {metric: rounding.ape(getattr(latency, f"{metric}_s")[:, None], ends[metric])[:, 0] for metric in METRICS}
+        name: {metric: rounding.ape(latency[metric][:, None], ends[metric])[:, 0] for metric in METRICS}
         for name, latency in result.predicted.items()
     }
 
 
-def signed(result: Result, truth: GroundTruth) -> pd.DataFrame:
+def signed(result: Result, truth: GroundTruth) -> Columns:
     """Signed TPOT error per experiment and configuration."""
-    labels = {"experiment": [e.name for e in truth.experiments], "tp": [e.tp for e in truth.experiments]}
-    return pd.DataFrame(labels | {name: errors["tpot_signed_pct"] for name, errors in result.errors.items()})
+    labels: Columns = {"experiment": [e.name for e in truth.experiments], "tp": [e.tp for e in truth.experiments]}
+    return labels | {name: errors["tpot_signed_pct"] for name, errors in result.errors.items()}
 
 
-def requests(result: Result, truth: GroundTruth) -> pd.DataFrame:
+def requests(result: Result, truth: GroundTruth) -> Columns:
     """Signed TTFT and E2E errors of the last configuration, E2E at realised and at nominal output tokens."""
     predicted, measured = list(result.predicted.values())[-1], truth.runs.measured["e2e_per_token"]
     realised = metrics.realised_output_tokens(measured)
@@ -116,35 +115,40 @@ def requests(result: Result, truth: GroundTruth) -> pd.DataFrame:
         "E2E realised": metrics.signed_error(predicted.e2e_s, measured.e2e_s),
         "E2E nominal": metrics.signed_error(predicted.ttft_s + (nominal - 1) * itl, measured.e2e_s),
     }
-    table = pd.DataFrame({"realised tokens": realised, "nominal tokens": nominal})
-    table = table.assign(**{name: error / PERCENT for name, error in errors.items()})
-    mean = {"experiment": "mean |error|", **{name: abs(table[name]).mean() for name in errors}}
-    table.insert(0, "experiment", [e.name for e in truth.experiments])
-    return pd.concat([table, pd.DataFrame([mean])], ignore_index=True)
+    names = [e.name for e in truth.experiments]
+    percent = {name: error / PERCENT for name, error in errors.items()}
+    table = {"experiment": names, "realised tokens": realised, "nominal tokens": nominal, **percent}
+    mean = {"experiment": "mean |error|", **{name: float(abs(error).mean()) for name, error in percent.items()}}
+    return columns([*records(table), mean])
 
 
-def waterfall(result: Result) -> pd.DataFrame:
+def waterfall(result: Result) -> Columns:
     """TPOT MAPE and mean signed error as the terms of the decode step are switched on one at a time."""
     rows = []
     for stage in result.waterfall:
         error = metrics.signed_error(stage.predicted_s, stage.measured_s) / PERCENT
         row = {"term": stage.term, "mean_predicted_ms": float(stage.predicted_s.mean()) / MILLI}
         rows.append(row | {"tpot_mape_pct": float(abs(error).mean()), "tpot_signed_pct": float(error.mean())})
-    return pd.DataFrame(rows)
+    return columns(rows)
 
 
-def criteria(result: Result) -> pd.DataFrame:
+def criteria(result: Result) -> Columns:
     """The accept criteria and what was observed."""
     rows = [
         {
             "criterion": o.criterion.name,
             "threshold": f"{o.criterion.comparison} {o.criterion.threshold:g} {o.criterion.unit}",
             "observed": f"{o.observed:.2f} {o.criterion.unit}",
-            "result": "pass" if o.passed else "fail",
+            "result": PASSED[o.passed],
         }
         for o in result.outcomes
     ]
-    return pd.DataFrame(rows)
+    return columns(rows)
+
+
+def judged(criteria: Sequence[Mapping[str, Any]]) -> Columns:
+    """The JSON objects of criteria, pass or fail in words."""
+    return columns([{**row, "passed": PASSED[row["passed"]]} for row in criteria])
 
 
 def _published(result: Result, published: Sequence[Published]) -> dict[tuple[str, str, str], float]:

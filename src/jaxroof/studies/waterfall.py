@@ -1,15 +1,14 @@
 """From the published way of predicting TPOT to a model's own, one term switched on at a time."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
 from jaxroof.experiments.evaluate import breakdowns, latencies_of
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Vector
+from jaxroof.parameters import Values, Vector
 from jaxroof.request.latency import no_requests, rows
 from jaxroof.step import Batch, Model, StepTime
 
@@ -59,7 +58,7 @@ def _decode_terms(model: Model, runs: Runs, terms: Mapping[str, Sequence[str]]) 
     named = {name for parts in terms.values() for name in parts}
     layers = {name: part for name, part in step.parts.items() if name not in named}
 
-    def total(seconds: Sequence[Float[Any, " experiment"]]) -> Vector:
+    def total(seconds: Sequence[Values]) -> Vector:
         return np.sum(np.asarray(seconds), axis=0)
 
     work = total([part.seconds - part.floor_s for part in layers.values()])

@@ -1,21 +1,19 @@
 """The files of a study or a collection, and what it shows."""
 
-import functools
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxroof.experiments.ground_truth import GroundTruth
-from jaxroof.files import check_writable, write_folder
-from jaxroof.report.figures import save_figure
-from jaxroof.report.report import dump
-from jaxroof.report.tables import print_table
+from jaxroof.files import check_writable
+from jaxroof.report import report
+from jaxroof.report.figures import figure
+from jaxroof.report.folder import write_files
 from jaxroof.studies import tables
-from jaxroof.studies.collection import Collection
 from jaxroof.studies.findings import collection_findings, collection_tables, findings, optimum, study_tables
 from jaxroof.studies.ranking import Runs, ranking
 from jaxroof.studies.run import Result
+from jaxroof.studies.spec import Collection
 
 
 def show_study(
@@ -23,17 +21,13 @@ def show_study(
 ) -> None:
     """A study's files into ``out``, then its tables, or its JSON, on stdout."""
     if out is not None:
-        write_folder(out, lambda draft: fill_study(draft, name, results, data, truth))
+        write_files(out, _study_files(name, results, data, truth))
     if as_json:
-        sys.stdout.write(dump(data))
-        return
+        return report.show(data, {}, [], as_json)
     for result in results:
         heading = f"{result.study.name}, {_conditions(result)}"
-        for title, table in study_tables(result, truth).items():
-            print_table(table, f"{title} ({heading})")
-        if text := optimum(result):
-            sys.stdout.write(f"{text}\n")
-        sys.stdout.write(f"{heading}: {result.verdict}\n\n")
+        titled = {f"{title} ({heading})": table for title, table in study_tables(result, truth).items()}
+        report.show({}, titled, [*filter(None, [optimum(result)]), f"{heading}: {result.verdict}", ""], as_json)
 
 
 def show_collection(out: Path | None, spec: Collection, runs: Runs, data: dict[str, Any], as_json: bool) -> None:
@@ -42,61 +36,54 @@ def show_collection(out: Path | None, spec: Collection, runs: Runs, data: dict[s
         for name in runs:
             check_writable(out / name)
         for name, (results, truth) in runs.items():
-            member = data["members"][name]
-            write_folder(
-                out / name, functools.partial(fill_study, name=name, results=results, data=member, truth=truth)
-            )
-        write_folder(out, lambda draft: _fill_collection(draft, spec, runs, data))
-    if as_json:
-        sys.stdout.write(dump(data))
-        return
-    for title, table in collection_tables(runs).items():
-        print_table(table, title)
+            write_files(out / name, _study_files(name, results, data["members"][name], truth))
+        write_files(out, _collection_files(spec, runs, data))
+    report.show(data, collection_tables(runs), [], as_json)
 
 
-def fill_study(folder: Path, name: str, results: Sequence[Result], data: dict[str, Any], truth: GroundTruth) -> None:
-    """FINDINGS.md, results.json, CSVs and PNGs of a study; ``name`` is what to call to run it again."""
+def _study_files(name: str, results: Sequence[Result], data: dict[str, Any], truth: GroundTruth) -> dict[str, Any]:
+    """The files of a study by name; ``name`` is what to call to run it again."""
+    files = {"results.json": data, "FINDINGS.md": findings(name, results, truth)}
     for result in results:
-        _fill_result(folder, result, truth)
-    (folder / "results.json").write_text(dump(data), encoding="utf-8")
-    (folder / "FINDINGS.md").write_text(findings(name, results, truth), encoding="utf-8")
+        files |= _result_files(result, truth)
+    return files
 
 
-def _fill_result(folder: Path, result: Result, truth: GroundTruth) -> None:
+def _result_files(result: Result, truth: GroundTruth) -> dict[str, Any]:
+    import pandas as pd
+
     from jaxroof.studies.plots import plot_marginals, plot_search, plot_signed_errors, plot_waterfall
 
     frames = {
-        "predictions": tables.predictions(result, truth),
-        "groups": tables.by_group(result, truth, list(result.groups)),
+        "predictions": pd.DataFrame(tables.predictions(result, truth)),
+        "groups": pd.DataFrame(tables.by_group(result, truth, list(result.groups))),
     }
-    figures: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
-        "tpot_errors": (plot_signed_errors, (frames["predictions"],))
-    }
+    drawn: dict[str, tuple[Any, ...]] = {"tpot_errors": (plot_signed_errors, frames["predictions"])}
     if result.curve:
-        frames["search"] = tables.search_curve(result, truth.published)
-        figures["search"] = (plot_search, (frames["search"], result.curve.optimum))
+        frames["search"] = pd.DataFrame(tables.search_curve(result, truth.published))
+        drawn["search"] = (plot_search, frames["search"], result.curve.optimum)
     if result.surface:
-        frames["grid"] = tables.marginals(result)
-        figures["grid"] = (plot_marginals, (frames["grid"],))
+        frames["grid"] = pd.DataFrame(tables.marginals(result))
+        drawn["grid"] = (plot_marginals, frames["grid"])
     if result.waterfall:
-        frames["waterfall"] = tables.waterfall(result)
-        figures["waterfall"] = (plot_waterfall, (frames["waterfall"],))
-    for name, frame in frames.items():
-        frame.to_csv(folder / f"{name}_{result.label}.csv", index=False)
-    for name, (plot, data) in figures.items():
-        save_figure(folder / f"{name}_{result.label}.png", f"{result.study.title} ({_conditions(result)})", plot, *data)
+        frames["waterfall"] = pd.DataFrame(tables.waterfall(result))
+        drawn["waterfall"] = (plot_waterfall, frames["waterfall"])
+    heading = f"{result.study.title} ({_conditions(result)})"
+    figures = {f"{name}_{result.label}.png": figure(heading, *plot) for name, plot in drawn.items()}
+    return {f"{name}_{result.label}.csv": frame for name, frame in frames.items()} | figures
 
 
-def _fill_collection(folder: Path, spec: Collection, runs: Runs, data: dict[str, Any]) -> None:
+def _collection_files(spec: Collection, runs: Runs, data: dict[str, Any]) -> dict[str, Any]:
+    import pandas as pd
+
     from jaxroof.studies.plots import plot_ranking
 
-    table = ranking(runs)
-    table.to_csv(folder / "ranking.csv", index=False)
-    (folder / "results.json").write_text(dump(data), encoding="utf-8")
-    (folder / "FINDINGS.md").write_text(collection_findings(spec, runs), encoding="utf-8")
+    table = pd.DataFrame(ranking(runs))
+    files = {"results.json": data, "FINDINGS.md": collection_findings(spec, runs), "ranking.csv": table}
     for (step_model, scoring), rows in table.groupby(["step_model", "scoring"]):
         heading = f"{spec.title} ({step_model} step time, {scoring} scoring)"
-        save_figure(folder / f"ranking_{step_model}_{scoring}.png", heading, plot_ranking, rows)
+        files[f"ranking_{step_model}_{scoring}.png"] = figure(heading, plot_ranking, rows)
+    return files
 
 
 def _conditions(result: Result) -> str:

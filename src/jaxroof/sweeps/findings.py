@@ -1,7 +1,6 @@
 """What a sweep kept, as JSON, tables, CSVs and PNGs."""
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxroof.files import write_folder
 from jaxroof.report import report
-from jaxroof.report.figures import save_figure
-from jaxroof.report.tables import print_table
+from jaxroof.report.figures import figure
+from jaxroof.report.folder import write_files
+from jaxroof.report.tables import records
 from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.plots import plot_marginal, plot_pareto
 from jaxroof.sweeps.reductions import Pareto
@@ -27,23 +26,29 @@ POINTS = ("best", "pareto")
 
 def write(folder: Path, plan: Plan, states: States, manifest: Mapping[str, Any]) -> None:
     """CSVs, PNGs, and last ``results.json`` with the sweep's manifest, into ``folder``."""
-    data = record(plan, states) | {"sweep": dict(manifest)}
-    write_folder(folder, lambda draft: _fill(draft, plan, states, data))
+    names, heading = plan.objective.metrics, f"{plan.space.size} points"
+    files: dict[str, Any] = {f"{name}.csv": points(plan, states[name]) for name in POINTS if name in states}
+    for keys, table in marginals(plan, states).items():
+        name = f"marginal_{keys.replace(',', '+')}"
+        files |= {f"{name}.csv": table, f"{name}.png": figure(heading, plot_marginal, table, names[plan.by])}
+    front = plan.reductions.get("pareto")
+    if isinstance(front, Pareto):
+        wanted = [names[i] for i in front.objectives]
+        files["pareto.png"] = figure(heading, plot_pareto, files["pareto.csv"], wanted)
+    write_files(folder, files | {"results.json": record(plan, states) | {"sweep": dict(manifest)}})
 
 
 def show(plan: Plan, states: States, as_json: bool) -> None:
     """Tables, or one JSON object, on stdout."""
-    if as_json:
-        sys.stdout.write(report.dump(record(plan, states)))
-        return
-    by = plan.objective.metrics[plan.by]
+    by, tables = plan.objective.metrics[plan.by], {}
     if "best" in states:
-        print_table(_readable(plan, points(plan, states["best"])), f"least {by}", digits=4)
+        tables[f"least {by}"] = points(plan, states["best"])
     if "pareto" in states:
         front = points(plan, states["pareto"])
-        print_table(_readable(plan, front.head(SHOWN)), f"Pareto front, {len(front)} points", digits=4)
-    for keys, table in marginals(plan, states).items():
-        print_table(_readable(plan, table), f"least {by} at each {keys}", digits=4)
+        tables[f"Pareto front, {len(front)} points"] = front.head(SHOWN)
+    tables |= {f"least {by} at each {keys}": table for keys, table in marginals(plan, states).items()}
+    shown = {title: _readable(plan, table) for title, table in tables.items()}
+    report.show(record(plan, states), shown, [], as_json, digits=4)
 
 
 def reread(results: Path) -> str:
@@ -77,26 +82,10 @@ def record(plan: Plan, states: States) -> dict[str, Any]:
         "infeasible": int(states["counts"]["infeasible"][0]),
         "by": plan.objective.metrics[plan.by],
     }
-    data |= {name: _records(points(plan, states[name])) for name in POINTS if name in states}
+    data |= {name: records(points(plan, states[name])) for name in POINTS if name in states}
     if axes := marginals(plan, states):
-        data["marginals"] = {keys: _records(table) for keys, table in axes.items()}
+        data["marginals"] = {keys: records(table) for keys, table in axes.items()}
     return data
-
-
-def _fill(folder: Path, plan: Plan, states: States, data: Mapping[str, Any]) -> None:
-    names, heading = plan.objective.metrics, f"{plan.space.size} points"
-    tables = {name: points(plan, states[name]) for name in POINTS if name in states}
-    for name, table in tables.items():
-        table.to_csv(folder / f"{name}.csv", index=False)
-    for keys, table in marginals(plan, states).items():
-        name = f"marginal_{keys.replace(',', '+')}"
-        table.to_csv(folder / f"{name}.csv", index=False)
-        save_figure(folder / f"{name}.png", heading, plot_marginal, table, names[plan.by])
-    front = plan.reductions.get("pareto")
-    if isinstance(front, Pareto):
-        wanted = [names[i] for i in front.objectives]
-        save_figure(folder / "pareto.png", heading, plot_pareto, tables["pareto"], wanted)
-    (folder / "results.json").write_text(report.dump(data), encoding="utf-8")
 
 
 def _readable(plan: Plan, table: pd.DataFrame) -> pd.DataFrame:
@@ -110,8 +99,3 @@ def _named(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
     """Names for codes."""
     labels = plan.space.labels
     return {key: np.array(labels[key], dtype=object)[v] if key in labels else v for key, v in values.items()}
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    plain = table.replace([np.inf, -np.inf], np.nan).astype(object).where(lambda x: x.notna(), None)
-    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]

@@ -15,8 +15,7 @@ from jaxroof.catalogue.load import load_architecture
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.experiments.runs import SPLITTING
-from jaxroof.experiments.workloads import CACHED_TOKENS, TOKENS
-from jaxroof.files import COUNT, InputError, check
+from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
 from jaxroof.parameters import TP, Architecture, replace, walk
 from jaxroof.report import report
 from jaxroof.serving.capacity import beyond_positions

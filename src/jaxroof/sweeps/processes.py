@@ -19,9 +19,9 @@ class Processes:
     """The options that say which process of how many this is, and where they meet."""
 
     coordinator: str | None
-    count: int | None
-    index: int | None
-    timeout_s: float
+    processes: int | None
+    process_id: int | None
+    timeout: float
 
     @property
     def several(self) -> bool:
@@ -30,26 +30,26 @@ class Processes:
 
     def share(self, chunks: int) -> range:
         """This process's own run of chunks."""
-        index, count = (self.index or 0, self.count or 1) if self.several else (0, 1)
+        index, count = (self.process_id or 0, self.processes or 1) if self.several else (0, 1)
         return range(chunks * index // count, chunks * (index + 1) // count)
 
 
-def join(processes: Processes) -> None:
+def join(group: Processes) -> None:
     """Meet the others, before JAX looks for devices. Raises InputError."""
-    options = {"--coordinator": processes.coordinator, "--processes": processes.count, "--process-id": processes.index}
+    options = {"--coordinator": group.coordinator, "--processes": group.processes, "--process-id": group.process_id}
     if missing := [option for option, value in options.items() if value is None]:
         if len(missing) < len(options):
             raise InputError(missing[0], "is missing: --coordinator, --processes and --process-id go together")
         return
-    address = str(processes.coordinator)
-    count = int(check.number("--processes", "P", processes.count, COUNT))
+    address = str(group.coordinator)
+    count = int(check.number("--processes", "P", group.processes, COUNT))
     legal = Range(high=count - 1, whole=True)
-    index = int(check.number("--process-id", "I", processes.index, legal))
+    index = int(check.number("--process-id", "I", group.process_id, legal))
     host, _, port = address.rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
         raise InputError("--coordinator", address, "must be HOST:PORT")
-    check.number("--timeout", "seconds", processes.timeout_s, POSITIVE)
-    _meet(address, (host, int(port)), count, index, processes.timeout_s)
+    check.number("--timeout", "seconds", group.timeout, POSITIVE)
+    _meet(address, (host, int(port)), count, index, group.timeout)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(address, count, index)
 

@@ -1,0 +1,5 @@
+"""``python -m jaxroof``."""
+
+from jaxroof.cli import main
+
+main()

@@ -1,0 +1,77 @@
+"""Measured experiments and published figures, as their CSV files hold them; loads no JAX."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, TOKENS, InputError, Range, check, read_csv
+
+COLUMNS = ("name", "model", "tp", "workload", "split", "ttft_ms", "tpot_ms", "e2e_ms", "source")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One measured run and its labels; means in ms, TPOT = E2E per token as recorded."""
+
+    name: str
+    model: str
+    tp: int
+    workload: str
+    split: str
+    ttft_ms: float
+    tpot_ms: float
+    e2e_ms: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A published figure: of an experiment or a group, under a study's configuration."""
+
+    study: str
+    configuration: str
+    subject: str
+    metric: str
+    value: float
+    source: str
+
+
+def load_recorded(path: Path) -> list[Experiment]:
+    """The experiments of a CSV file, in its order. Raises InputError."""
+    experiments = [_experiment(path, row) for row in read_csv(path, COLUMNS)]
+    names = [e.name for e in experiments]
+    if duplicate := next((n for n in names if names.count(n) > 1), None):
+        raise InputError(path, duplicate, "stands twice")
+    return experiments
+
+
+def load_published(path: Path) -> list[Published]:
+    """Published figures beside the experiments; none where there is no such file."""
+    if not path.exists():
+        return []
+    rows = read_csv(path, [field.name for field in dataclasses.fields(Published)])
+    values = [check.parsed_number(path, "value", row.pop("value"), NON_NEGATIVE) for row in rows]
+    return [Published(value=value, **row) for value, row in zip(values, rows, strict=True)]
+
+
+def check_labels(path: Path, experiments: Sequence[Experiment]) -> None:
+    """A group is named by one label: a workload may not be called as a split or a model is."""
+    kinds = [{"all"}, {"train", "test"}, *({getattr(e, kind) for e in experiments} for kind in ("workload", "model"))]
+    kinds.append({f"tp{e.tp}" for e in experiments})
+    labels = sorted(label for kind in kinds for label in kind)
+    if twice := next((label for label, other in itertools.pairwise(labels) if label == other), None):
+        raise InputError(path, twice, "names two groups of experiments")
+
+
+def _experiment(path: Path, row: dict[str, str]) -> Experiment:
+    where = row["name"]
+    if row["split"] not in ("train", "test"):
+        raise InputError(path, f"{where}.split", f"must be train or test, got {row['split']!r}")
+    measured = {
+        key: check.parsed_number(path, f"{where}.{key}", row[key], POSITIVE) for key in ("ttft_ms", "tpot_ms", "e2e_ms")
+    }
+    if measured["e2e_ms"] <= max(measured["ttft_ms"], measured["tpot_ms"]):
+        raise InputError(path, f"{where}.e2e_ms", "must exceed ttft_ms and tpot_ms")
+    check.number(path, f"{where}: e2e_ms / tpot_ms", measured["e2e_ms"] / measured["tpot_ms"], Range(high=TOKENS.high))
+    tp = int(check.parsed_number(path, f"{where}.tp", row["tp"], COUNT))
+    return Experiment(where, row["model"], tp, row["workload"], row["split"], **measured)
