@@ -4,15 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import equinox as eqx
-
 from jaxroof import defaults
 from jaxroof.catalogue.huggingface import load_shape
 from jaxroof.catalogue.mfu_tables import load_mfu_tables
 from jaxroof.catalogue.names import find
 from jaxroof.catalogue.sourced_tree import load_tree
 from jaxroof.files import FRACTION, NON_NEGATIVE, POSITIVE, InputError, check, data_dir, read_json
-from jaxroof.parameters import Overheads, Tier0, replace, walk
+from jaxroof.parameters import Overheads, Tier0, put, replace, walk
 from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
 from jaxroof.parameters.constants import Host, Traffic
 from jaxroof.parameters.hardware import Hardware
@@ -59,11 +57,7 @@ def load_hardware(name: str = defaults.HARDWARE, mfu_tables: Path | None = None)
     hardware = replace(load_hardware(), _original(path)[0]) if is_original(path) else load_tree(path, Hardware)
     if mfu_tables is None:
         return hardware
-    return eqx.tree_at(
-        lambda h: h.mfu,
-        hardware,
-        load_mfu_tables(mfu_tables, defaults.HARDWARE if is_original(path) else path.stem),
-    )
+    return put(hardware, {"mfu": load_mfu_tables(mfu_tables, defaults.HARDWARE if is_original(path) else path.stem)})
 
 
 def is_original(hardware: str | Path) -> bool:

@@ -5,6 +5,7 @@ arrays makes one, and so does :func:`stack`. Leaves without it are shared, not c
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +38,7 @@ def latencies(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> L
     >>> jaxroof.latencies(swept, runs).ttft_s.shape
     (13, 3)
     """
-    return _latencies(model, runs.scheduled(scoring), runs.architecture, runs.deployment)
+    return cast(Latency, _latencies(model, runs.scheduled(scoring), runs.architecture, runs.deployment))
 
 
 def tpot_mape(
@@ -55,24 +56,25 @@ def tpot_mape(
     predicted = latencies(model, runs, scoring=scoring).tpot_s
     measured = jnp.asarray(runs.measured[scoring].tpot_s)
     measured = measured.reshape(measured.shape + (1,) * (predicted.ndim - 1))
-    return metrics.mean(metrics.ape(predicted, measured), group)
+    return cast(Array, metrics.mean(metrics.ape(predicted, measured), group))
 
 
 def breakdowns(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> tuple[StepTime, StepTime]:
     """What the prefill steps and the mean decode step of every run are made of, leaves ``[experiment]``."""
-    return _breakdowns(model, runs.scheduled(scoring), runs.architecture, runs.deployment)
+    both: tuple[StepTime, StepTime] = _breakdowns(model, runs.scheduled(scoring), runs.architecture, runs.deployment)
+    return both
 
 
 def latencies_of(models: Sequence[Model], runs: Runs, *, scoring: str = defaults.SCORING) -> Latency:
     """Latencies ``[experiment setting]`` of a few models of one step; however few, they share one compiled program."""
     filled = [*models, *[models[-1]] * (-len(models) % FEW)]
     swept = latencies(stack(*filled), runs, scoring=scoring)
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[:, : len(models)], swept)
+    return cast(Latency, jax.tree.map(lambda leaf: np.asarray(leaf)[:, : len(models)], swept))
 
 
 def stack(*settings: Model) -> Model:
     """One model with a setting axis from several that share their MFU tables, the leaves that are no scalars."""
-    return jax.tree.map(lambda first, *rest: first if np.ndim(first) else np.stack([first, *rest]), *settings)
+    return cast(Model, jax.tree.map(lambda x, *rest: x if np.ndim(x) else np.stack([x, *rest]), *settings))
 
 
 @jax.jit

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import cast
 
 import equinox as eqx
 import jax
@@ -43,7 +44,7 @@ class Runs(eqx.Module):
 
 def select(runs: Runs, index: ArrayLike) -> Runs:
     """The runs at ``index`` (a boolean mask or positions)."""
-    return jax.tree.map(lambda leaf: leaf[np.asarray(index)], runs)
+    return cast(Runs, jax.tree.map(lambda leaf: leaf[np.asarray(index)], runs))
 
 
 def schedules_by_scoring(
@@ -64,4 +65,4 @@ def stack_runs(runs: Sequence[Runs]) -> Runs:
     """Stack experiments; shorter schedules are padded with nodes of weight 0."""
     longer = iter(schedule.pad([s for run in runs for s in run.schedules.values()]))
     padded = [dataclasses.replace(run, schedules={scoring: next(longer) for scoring in run.schedules}) for run in runs]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
+    return cast(Runs, jax.tree.map(lambda *leaves: np.stack(leaves), *padded))

@@ -7,7 +7,7 @@ construction: stacked trees and gradient trees are legal values of the same clas
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import equinox as eqx
 import jax
@@ -100,6 +100,5 @@ def put(tree: Tree, values: Mapping[str, Any]) -> Tree:
     """``tree`` with the leaves (or absent ones) at dotted attribute paths replaced, values in SI."""
     if not values:
         return tree
-    return eqx.tree_at(
-        lambda t: [get(t, path) for path in values], tree, list(values.values()), is_leaf=lambda x: x is None
-    )
+    leaves = list(values.values())
+    return cast(Tree, eqx.tree_at(lambda t: [get(t, p) for p in values], tree, leaves, is_leaf=lambda x: x is None))

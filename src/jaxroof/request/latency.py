@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from jaxroof.parameters import Architecture, Deployment, Scalar, Values, put
 from jaxroof.request.schedule import Latency, Schedule
-from jaxroof.request.tracing import as_primitives
+from jaxroof.request.tracing import Result, as_primitives
 from jaxroof.step import AFFINE, Batch, Model, Requests, StepTime
 from jaxroof.step.overhead import chunks_s
 
@@ -134,7 +134,7 @@ def _without_chunks(tree: Model, values: Sequence[float | None]) -> Model:
     return put(tree, dict(zip(CHUNKS, values, strict=True)))
 
 
-def _over(settings: Model | None, function: Callable[..., Any], shared: int) -> Callable[..., Any]:
+def _over(settings: Model | None, function: Callable[..., Result], shared: int) -> Callable[..., Result]:
     """``function`` of ``shared`` arguments and a ``Model``, mapped over its settings if there are any."""
     return function if settings is None else jax.vmap(function, in_axes=(*(None,) * shared, settings))
 

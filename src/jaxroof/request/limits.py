@@ -18,6 +18,5 @@ def check_request(arch: Architecture, deployment: Deployment, **request: object)
     number = {k: check.number("predict", k, v, LEGAL[k]) for k, v in request.items() if isinstance(v, NUMBER)}
     if number.get("cached", 0.0) > number.get("prompt", np.inf):
         raise InputError("predict", "cached", f"must be ≤ prompt {request['prompt']}, got {request['cached']}")
-    shape = (deployment.tp, arch.num_attention_heads, arch.num_key_value_heads)
-    if all(type(x) is np.ndarray and x.ndim == 0 for x in shape):
+    if all(isinstance(x, np.ndarray) and x.ndim == 0 for x in (deployment.tp, arch.num_attention_heads)):
         check_deployment("predict", arch, float(deployment.tp))

@@ -1,6 +1,7 @@
 """One request on one deployment: latency and its breakdown."""
 
 import functools
+from typing import cast
 
 import equinox as eqx
 import jax
@@ -67,13 +68,13 @@ def predict(
         splits = knots(mfu, arch, deployment, range(held, prompt, MAX_NUM_BATCHED_TOKENS), prompt + output)
         share = Share(1.0, held, workload.point(prompt - held), workload.point(output))
         steps, _ = schedule.realised([share], output, splits)
-    return _predict(model, steps, arch, deployment, scalar(batch), chunks=chunks_of(prompt), parts=parts)
+    return cast(Prediction, _predict(model, steps, arch, deployment, scalar(batch), chunks_of(prompt), parts))
 
 
 @functools.partial(jax.jit, static_argnames=("chunks", "parts"))
 def _predict(
     model: Model, steps: Schedule | Lengths, arch: Architecture, deployment: Deployment, batch: Scalar,
-    *, chunks: int, parts: bool,
+    chunks: int, parts: bool,
 ) -> Prediction:  # fmt: skip
     nodes = steps if isinstance(steps, Schedule) else fixed_schedule(*steps, chunks=chunks)
     times = step_times(model, nodes, arch, deployment, batch, parts=parts)

@@ -185,7 +185,7 @@ def pad(schedules: Sequence[Schedule]) -> list[Schedule]:
     def longer(schedule: Schedule, name: str) -> Vector:
         leaf = np.asarray(getattr(schedule, name))
         fill = 0.0 if name.endswith("weight") else leaf[-1]
-        return scalar(np.append(leaf, np.full(sizes[name] - leaf.size, fill)))
+        return np.asarray(scalar(np.append(leaf, np.full(sizes[name] - leaf.size, fill))))
 
     names = [name for name in fields if name != "tpot_ttft_weight"]
     return [dataclasses.replace(s, **{name: longer(s, name) for name in names}) for s in schedules]

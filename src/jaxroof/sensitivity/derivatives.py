@@ -74,7 +74,7 @@ class Sensitivity:
         each = self.ape_gradient(metric)[:, :, mask]
         gradient = each.mean(axis=2)
         same = abs(gradient[1] - gradient[0]) <= KINK * abs(each).mean(axis=(0, 2))
-        return np.where(same[None], gradient.mean(axis=0)[None], gradient)
+        return np.asarray(np.where(same[None], gradient.mean(axis=0)[None], gradient))
 
     def log_slopes(self, metric: str) -> Vector:
         """d log(latency) / d log θ ``[constant experiment]``, at a kink the mean of both sides, NaN at a jump."""
@@ -82,18 +82,18 @@ class Sensitivity:
 
     def swings(self, metric: str, mask: Mask) -> Vector:
         """MAPE ``[side constant]`` over ``mask`` with each constant 10 % lower and higher."""
-        return abs(self.swung[metric] / self.measured[metric] - 1)[:, :, mask].mean(axis=2)
+        return np.asarray(abs(self.swung[metric] / self.measured[metric] - 1)[:, :, mask].mean(axis=2))
 
     def moves(self, metric: str) -> Mask:
         """Which constants change any latency, at their value or within 10 % of it ``[constant]``."""
         change = abs(self.swung[metric] / self.predicted[metric] - 1) > ROUNDING
         jumps = np.isnan(self.slopes[metric][0]) & np.isnan(self.slopes[metric][1])
-        return np.any(change, axis=(0, 2)) | np.any(jumps, axis=1) | self.has_slope(metric)
+        return np.asarray(np.any(change, axis=(0, 2)) | np.any(jumps, axis=1) | self.has_slope(metric))
 
     def has_slope(self, metric: str) -> Mask:
         """Which constants change any latency by however little they change ``[constant]``."""
         slopes: Vector = np.nan_to_num(self.slopes[metric])
-        return (slopes != 0).any(axis=(0, 2))
+        return np.asarray((slopes != 0).any(axis=(0, 2)))
 
     def pushes(self, metric: str) -> Vector:
         """Sign of the change in each APE as a constant is raised ``[constant experiment]``, NaN at a jump.
@@ -101,13 +101,13 @@ class Sensitivity:
         The side above counts; at the upper end of its range, the one below.
         """
         below, above = np.sign(self.ape_gradient(metric))
-        return np.where(np.isnan(above), below, above)
+        return np.asarray(np.where(np.isnan(above), below, above))
 
 
 def either(sides: Vector) -> Vector:
     """The mean of two sides, or the only one that is a number: ``[side ...]`` → ``[...]``."""
     below, above = sides
-    return np.where(np.isnan(below), above, np.where(np.isnan(above), below, (below + above) / 2))
+    return np.asarray(np.where(np.isnan(below), above, np.where(np.isnan(above), below, (below + above) / 2)))
 
 
 def by_metric(asked: Latency, itl: Latency) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Identifiability:
 
         if self.freedom < 1:
             return np.full(len(self.names), np.inf)
-        return stats.t.ppf((1 + CONFIDENCE) / 2, self.freedom) * np.sqrt(np.diag(self.covariance))
+        return np.asarray(stats.t.ppf((1 + CONFIDENCE) / 2, self.freedom) * np.sqrt(np.diag(self.covariance)))
 
     @property
     def correlation(self) -> Vector:
@@ -112,4 +112,4 @@ def _pairs(names: Sequence[str], values: Vector, wanted: Mask) -> list[tuple[str
 
 
 def _seen(eigenvalues: Vector) -> Mask:
-    return eigenvalues > SINGULAR * max(eigenvalues.max(initial=0.0), np.finfo(float).tiny)
+    return np.asarray(eigenvalues > SINGULAR * max(eigenvalues.max(initial=0.0), np.finfo(float).tiny))

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from jaxroof.experiments import metrics, rounding
-from jaxroof.experiments.ground_truth import GroundTruth, Published
+from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.metrics import METRICS
+from jaxroof.experiments.recorded import Published
 from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import aggregate, milliseconds_and_errors
 from jaxroof.report.tables import Columns, columns, records, without_empty

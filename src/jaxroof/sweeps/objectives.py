@@ -5,7 +5,7 @@ A setting is values by key: Tier-0 leaves, and what else an objective takes.
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -92,7 +92,7 @@ def _scored(constants: Any, values: Values, *, scoring: str, each: bool) -> Eval
         table = jnp.stack([filled[metric] for metric in METRICS], axis=1) / MILLI
         return table.reshape(-1, *count), jnp.ones(count, dtype=bool)
 
-    def mape(metric: str) -> Float[Array, " setting"]:
+    def mape(metric: str) -> Float[Any, " setting"]:
         measured = jnp.asarray(runs.measured[scoring][metric])
         return mean(ape(filled[metric], measured[:, None]), group) / PERCENT
 
@@ -126,4 +126,4 @@ def _served(constants: Any, values: Values, *, nodes: Mapping[str, int]) -> tupl
 def _model(models: Variants, values: Values) -> Model:
     """The variant at a setting, with the constants that vary."""
     known = {key for key, _, _ in walk(models.base)}
-    return replace(models.at(values), {key: value for key, value in values.items() if key in known})
+    return cast(Model, replace(models.at(values), {key: value for key, value in values.items() if key in known}))
