@@ -163,7 +163,7 @@ def _ratio_and_slopes(
 
 
 def _ratio(values: Float[Array, " constant"], model: Model, runs: Runs, target: Target) -> Float[Any, " experiment"]:
-    """Predicted / measured."""
+    """Predicted / measured latency of the target metric at the constants' ``values``."""
     settings = {key: value for keys, value in zip(target.keys, values, strict=True) for key in keys}
     predicted = latencies(replace(model, settings), runs, scoring=target.scoring)
     return predicted[target.metric] / runs.measured[target.scoring][target.metric]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxroof.experiments import metrics
-from jaxroof.parameters import Vector
+from jaxroof.parameters import Values, Vector
 from jaxroof.request.schedule import Latency
 from jaxroof.units import MILLI
 
@@ -21,8 +21,8 @@ HALF_UNIT_S = 0.05 * MILLI
 class Interval:
     """Where a true value lies, both ends included, ``[experiment ...]``."""
 
-    low: Vector
-    high: Vector
+    low: Values
+    high: Values
 
     def __getitem__(self, index: Any) -> "Interval":
         """Both ends at ``index``."""

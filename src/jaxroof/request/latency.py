@@ -34,6 +34,8 @@ def latency(
     """
     if model.step in AFFINE:
         schedule = _merged(schedule)
+    # The staircase of ⌈new tokens / chunk⌉ has nodes of its own, so the other nodes need not split at its jumps: it is
+    # taken out of the steps (no cost per chunk of one token; its leaves lose their setting axis) and added at the end.
     smooth, axes = _without_chunks(model, (0.0, 1.0)), settings and _without_chunks(settings, (None, None))
     nodes = step_times(smooth, schedule, arch, deployment, batch, axes, parts=False)
     return total(schedule, *nodes, _chunks_s(schedule, model, settings))
@@ -79,8 +81,11 @@ def step_times(
         time = model(batch, arch, deployment)
         return time if parts else dataclasses.replace(time, parts={})
 
+    # Traced once per call, then mapped as plain primitives: by node here, by setting in _over, by experiment outside.
+    # Each vmap would otherwise map every small jitted function of jax.numpy anew, and parts that nobody asked for.
     every = _over(settings, as_primitives(step), 3)
     if batch is None:
+        # No rows rather than a count of 0: the program then has no decode side in its prefill steps at all.
         batch, others = jnp.ones_like(deployment.tp), no_requests()
     else:
         others = rows(jnp.mean(schedule.decode_context_tokens), 1.0, batch - 1)

@@ -146,14 +146,20 @@ def _decode_rule(
 
 
 def _prefill_measures(shares: Sequence[Share], budget: int) -> dict[int, Vector]:
-    """Cached context → weight of each count of new tokens. A prompt takes full steps of ``budget``, then the rest."""
+    """Cached context → weight of each count of new tokens. A prompt takes full steps of ``budget``, then the rest.
+
+    A share of weight 1 with 100 cached tokens whose prompts are 3000 tokens (half of them) or 5000, at a budget of
+    2048: {100: all at 2048, 2148: half at 952 and half at 2048, 4196: half at 904}. A measure's total is how many
+    requests take that step.
+    """
     measures: dict[int, Vector] = {}
     for share in shares:
         prompt = share.weight * share.prompt
         for done in range(0, len(prompt) - 1, budget):
             measure = measures.setdefault(share.cached_tokens + done, np.zeros(budget + 1))
             rest = prompt[done + 1 : done + budget + 1]
-            measure[1 : len(rest) + 1] += rest
+            measure[1 : len(rest) + 1] += rest  # prompts that end within this step
+            # and those that go on, which fill it
             measure[budget] += prompt[done + budget + 1 :].sum()
     return measures
 

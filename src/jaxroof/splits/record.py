@@ -16,7 +16,7 @@ Record = dict[str, Any]
 
 
 def record(result: SplitsResult) -> Record:
-    """The whole object."""
+    """Everything that the command shows, for JSON."""
     return {
         "step_model": result.model.step,
         "grid_us": result.values_us.tolist(),

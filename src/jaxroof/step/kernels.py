@@ -78,8 +78,9 @@ def _projections(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware
 def _attention(batch: Batch, shard: Shard, arch: Architecture, hardware: Hardware) -> dict[str, Part]:
     """Decode reads every request's KV cache; prefill does causal FLOPs, c·m + m²/2 pairs per head.
 
-    Prefill MFU grows with length: a new token costs ``half_length / 2`` pairs more than it attends to,
-    which is 1 + half_length / m without cached context.
+    Prefill MFU grows with length: a new token costs h/2 pairs more than it attends to, h = ``half_length``:
+    time = FLOPs / (P·μ) · (c·m + m²/2 + m·h/2) / (c·m + m²/2), and for c = 0 that is FLOPs / (P·μ) · (1 + h/m).
+    ``busy`` is the inverse of that fraction, so that P·μ·busy is the rate reached.
     """
     decode, prefill = hardware.kernels.decode_attention, hardware.kernels.prefill_attention
     rates = cost.Rates(hardware.hbm_bytes_per_s, decode.hbm_efficiency, hardware.peak_flops_per_s, prefill.mfu)

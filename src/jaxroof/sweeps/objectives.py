@@ -86,7 +86,8 @@ def _scored(constants: Any, values: Values, *, scoring: str, each: bool) -> Eval
     models, runs, group = constants
     count = next(iter(values.values())).shape
     predicted = latencies(_model(models, values), runs, scoring=scoring)
-    # Constants that no latency depends on leave it without a setting axis.
+    # A latency that no varied constant enters comes back as [experiment], without settings (the TTFT, say, where
+    # only a decode constant varies). It is the same at every setting, so it is repeated for each.
     filled: Latency = jax.tree.map(lambda x: jnp.broadcast_to(x.reshape(len(x), -1), x.shape[:1] + count), predicted)
     if each:
         table = jnp.stack([filled[metric] for metric in METRICS], axis=1) / MILLI

@@ -105,12 +105,12 @@ class Grid:
         return math.prod(map(len, self.axes))
 
     def block(self, first: int, count: int) -> Columns:
-        """The same digits on the host."""
+        """Values by key, from the same digits as on a device."""
         digits = self._digits(self.inputs(first, count), np.arange(count))
         return {key: v for axis, digit in zip(self.axes, digits, strict=True) for key, v in axis.at(digit).items()}
 
     def inputs(self, first: int, count: int) -> NDArray[np.int32]:
-        """Digits of ``first`` ``[axis]``."""
+        """The place of point ``first`` on every axis: its digits in mixed radix ``[axis]``."""
         digits = []
         for axis in reversed(self.axes):
             first, digit = divmod(first, len(axis))
@@ -118,7 +118,7 @@ class Grid:
         return np.array(digits[::-1], dtype=np.int32)
 
     def tables(self) -> list[Columns]:
-        """Values of every axis."""
+        """The values that a device looks up by place, axis by axis."""
         return [{key: _for_device(values) for key, values in axis.columns.items()} for axis in self.axes]
 
     def settings(self, tables: Any, inputs: Any, offsets: Int[Array, " setting"]) -> Settings:
@@ -128,11 +128,11 @@ class Grid:
         return Settings({key: values[digit] for table, digit in each for key, values in table.items()}, tuple(digits))
 
     def largest(self, key: str) -> float:
-        """Its axis's."""
+        """The largest value of the key on the axis that has it."""
         return _largest(self.axes)[key]
 
     def identity(self) -> dict[str, Any]:
-        """The axes."""
+        """Every axis, and the names of what is no number."""
         return {"axes": [axis.identity() for axis in self.axes], "labels": _lists(self.labels)}
 
     def _digits(self, first: Any, offset: Any) -> list[Any]:
@@ -155,7 +155,7 @@ class Listed:
     described: dict[str, Any]
 
     def block(self, first: int, count: int) -> Columns:
-        """Read or draw."""
+        """What the reader or the generator gives for these numbers."""
         return self.block_of(first, count)
 
     def inputs(self, first: int, count: int) -> Columns:
@@ -165,18 +165,18 @@ class Listed:
         return {key: _for_device(np.pad(values, (0, count - there), mode="edge")) for key, values in block.items()}
 
     def tables(self) -> None:
-        """Nothing."""
+        """None: every block brings its own values along."""
 
     def settings(self, tables: Any, inputs: Any, offsets: Int[Array, " setting"]) -> Settings:
-        """They are decoded already."""
+        """The inputs as they are: the host has decoded them, and a list has no axes."""
         return Settings(inputs, ())
 
     def largest(self, key: str) -> float:
-        """As the reader knows."""
+        """The largest value of the key, which the reader looked up beforehand."""
         return self.most[key]
 
     def identity(self) -> dict[str, Any]:
-        """What the reader was made from."""
+        """The file's digest, or the axes and the seed, and the names of what is no number."""
         return self.described | {"labels": _lists(self.labels)}
 
 
