@@ -7,9 +7,13 @@ import tempfile
 import jax
 import matplotlib
 import pytest
+from jaxtyping import install_import_hook
 
-from jaxroof import load_ground_truth, load_model
-from jaxroof.commands.program_cache import KEEP_ALL
+# Annotations are true: every call checks them, shapes included. Before anything of the package is imported.
+install_import_hook("jaxroof", "annotations.checked")
+
+from jaxroof import load_ground_truth, load_model  # noqa: E402
+from jaxroof.commands.program_cache import KEEP_ALL  # noqa: E402
 
 pytest.register_assert_rewrite("command_line")
 jax.config.update("jax_enable_x64", True)

@@ -51,7 +51,7 @@ class Comparison:
 
     def steps_apart(self) -> Vector:
         """Distance of the two optima in grid steps ``[constant]``."""
-        return abs(self.descent.values - self.grid_values) / np.array([f.step for f in self.free])
+        return np.asarray(abs(self.descent.values - self.grid_values) / np.array([f.step for f in self.free]))
 
     def evaluations(self) -> Vector:
         """Evaluations until a start is as good as the grid's best ``[start]``, infinite where it never is."""
@@ -64,7 +64,7 @@ class Comparison:
         """Least train MAPE over the other constants' grids at each point of the first one or two ``axes``, a share."""
         others = [f.values() for f in self.free[len(axes) :]]
         loss = product_loss(self.affine, self.measured_s, [*axes, *others])
-        return loss.min(axis=tuple(range(len(axes), loss.ndim)))
+        return np.asarray(loss.min(axis=tuple(range(len(axes), loss.ndim))))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,7 @@ from jaxroof.calibration.bounds import Bounded
 from jaxroof.calibration.fit import STARTS, Calibration, calibrate, most_free
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.step import Model
-from jaxroof.studies.criteria import Outcome, observed_mape, verdict
-from jaxroof.studies.spec import Criterion
+from jaxroof.studies.criteria import Criterion, Outcome, observed_mape, verdict
 
 
 @dataclasses.dataclass(frozen=True)

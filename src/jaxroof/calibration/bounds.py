@@ -48,7 +48,7 @@ class Box(NamedTuple):
     high: Float[Any, " constant"]
     margin: Float[Any, " constant"]
 
-    def values(self, free: Float[Array, " constant"]) -> Float[Array, " constant"]:
+    def values(self, free: Float[Array, " constant"]) -> Float[Any, " constant"]:
         """``low + (high − low)·σ(u)``, or ``low + exp(u)`` without an upper bound."""
         bounded = jnp.isfinite(self.high)
         span = jnp.where(bounded, self.high - self.low, 1.0)
@@ -99,4 +99,4 @@ def next_to(free: Sequence[Bounded], values: Vector) -> list[tuple[int, float]]:
 
 def inside(free: Sequence[Bounded], values: Vector) -> Mask:
     """Which constants lie strictly between their bounds."""
-    return (values > box(free).low) & (values < box(free).high)
+    return np.asarray((values > box(free).low) & (values < box(free).high))

@@ -1,7 +1,7 @@
 """L-BFGS on bounded constants, through ever sharper losses."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +66,7 @@ def descend(
 
     with jax.numpy_dtype_promotion("standard"):  # optax mixes its own dtypes
         _, path = jax.lax.scan(through, start, stages)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), path)
+    return cast(Path, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), path))
 
 
 class _State(NamedTuple):

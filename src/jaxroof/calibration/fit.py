@@ -7,7 +7,7 @@ predicted / measured − 1 with ever smaller thresholds then leads to the exact 
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +79,7 @@ class Calibration:
     def reached_best(self) -> Mask:
         """Which starts ended at the best MAPE ``[start]``."""
         ends = self.path.mape[:, -1]
-        return ends <= ends.min() + SAME
+        return np.asarray(ends <= ends.min() + SAME)
 
     def split(self, ape: Vector) -> tuple[float, float]:
         """MAPE of the train and of the other experiments, shares, where ``ape`` is ``before`` or ``after``."""
@@ -150,7 +150,7 @@ def _paths(
 
     lanes = (jnp.tile(points, (len(weights), 1)), jnp.repeat(weights, len(points), axis=0))
     flat = jax.vmap(fit)(*lanes)
-    return jax.tree.map(lambda x: x.reshape(len(weights), len(points), *x.shape[1:]), flat)
+    return cast(Path, jax.tree.map(lambda x: x.reshape(len(weights), len(points), *x.shape[1:]), flat))
 
 
 @functools.partial(jax.jit, static_argnames="target")
@@ -162,8 +162,8 @@ def _ratio_and_slopes(
     return ratio, jax.jacfwd(lambda x: jnp.log(_ratio(x, model, runs, target)))(values)
 
 
-def _ratio(values: Float[Array, " constant"], model: Model, runs: Runs, target: Target) -> Float[Array, " experiment"]:
-    """Predicted / measured."""
+def _ratio(values: Float[Array, " constant"], model: Model, runs: Runs, target: Target) -> Float[Any, " experiment"]:
+    """Predicted / measured latency of the target metric at the constants' ``values``."""
     settings = {key: value for keys, value in zip(target.keys, values, strict=True) for key in keys}
     predicted = latencies(replace(model, settings), runs, scoring=target.scoring)
-    return getattr(predicted, f"{target.metric}_s") / getattr(runs.measured[target.scoring], f"{target.metric}_s")
+    return predicted[target.metric] / runs.measured[target.scoring][target.metric]

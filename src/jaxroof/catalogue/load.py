@@ -4,16 +4,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import equinox as eqx
-
 from jaxroof import defaults
 from jaxroof.catalogue.huggingface import load_shape
 from jaxroof.catalogue.mfu_tables import load_mfu_tables
 from jaxroof.catalogue.names import find
 from jaxroof.catalogue.sourced_tree import load_tree
 from jaxroof.files import NON_NEGATIVE, POSITIVE, InputError, Range, check, data_dir, read_json
-from jaxroof.parameters import Overheads, Tier0, replace, walk
-from jaxroof.parameters.architecture import TP, Architecture, Deployment, heads_divide, kv_heads_divide
+from jaxroof.parameters import Overheads, Tier0, put, replace, walk
+from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
 from jaxroof.parameters.constants import Host, Traffic
 from jaxroof.parameters.hardware import Hardware
 from jaxroof.step import STEP_MODELS, Model
@@ -22,7 +20,13 @@ Tree = TypeVar("Tree", Model, Tier0)
 
 
 def load_architecture(name: str) -> Architecture:
-    """A catalogue model, or any Hugging Face ``config.json`` or its folder. Raises InputError."""
+    """A catalogue model (``jaxroof list models``), or any Hugging Face ``config.json`` or its folder.
+
+    Raises InputError for an unknown name, a malformed file, and for what is not modelled.
+
+    >>> float(jaxroof.load_architecture("llama-3.1-8b").hidden_size)
+    4096.0
+    """
     return Architecture(**load_shape(name))
 
 
@@ -36,12 +40,7 @@ def check_window(file: object, arch: Architecture, longest_tokens: float) -> Non
 
 def load_deployment(file: object, arch: Architecture, tp: float) -> Deployment:
     """A deployment whose heads can be divided by ``tp``; ``file`` is what named it. Raises InputError."""
-    check.number(file, "tp", tp, TP)
-    if not heads_divide(float(arch.num_attention_heads), tp):
-        raise InputError(file, "tp", f"{float(arch.num_attention_heads):g} attention heads cannot be divided by {tp:g}")
-    kv_heads = float(arch.num_key_value_heads)
-    if not kv_heads_divide(kv_heads, tp):
-        raise InputError(file, "tp", f"{kv_heads:g} KV heads can be neither divided nor replicated over {tp:g}")
+    check_deployment(file, arch, tp)
     return Deployment(tp)
 
 
@@ -49,13 +48,16 @@ def load_hardware(name: str = defaults.HARDWARE, mfu_tables: Path | None = None)
     """A catalogue GPU, a TOML file, or the original simulator's ``hardware_config.json``.
 
     ``mfu_tables`` is a folder of measured tables that replaces the analytic MFU. Raises InputError.
+    The file has the source of each number; a data sheet's rates are dense, without sparsity. SI units.
+
+    >>> float(jaxroof.load_hardware("h200-sxm").hbm_bytes_per_s) / 1e12
+    4.8
     """
     path = find("hardware", name)
     hardware = replace(load_hardware(), _original(path)[0]) if is_original(path) else load_tree(path, Hardware)
     if mfu_tables is None:
         return hardware
-    gpu = defaults.HARDWARE if is_original(path) else path.stem
-    return eqx.tree_at(lambda h: h.mfu, hardware, load_mfu_tables(mfu_tables, gpu))
+    return put(hardware, {"mfu": load_mfu_tables(mfu_tables, defaults.HARDWARE if is_original(path) else path.stem)})
 
 
 def is_original(hardware: str | Path) -> bool:
@@ -64,7 +66,11 @@ def is_original(hardware: str | Path) -> bool:
 
 
 def load_overheads(name: str) -> Overheads:
-    """A formula of ``configs/overheads/`` or a TOML file of that form. Raises InputError."""
+    """A formula of ``configs/overheads/`` (``jaxroof list overheads``) or a TOML file of that form. Raises InputError.
+
+    >>> round(1e6 * float(jaxroof.load_overheads("h2b").decode.per_layer_s))  # µs
+    100
+    """
     return load_tree(find("overheads", name), Overheads)
 
 
@@ -74,6 +80,10 @@ def load_tier0(
     """Every constant of a prediction, from files with sources; nothing is fitted. Raises InputError.
 
     ``overheads`` defaults to none, or to the rate that an original ``hardware_config.json`` names.
+    Other arguments as for :func:`load_hardware`.
+
+    >>> float(jaxroof.load_tier0("h100-sxm").hardware.hbm_bytes) / 1e9
+    80.0
     """
     folder = data_dir() / "configs"
     traffic, host = load_tree(folder / "traffic.toml", Traffic), load_tree(folder / "host.toml", Host)
@@ -92,6 +102,9 @@ def load_model(
     """A step-time model, ``kernels``, ``memory`` or ``roofline``, with its constants as :func:`load_tier0` finds them.
 
     ``mfu_tables`` are for ``roofline``; an original ``hardware_config.json`` has no kernels. Raises InputError.
+
+    >>> jaxroof.load_model("memory", "a100-sxm", overheads="h2b").step
+    'memory'
     """
     check.one_of("--step-model", "value", step, STEP_MODELS)
     if mfu_tables is not None and step != "roofline":
@@ -106,6 +119,10 @@ def with_settings(tree: Tree, settings: Iterable[str | tuple[str, Any]], where: 
     """A model (or its constants) with constants replaced: "key=value" or (key, number), units of the files.
 
     Raises InputError for an unknown key or an illegal value; :func:`jaxroof.replace` takes arrays and checks none.
+
+    >>> model = jaxroof.with_settings(jaxroof.load_model(), ["hardware.hbm_efficiency=0.9"])
+    >>> round(float(model.constants.hardware.hbm_efficiency), 3)
+    0.9
     """
     ranges = {key: leaf.range for key, _, leaf in walk(tree)}
     values = {}

@@ -41,7 +41,7 @@ def load_mfu_tables(folder: Path, gpu: str) -> MeasuredMfu:
         heads=np.array(list(prefill)),
         prefill_length=_pad([c[:, 0] for c in lengths]),
         prefill_mfu=_pad([c[:, 1] for c in lengths]),
-        decode_tp=_pad([np.array(t) for t in tps]),
+        decode_tp=_pad([np.array(t, dtype=float) for t in tps]),
         decode_batch=_pad(flat[0]),
         decode_length=_pad(flat[1]),
         decode_mfu=_pad(flat[2]),

@@ -64,4 +64,4 @@ def _rate(model: Model, runs: Runs) -> float:
     while time.perf_counter() - began < SECONDS_PER_MODEL:
         evaluate()
         calls += 1
-    return calls * SETTINGS * runs.deployment.tp.size / (time.perf_counter() - began)
+    return float(calls * SETTINGS * runs.deployment.tp.size / (time.perf_counter() - began))

@@ -49,7 +49,7 @@ def _bound(part: Part) -> str:
 
 def prediction(latency: Latency, output: int, parts: Mapping[str, Rows]) -> dict[str, Any]:
     """The JSON object of ``predict``; a single output token has no ITL."""
-    ms = {name: float(getattr(latency, f"{name}_s")) / MILLI for name in ("ttft", "tpot", "e2e")}
+    ms = {name: float(latency[name]) / MILLI for name in ("ttft", "tpot", "e2e")}
     return {
         "ttft_ms": ms["ttft"],
         "itl_ms": ms["tpot"] if output > 1 else None,

@@ -48,5 +48,5 @@ def affine_tpot(
     ]
     zero = replace(model, {key: 0.0 for keys in free for key in keys})
     predicted = latencies_of([*alone, zero], runs, scoring=scoring)
-    seconds = getattr(predicted, f"{metric}_s")
+    seconds = predicted[metric]
     return Affine(seconds[:, -1], (seconds[:, : len(free)] - seconds[:, -1:]) / UNIT)

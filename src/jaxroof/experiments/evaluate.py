@@ -5,6 +5,7 @@ arrays makes one, and so does :func:`stack`. Leaves without it are shared, not c
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +25,20 @@ FEW = 4
 
 
 def latencies(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> Latency:
-    """Predicted TTFT, TPOT and E2E [s] of every run: ``[experiment]``, or ``[experiment setting]``."""
-    return _latencies(model, runs.schedules[scoring], runs.architecture, runs.deployment)
+    """Predicted TTFT, TPOT and E2E [s] of every run: ``[experiment]``, or ``[experiment setting]``.
+
+    Arguments: ``model``, any of whose constants may have a leading axis ``setting``; ``runs`` of
+    :func:`load_experiments`; ``scoring``, ``published``, ``itl`` or ``e2e_per_token``: the TPOT's convention.
+    Raises InputError for another scoring or an unknown step model.
+
+    >>> runs, model = jaxroof.load_experiments(), jaxroof.load_model("memory", overheads="h2b")
+    >>> (jaxroof.latencies(model, runs)["tpot"][:2] * 1000).round(2)  # ms
+    Array([7.99, 8.21]...)
+    >>> swept = jaxroof.replace(model, {"hardware.hbm_efficiency": [0.7, 0.8, 0.9]})
+    >>> jaxroof.latencies(swept, runs).ttft_s.shape
+    (13, 3)
+    """
+    return cast(Latency, _latencies(model, runs.scheduled(scoring), runs.architecture, runs.deployment))
 
 
 def tpot_mape(
@@ -33,29 +46,35 @@ def tpot_mape(
 ) -> Float[Array, "..."]:
     """Mean over runs of |predicted TPOT / measured TPOT − 1|, TPOT in the convention of ``scoring``.
 
-    ``group`` weighs the runs (1 or 0: a subset). A share, not percent; ``[setting]`` if there are settings.
+    ``group[experiment]`` weighs the runs (1 or 0: a subset). A share, not percent; ``[setting]`` if there are
+    settings. Arguments and errors otherwise as for :func:`latencies`. Differentiable: ``jax.grad`` of it is a model.
+
+    >>> runs, model = jaxroof.load_experiments(), jaxroof.load_model("memory", overheads="h2b")
+    >>> round(float(jaxroof.tpot_mape(model, runs)), 3)
+    0.157
     """
     predicted = latencies(model, runs, scoring=scoring).tpot_s
     measured = jnp.asarray(runs.measured[scoring].tpot_s)
     measured = measured.reshape(measured.shape + (1,) * (predicted.ndim - 1))
-    return metrics.mean(metrics.ape(predicted, measured), group)
+    return cast(Array, metrics.mean(metrics.ape(predicted, measured), group))
 
 
 def breakdowns(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> tuple[StepTime, StepTime]:
     """What the prefill steps and the mean decode step of every run are made of, leaves ``[experiment]``."""
-    return _breakdowns(model, runs.schedules[scoring], runs.architecture, runs.deployment)
+    both: tuple[StepTime, StepTime] = _breakdowns(model, runs.scheduled(scoring), runs.architecture, runs.deployment)
+    return both
 
 
 def latencies_of(models: Sequence[Model], runs: Runs, *, scoring: str = defaults.SCORING) -> Latency:
     """Latencies ``[experiment setting]`` of a few models of one step; however few, they share one compiled program."""
     filled = [*models, *[models[-1]] * (-len(models) % FEW)]
     swept = latencies(stack(*filled), runs, scoring=scoring)
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[:, : len(models)], swept)
+    return cast(Latency, jax.tree.map(lambda leaf: np.asarray(leaf)[:, : len(models)], swept))
 
 
 def stack(*settings: Model) -> Model:
     """One model with a setting axis from several that share their MFU tables, the leaves that are no scalars."""
-    return jax.tree.map(lambda first, *rest: first if np.ndim(first) else np.stack([first, *rest]), *settings)
+    return cast(Model, jax.tree.map(lambda x, *rest: x if np.ndim(x) else np.stack([x, *rest]), *settings))
 
 
 @jax.jit

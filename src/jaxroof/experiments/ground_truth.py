@@ -25,7 +25,14 @@ def is_itl(e: Experiment, tokens: float) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class GroundTruth:
-    """The experiments, in file order, and the same stacked for the model."""
+    """The experiments, in file order, and the same stacked for the model.
+
+    ``runs`` is what :func:`jaxroof.latencies` takes; ``groups()`` are masks over it.
+
+    >>> truth = jaxroof.load_ground_truth()
+    >>> truth.experiments[0].name, int(truth.groups()["train"].sum())
+    ('jan30-llama2-7b-tp1-chatsweep', 9)
+    """
 
     experiments: list[Experiment]
     workloads: dict[str, Workload]

@@ -23,6 +23,10 @@ def load_ground_truth(path: Path | None = None, models: Sequence[Model] = (), se
     The steps of a request are nodes of a quadrature that splits where step time jumps: ``models`` are
     the constants that it is for (default: any with the default chunk and analytic MFU; they share their
     MFU). ``seed`` draws 50 requests per run in place of the exact length distributions.
+    Without ``path``, the 13 measured runs of ``ground_truth/``, whose README says where they come from.
+
+    >>> len(jaxroof.load_ground_truth().experiments)
+    13
     """
     folder = path or data_dir() / "ground_truth"
     csv_path = folder if folder.suffix == ".csv" else folder / "experiments.csv"
@@ -37,7 +41,11 @@ def load_ground_truth(path: Path | None = None, models: Sequence[Model] = (), se
 def load_experiments(path: Path | None = None, model: Model | None = None) -> Runs:
     """The measured runs, stacked: every leaf has a leading axis ``experiment``. Raises InputError.
 
-    With measured MFU tables or a chunk of its own, pass the ``model`` that they will be evaluated with.
+    Arguments: ``path`` as :func:`load_ground_truth` takes it; ``model``, which only one with measured MFU tables or
+    a chunk of its own needs: the model that the runs will be evaluated with. Returns :class:`Runs`.
+
+    >>> jaxroof.load_experiments().architecture.hidden_size.shape
+    (13,)
     """
     return load_ground_truth(path, [model] if model else []).runs
 

@@ -5,12 +5,11 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from jaxroof.parameters import Values
+from jaxroof.request.schedule import METRICS as METRICS
 from jaxroof.request.schedule import Latency
 
 SCORINGS = ("published", "itl", "e2e_per_token")
-METRICS = ("ttft", "tpot", "e2e")
-
-Values = Float[Any, "..."]
 
 
 def realised_output_tokens(measured: Latency) -> Values:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxroof.experiments import metrics
-from jaxroof.parameters import Vector
+from jaxroof.parameters import Values, Vector
 from jaxroof.request.schedule import Latency
 from jaxroof.units import MILLI
 
@@ -21,8 +21,8 @@ HALF_UNIT_S = 0.05 * MILLI
 class Interval:
     """Where a true value lies, both ends included, ``[experiment ...]``."""
 
-    low: Vector
-    high: Vector
+    low: Values
+    high: Values
 
     def __getitem__(self, index: Any) -> "Interval":
         """Both ends at ``index``."""
@@ -39,7 +39,7 @@ def recorded(recorded: Latency, tpot: Interval | None = None) -> dict[str, Inter
 
     ``tpot`` narrows TPOT where its ends lie within the rounded value's, infinite ends do not.
     """
-    values = {name: np.asarray(getattr(recorded, f"{name}_s")) for name in ("ttft", "tpot", "e2e")}
+    values = {name: np.asarray(recorded[name]) for name in metrics.METRICS}
     ends = {name: Interval(value - HALF_UNIT_S, value + HALF_UNIT_S) for name, value in values.items()}
     if tpot is not None:
         wide = ends["tpot"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import cast
 
 import equinox as eqx
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from jaxroof.experiments import metrics
+from jaxroof.files import check
 from jaxroof.parameters import Architecture, Deployment
 from jaxroof.request import schedule
 from jaxroof.request.kinks import knots
@@ -23,7 +25,11 @@ SPLITTING = ("overheads.prefill.chunk_tokens", "host.graph_tokens")
 class Runs(eqx.Module):
     """Measured experiments, stacked: every leaf has a leading axis ``experiment``.
 
-    ``schedules`` and ``measured`` hold one entry per scoring.
+    ``schedules`` and ``measured`` hold one entry per scoring; measured latencies are in s.
+
+    >>> runs = jaxroof.load_experiments()
+    >>> (runs.measured["itl"]["tpot"][:2] * 1000).round(2)  # ms
+    array([6.16, 6.63]...)
     """
 
     architecture: Architecture
@@ -31,10 +37,14 @@ class Runs(eqx.Module):
     schedules: dict[str, Schedule]
     measured: dict[str, Latency]
 
+    def scheduled(self, scoring: str) -> Schedule:
+        """The schedules of a scoring. Raises InputError for one that there is none of."""
+        return self.schedules[check.one_of("runs", "scoring", scoring, self.schedules)]
+
 
 def select(runs: Runs, index: ArrayLike) -> Runs:
     """The runs at ``index`` (a boolean mask or positions)."""
-    return jax.tree.map(lambda leaf: leaf[np.asarray(index)], runs)
+    return cast(Runs, jax.tree.map(lambda leaf: leaf[np.asarray(index)], runs))
 
 
 def schedules_by_scoring(
@@ -55,4 +65,4 @@ def stack_runs(runs: Sequence[Runs]) -> Runs:
     """Stack experiments; shorter schedules are padded with nodes of weight 0."""
     longer = iter(schedule.pad([s for run in runs for s in run.schedules.values()]))
     padded = [dataclasses.replace(run, schedules={scoring: next(longer) for scoring in run.schedules}) for run in runs]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
+    return cast(Runs, jax.tree.map(lambda *leaves: np.stack(leaves), *padded))

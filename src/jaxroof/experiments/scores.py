@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from jaxroof.experiments import metrics
 from jaxroof.experiments.evaluate import latencies_of
-from jaxroof.experiments.ground_truth import Experiment
+from jaxroof.experiments.recorded import Experiment
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Mask
+from jaxroof.parameters import Mask, Vector
 from jaxroof.request.schedule import Latency
 from jaxroof.step import Model
 from jaxroof.units import MILLI, PERCENT
@@ -28,7 +28,7 @@ def errors(predicted: Latency, measured: Latency) -> dict[str, NDArray[np.float6
     return {name: np.asarray(x) / PERCENT for name, x in zip(ERROR_COLUMNS, columns, strict=True)}
 
 
-def aggregate(all_errors: Mapping[str, Mapping[str, NDArray]], mask: Mask) -> dict[str, dict[str, float]]:
+def aggregate(all_errors: Mapping[str, Mapping[str, Vector]], mask: Mask) -> dict[str, dict[str, float]]:
     """MAPE of TTFT, TPOT and E2E per configuration over a group, in percent."""
     columns = [name for name in ERROR_COLUMNS if name.endswith("_ape_pct")]
     return {
@@ -50,7 +50,7 @@ def evaluate(models: Mapping[str, Model], runs: Runs, scoring: str) -> dict[str,
 
 def milliseconds_and_errors(latency: Latency, errors: Mapping[str, np.ndarray], i: int) -> dict[str, float]:
     """One experiment's predictions [ms] and errors [%]."""
-    milliseconds = {f"{name}_ms": float(getattr(latency, f"{name}_s")[i]) / MILLI for name in ("ttft", "tpot", "e2e")}
+    milliseconds = {f"{name}_ms": float(latency[name][i]) / MILLI for name in metrics.METRICS}
     return milliseconds | {name: float(column[i]) for name, column in errors.items()}
 
 

@@ -29,7 +29,7 @@ def read_text(path: Path) -> str:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict."""
-    return _parse(path, "TOML", tomllib.loads)
+    return dict(_parse(path, "TOML", tomllib.loads))
 
 
 def read_json(path: Path) -> dict[str, Any]:

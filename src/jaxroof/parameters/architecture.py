@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Bool
 
-from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, Range
+from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, InputError, Range, check
 from jaxroof.parameters.arrays import Scalar
 from jaxroof.parameters.leaves import leaf
 
@@ -21,6 +21,10 @@ class Architecture(eqx.Module):
     weights have ``weight_bytes``; embedding, head, activations and KV cache ``activation_bytes``.
     Attention is full: ``sliding_window`` [tokens] (0 if none) is there to refuse a longer request.
     ``max_position_embeddings`` [tokens] is the longest context, rope scaling included (0: not stated).
+
+    >>> arch = jaxroof.load_architecture("llama-3.1-8b")
+    >>> float(arch.num_hidden_layers), float(arch.weight_bytes)
+    (32.0, 2.0)
     """
 
     num_hidden_layers: Scalar = leaf("num_hidden_layers", range=COUNT)
@@ -41,16 +45,32 @@ class Architecture(eqx.Module):
 
 
 class Deployment(eqx.Module):
-    """How the model is served."""
+    """How the model is served: ``tp``, the tensor-parallel degree, is the number of GPUs that share each layer.
+
+    Nothing is checked here, so that a degree can be traced; :func:`jaxroof.predict` checks a single one.
+
+    >>> float(jaxroof.Deployment(tp=4).tp)
+    4.0
+    """
 
     tp: Scalar = leaf("tp", range=TP)
 
 
-def heads_divide(heads: Scalar, tp: Scalar) -> Flag:
+def heads_divide(heads: Scalar | float, tp: Scalar | float) -> Flag | bool:
     """Attention heads are divided over T GPUs."""
     return heads % tp == 0
 
 
-def kv_heads_divide(kv_heads: Scalar, tp: Scalar) -> Flag:
+def kv_heads_divide(kv_heads: Scalar | float, tp: Scalar | float) -> Flag | bool:
     """KV heads are divided over T GPUs, or each is replicated on several."""
     return (kv_heads % tp == 0) | (tp % kv_heads == 0)
+
+
+def check_deployment(where: object, arch: Architecture, tp: float) -> None:
+    """Raise InputError unless ``tp`` GPUs can share the model's heads; ``where`` is what named them."""
+    check.number(where, "tp", tp, TP)
+    heads, kv_heads = float(arch.num_attention_heads), float(arch.num_key_value_heads)
+    if not heads_divide(heads, tp):
+        raise InputError(where, "tp", f"{heads:g} attention heads cannot be divided by {tp:g}")
+    if not kv_heads_divide(kv_heads, tp):
+        raise InputError(where, "tp", f"{kv_heads:g} KV heads can be neither divided nor replicated over {tp:g}")

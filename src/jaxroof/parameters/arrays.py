@@ -8,5 +8,6 @@ from numpy.typing import NDArray
 
 # Numbers, NumPy or JAX arrays, tracers: a leaf is whatever the transformation around it needs.
 Scalar = Float[Any, ""]
+Values = Float[Any, "..."]
 Vector = NDArray[np.floating]
 Mask = NDArray[np.bool_]

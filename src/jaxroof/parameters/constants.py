@@ -52,7 +52,15 @@ class Host(eqx.Module):
 
 
 class Tier0(eqx.Module):
-    """Every constant of the model that is not the model's or the deployment's shape."""
+    """Every constant of the model that is not the model's or the deployment's shape.
+
+    Tier 0 says where the constants come from: a data sheet, a published micro-benchmark or a formula file, each
+    with its source beside it. None is fitted to the latencies that it is scored on; ``jaxroof calibrate`` fits.
+
+    >>> tier0 = jaxroof.load_tier0("h100-sxm")
+    >>> round(float(tier0.hardware.effective_bytes_per_s / 1e12), 3)  # of the data sheet's 3.35 TB/s
+    2.747
+    """
 
     hardware: Hardware
     traffic: Traffic

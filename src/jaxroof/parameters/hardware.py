@@ -86,7 +86,9 @@ class Hardware(eqx.Module):
 
 
 def _between(tp: Scalar, at: tuple[Scalar, Scalar, Scalar]) -> Scalar:
-    """Linear interpolation as a weighted sum: what depends on T alone is computed once, and nothing is looked up."""
+    """Linear interpolation in log2 T between T = 2, 4 and 8, constant outside."""
+    # A weighted sum, not jnp.interp: the weights depend on T alone, so that a sweep over constants computes them once,
+    # and a look-up by a traced T would be a gather, which the vector units do one setting at a time.
     doublings = jnp.clip(jnp.log2(tp), 1.0, 3.0)
     nearness = [jnp.maximum(0.0, 1 - abs(doublings - exponent)) for exponent in (1, 2, 3)]
     return sum((weight * value for weight, value in zip(nearness, at, strict=True)), start=jnp.zeros(()))

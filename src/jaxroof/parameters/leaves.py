@@ -7,16 +7,16 @@ construction: stacked trees and gradient trees are legal values of the same clas
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxroof.files import NON_NEGATIVE, Range
+from jaxroof.files import NON_NEGATIVE, Range, check
 
-Tree = TypeVar("Tree")
+Tree = TypeVar("Tree", bound=eqx.Module)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +81,18 @@ def numbers(tree: eqx.Module) -> dict[str, float]:
 def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
     """``tree`` with the leaves at dotted keys replaced, values in the unit of their files.
 
-    A value may have any shape: an array of settings gives a tree to ``vmap`` over.
-    Raises KeyError for a key that no leaf has.
+    Arguments: ``tree``, a model, its constants or an architecture; ``values``, by the key that ``--set`` takes, each
+    a number or an array: one of settings gives a tree for :func:`jaxroof.latencies`, or to ``vmap`` over.
+    Returns a new tree of the same class, leaves in SI units and the default float type.
+    Raises InputError for a key that no leaf has; ranges are not checked, so that sweeps and gradients may leave them.
+
+    >>> model = jaxroof.load_model("memory")
+    >>> raw = jaxroof.replace(model, {"hardware.hbm_efficiency": 1.0, "overheads.decode.per_layer_us": [80, 100]})
+    >>> raw.constants.overheads.decode.per_layer_s.shape
+    (2,)
     """
-    known = {key: (path, leaf.unit) for key, path, leaf in walk(tree)}  # type: ignore[arg-type]
+    known = {key: (path, leaf.unit) for key, path, leaf in walk(tree)}
+    check.unknown_key("replace", values, known)
     return put(tree, {known[key][0]: scalar(value) * known[key][1] for key, value in values.items()})
 
 
@@ -92,6 +100,5 @@ def put(tree: Tree, values: Mapping[str, Any]) -> Tree:
     """``tree`` with the leaves (or absent ones) at dotted attribute paths replaced, values in SI."""
     if not values:
         return tree
-    return eqx.tree_at(
-        lambda t: [get(t, path) for path in values], tree, list(values.values()), is_leaf=lambda x: x is None
-    )
+    leaves = list(values.values())
+    return cast(Tree, eqx.tree_at(lambda t: [get(t, p) for p in values], tree, leaves, is_leaf=lambda x: x is None))

@@ -111,7 +111,9 @@ def _interpolate(x: Scalar, xs: Float[Array, " n"], mfu: Float[Array, " n"]) -> 
 
 
 def _linear(x: Scalar, xs: Float[Array, " n"], ys: Float[Array, " n"]) -> Scalar:
-    """Piecewise linear, constant outside: ``y₀ + Σ slope·clip(x − xᵢ, 0, xᵢ₊₁ − xᵢ)``, without a look-up."""
+    """Piecewise linear, constant outside: ``y₀ + Σ slope·clip(x − xᵢ, 0, xᵢ₊₁ − xᵢ)``."""
+    # No search for the interval and no gather: every x of a vmap does the same arithmetic, and the gradient is the
+    # slope of the interval. Padded points repeat the last one: their width is 0 and their slope is set to 0.
     width, rise = jnp.diff(xs), jnp.diff(ys)
     slope = jnp.where(width > 0, rise, 0.0) / jnp.where(width > 0, width, 1.0)
     return ys[0] + jnp.dot(slope, jnp.clip(x - xs[:-1], 0.0, width))
@@ -121,6 +123,8 @@ def _at_least_minimum(
     value: Scalar, x: Scalar, xs: Float[Array, " row"], away: Float[Array, " row"], mfu: Float[Array, " row"]
 ) -> Scalar:
     """``value``, or where it vanishes the ``mfu`` of the row nearest to x; rows lie ``away`` (squared) off its axis."""
+    # argmin over rows would need a gather at a traced index for every x of a vmap, and a row axis to reduce. The
+    # rows are few and known, so a running minimum is a chain of selects; the first of equal rows wins, as in argmin.
     distance, replacement = jnp.asarray(jnp.inf, dtype=xs.dtype), mfu[0]
     for i in range(len(xs)):
         here = away[i] + (x - xs[i]) ** 2

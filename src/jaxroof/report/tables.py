@@ -4,11 +4,12 @@ import sys
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from numbers import Real
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Columns = dict[str, Iterable[Any]]
 
 
+@runtime_checkable
 class Table(Protocol):
     """Columns by name, all of one length."""
 

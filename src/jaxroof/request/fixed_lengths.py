@@ -7,8 +7,6 @@ from jaxtyping import Array, Float
 from jaxroof.parameters import Scalar
 from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Schedule
 
-Nodes = tuple[Float[Array, " node"], Float[Array, " node"]]
-
 
 def chunks_of(prompt: float, budget: int = MAX_NUM_BATCHED_TOKENS) -> int:
     """⌈prompt / budget⌉: the prefill steps of a prompt."""
@@ -46,7 +44,7 @@ def fixed_schedule(prompt: Scalar, output: Scalar, cached: Scalar, *, chunks: in
     )
 
 
-def _decode_nodes(first: Scalar, count: Scalar, panels: int) -> Nodes:
+def _decode_nodes(first: Scalar, count: Scalar, panels: int) -> tuple[Float[Array, " node"], Float[Array, " node"]]:
     """Nodes and weights of the sum over ``count`` points first, first + 1, …, which spread like (width² − 1) / 12.
 
     No panel is narrower than a point: with fewer points than ``panels`` the further ones weigh 0.

@@ -1,6 +1,7 @@
 """Where step time kinks or jumps, so that quadrature can split there."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +51,7 @@ def _curves(
     def attention(context: Scalar) -> Scalar:
         return mfu.decode_attention(heads(arch), deployment.tp, jnp.ones_like(context), context)
 
-    def gemms(m: Scalar) -> Float[Array, "7"]:
+    def gemms(m: Scalar) -> Float[Any, "7"]:
         return jax.vmap(mfu.gemm, in_axes=(None, 0, 0))(m, *work.gemm_shapes(arch))
 
     return jax.vmap(attention)(contexts), jax.vmap(gemms)(tokens)

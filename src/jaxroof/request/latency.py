@@ -6,11 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from jaxroof.parameters import Architecture, Deployment, Scalar, put
+from jaxroof.parameters import Architecture, Deployment, Scalar, Values, put
 from jaxroof.request.schedule import Latency, Schedule
-from jaxroof.request.tracing import as_primitives
+from jaxroof.request.tracing import Result, as_primitives
 from jaxroof.step import AFFINE, Batch, Model, Requests, StepTime
 from jaxroof.step.overhead import chunks_s
 
@@ -34,12 +34,14 @@ def latency(
     """
     if model.step in AFFINE:
         schedule = _merged(schedule)
+    # The staircase of ⌈new tokens / chunk⌉ has nodes of its own, so the other nodes need not split at its jumps: it is
+    # taken out of the steps (no cost per chunk of one token; its leaves lose their setting axis) and added at the end.
     smooth, axes = _without_chunks(model, (0.0, 1.0)), settings and _without_chunks(settings, (None, None))
     nodes = step_times(smooth, schedule, arch, deployment, batch, axes, parts=False)
     return total(schedule, *nodes, _chunks_s(schedule, model, settings))
 
 
-def total(schedule: Schedule, prefill: StepTime, decode: StepTime, chunks_s: Scalar | float = 0.0) -> Latency:
+def total(schedule: Schedule, prefill: StepTime, decode: StepTime, chunks_s: Values | float = 0.0) -> Latency:
     """Latencies from the step times of a request's nodes ``[prefill ...]`` and ``[decode ...]`` [s].
 
     ``chunks_s`` is overhead of the prefill that those step times leave out.
@@ -79,8 +81,11 @@ def step_times(
         time = model(batch, arch, deployment)
         return time if parts else dataclasses.replace(time, parts={})
 
+    # Traced once per call, then mapped as plain primitives: by node here, by setting in _over, by experiment outside.
+    # Each vmap would otherwise map every small jitted function of jax.numpy anew, and parts that nobody asked for.
     every = _over(settings, as_primitives(step), 3)
     if batch is None:
+        # No rows rather than a count of 0: the program then has no decode side in its prefill steps at all.
         batch, others = jnp.ones_like(deployment.tp), no_requests()
     else:
         others = rows(jnp.mean(schedule.decode_context_tokens), 1.0, batch - 1)
@@ -103,10 +108,9 @@ def no_requests() -> Requests:
     return Requests(none, none, none)
 
 
-def rows(context_tokens: Scalar, new_tokens: Scalar | float, count: Scalar | float) -> Requests:
+def rows(context_tokens: Scalar | float, new_tokens: Scalar | float, count: Scalar | float) -> Requests:
     """``count`` equal requests as the one row of a phase."""
-    row = (context_tokens, new_tokens, count)
-    return Requests(*(jnp.asarray(x, dtype=jnp.result_type(float))[None] for x in row))
+    return Requests(*(jnp.asarray(x, dtype=jnp.result_type(float))[None] for x in (context_tokens, new_tokens, count)))
 
 
 def _merged(schedule: Schedule) -> Schedule:
@@ -121,7 +125,7 @@ def _merged(schedule: Schedule) -> Schedule:
     )
 
 
-def _chunks_s(schedule: Schedule, model: Model, settings: Model | None) -> Float[Array, "..."]:
+def _chunks_s(schedule: Schedule, model: Model, settings: Model | None) -> Values:
     """The staircase term of a request's prefill steps, on its own nodes [s]."""
 
     def one(model: Model) -> Scalar:
@@ -135,10 +139,10 @@ def _without_chunks(tree: Model, values: Sequence[float | None]) -> Model:
     return put(tree, dict(zip(CHUNKS, values, strict=True)))
 
 
-def _over(settings: Model | None, function: Callable[..., Any], shared: int) -> Callable[..., Any]:
+def _over(settings: Model | None, function: Callable[..., Result], shared: int) -> Callable[..., Result]:
     """``function`` of ``shared`` arguments and a ``Model``, mapped over its settings if there are any."""
     return function if settings is None else jax.vmap(function, in_axes=(*(None,) * shared, settings))
 
 
-def _dot(weights: Float[Array, " node"], seconds: Float[Array, "node ..."]) -> Float[Array, "..."]:
+def _dot(weights: Float[Any, " node"], seconds: Float[Any, " node *rest"]) -> Float[Any, "*rest"]:
     return jnp.tensordot(weights, seconds, axes=1)

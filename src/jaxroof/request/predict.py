@@ -1,6 +1,7 @@
 """One request on one deployment: latency and its breakdown."""
 
 import functools
+from typing import cast
 
 import equinox as eqx
 import jax
@@ -10,6 +11,7 @@ from jaxroof.request import schedule, workload
 from jaxroof.request.fixed_lengths import chunks_of, fixed_schedule
 from jaxroof.request.kinks import knots
 from jaxroof.request.latency import breakdown, step_times, total
+from jaxroof.request.limits import check_request
 from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Latency, Schedule
 from jaxroof.request.workload import Share
 from jaxroof.step import Model, StepTime
@@ -19,7 +21,13 @@ Lengths = tuple[Scalar, Scalar, Scalar]
 
 
 class Prediction(eqx.Module):
-    """Latency of a request (``tpot_s`` is its ITL), its prefill steps summed, its mean decode step."""
+    """Latency of a request (``tpot_s`` is its ITL), its prefill steps summed, its mean decode step.
+
+    >>> model, arch = jaxroof.load_model("memory", overheads="h2b"), jaxroof.load_architecture("llama-3.1-8b")
+    >>> prediction = jaxroof.predict(model, arch, jaxroof.Deployment(tp=1), prompt=512, output=128)
+    >>> round(1000 * float(prediction.latency["ttft"]), 3)  # ms
+    8.347
+    """
 
     latency: Latency
     prefill: StepTime
@@ -42,7 +50,17 @@ def predict(
     ``batch`` requests are in flight and decode together, the others ride along in a prefill step.
     With ``output`` 1 there is no second token and the ITL is 0. Times in s. With ``parts`` the steps are
     broken down: another program, which takes longer to compile and to call.
+
+    Arguments: ``model`` of :func:`load_model`, ``arch`` of :func:`load_architecture`; all counts whole.
+    Raises InputError for a count that is none, more ``cached`` than ``prompt`` tokens, heads that ``tp`` does not
+    divide, an unknown step model. Arrays and tracers are not checked; whether the model fits is not asked here.
+
+    >>> model, arch = jaxroof.load_model("memory", overheads="h2b"), jaxroof.load_architecture("llama-3.1-8b")
+    >>> prediction = jaxroof.predict(model, arch, jaxroof.Deployment(tp=1), prompt=512, output=128)
+    >>> print(prediction.latency)
+    Latency(ttft_ms=8.347, tpot_ms=8.303, e2e_ms=1062...)
     """
+    check_request(arch, deployment, prompt=prompt, output=output, cached=cached, batch=batch)
     steps: Schedule | Lengths = (scalar(prompt), scalar(output), scalar(cached))
     mfu = model.constants.hardware.mfu
     if not isinstance(mfu, AnalyticMfu):  # measured tables kink and jump at places of their own
@@ -50,13 +68,13 @@ def predict(
         splits = knots(mfu, arch, deployment, range(held, prompt, MAX_NUM_BATCHED_TOKENS), prompt + output)
         share = Share(1.0, held, workload.point(prompt - held), workload.point(output))
         steps, _ = schedule.realised([share], output, splits)
-    return _predict(model, steps, arch, deployment, scalar(batch), chunks=chunks_of(prompt), parts=parts)
+    return cast(Prediction, _predict(model, steps, arch, deployment, scalar(batch), chunks_of(prompt), parts))
 
 
 @functools.partial(jax.jit, static_argnames=("chunks", "parts"))
 def _predict(
     model: Model, steps: Schedule | Lengths, arch: Architecture, deployment: Deployment, batch: Scalar,
-    *, chunks: int, parts: bool,
+    chunks: int, parts: bool,
 ) -> Prediction:  # fmt: skip
     nodes = steps if isinstance(steps, Schedule) else fixed_schedule(*steps, chunks=chunks)
     times = step_times(model, nodes, arch, deployment, batch, parts=parts)

@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from jaxroof.parameters import Scalar, Vector, scalar
+from jaxroof.files import check
+from jaxroof.parameters import Scalar, Values, Vector, scalar
 from jaxroof.request.quadrature import rule
 from jaxroof.request.workload import Share
+from jaxroof.units import MILLI
+
+METRICS = ("ttft", "tpot", "e2e")
 
 # vLLM's default token budget of a step.
 MAX_NUM_BATCHED_TOKENS = 2048
@@ -41,11 +46,33 @@ class Schedule(eqx.Module):
 
 
 class Latency(eqx.Module):
-    """Mean latencies [s] of a request; the convention of ``tpot_s`` is that of its scoring."""
+    """Mean latencies [s] of a request; the convention of ``tpot_s`` is that of its scoring.
 
-    ttft_s: Float[Any, "..."]
-    tpot_s: Float[Any, "..."]
-    e2e_s: Float[Any, "..."]
+    Numbers, or arrays of one shape: ``[experiment]``, ``[experiment setting]``. ``latency["ttft"]`` is
+    ``latency.ttft_s``. Printed, numbers are in ms.
+
+    >>> latency = jaxroof.load_experiments().measured["itl"]
+    >>> latency["tpot"].shape
+    (13,)
+    """
+
+    ttft_s: Values
+    tpot_s: Values
+    e2e_s: Values
+
+    def __getitem__(self, metric: str) -> Values:
+        """``ttft``, ``tpot`` or ``e2e`` [s]. Raises InputError for another name."""
+        return getattr(self, f"{check.one_of('latency', 'metric', metric, METRICS)}_s")
+
+    def __repr__(self) -> str:
+        shown = (f"{name.removesuffix('_s')}_ms={_milliseconds(value)}" for name, value in vars(self).items())
+        return f"Latency({', '.join(shown)})"
+
+
+def _milliseconds(seconds: Any) -> Any:
+    """Numbers in ms; whatever else stands there while JAX transforms (a tracer, an axis) as it is."""
+    concrete = eqx.is_array_like(seconds) and not isinstance(seconds, jax.core.Tracer)
+    return np.round(np.asarray(seconds) / MILLI, 3) if concrete else seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,14 +146,20 @@ def _decode_rule(
 
 
 def _prefill_measures(shares: Sequence[Share], budget: int) -> dict[int, Vector]:
-    """Cached context → weight of each count of new tokens. A prompt takes full steps of ``budget``, then the rest."""
+    """Cached context → weight of each count of new tokens. A prompt takes full steps of ``budget``, then the rest.
+
+    A share of weight 1 with 100 cached tokens whose prompts are 3000 tokens (half of them) or 5000, at a budget of
+    2048: {100: all at 2048, 2148: half at 952 and half at 2048, 4196: half at 904}. A measure's total is how many
+    requests take that step.
+    """
     measures: dict[int, Vector] = {}
     for share in shares:
         prompt = share.weight * share.prompt
         for done in range(0, len(prompt) - 1, budget):
             measure = measures.setdefault(share.cached_tokens + done, np.zeros(budget + 1))
             rest = prompt[done + 1 : done + budget + 1]
-            measure[1 : len(rest) + 1] += rest
+            measure[1 : len(rest) + 1] += rest  # prompts that end within this step
+            # and those that go on, which fill it
             measure[budget] += prompt[done + budget + 1 :].sum()
     return measures
 
@@ -155,10 +188,10 @@ def pad(schedules: Sequence[Schedule]) -> list[Schedule]:
     fields = [field.name for field in dataclasses.fields(Schedule)]
     sizes = {name: max(np.size(getattr(s, name)) for s in schedules) for name in fields}
 
-    def longer(schedule: Schedule, name: str) -> Array:
+    def longer(schedule: Schedule, name: str) -> Vector:
         leaf = np.asarray(getattr(schedule, name))
         fill = 0.0 if name.endswith("weight") else leaf[-1]
-        return scalar(np.append(leaf, np.full(sizes[name] - leaf.size, fill)))
+        return np.asarray(scalar(np.append(leaf, np.full(sizes[name] - leaf.size, fill))))
 
     names = [name for name in fields if name != "tpot_ttft_weight"]
     return [dataclasses.replace(s, **{name: longer(s, name) for name in names}) for s in schedules]

@@ -5,7 +5,7 @@ tracing a step through three of them takes several times longer than tracing it 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 from jax.extend.core import ClosedJaxpr, Var, jaxpr_as_fun
@@ -18,7 +18,8 @@ def as_primitives(function: Callable[..., Result]) -> Callable[..., Result]:
 
     def run(*args: Any) -> Result:
         jaxpr, shape = jax.make_jaxpr(function, return_shape=True)(*args)
-        return jax.tree.unflatten(jax.tree.structure(shape), jaxpr_as_fun(_needed(jaxpr))(*jax.tree.leaves(args)))
+        leaves = jaxpr_as_fun(_needed(jaxpr))(*jax.tree.leaves(args))
+        return cast(Result, jax.tree.unflatten(jax.tree.structure(shape), leaves))
 
     return run
 
@@ -29,7 +30,7 @@ def _needed(closed: ClosedJaxpr) -> ClosedJaxpr:
         if wanted.intersection(equation.outvars):
             wanted |= _variables(equation.invars)
             kept.append(equation)
-    return closed.replace(jaxpr=closed.jaxpr.replace(eqns=kept[::-1]))
+    return cast(ClosedJaxpr, closed.replace(jaxpr=closed.jaxpr.replace(eqns=kept[::-1])))
 
 
 def _variables(atoms: Sequence[Any]) -> set[Var]:

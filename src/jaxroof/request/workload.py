@@ -75,4 +75,4 @@ def sampled(workload: Workload, seed: int, count: int = 50) -> list[Share]:
 
 def point(count: int) -> Vector:
     """The distribution that is always ``count`` tokens."""
-    return np.eye(1, count + 1, count)[0]
+    return np.asarray(np.eye(1, count + 1, count)[0])

@@ -41,6 +41,11 @@ class Sensitivity:
     ``predicted`` and ``measured`` are ``[experiment]`` per metric. ``seconds`` and ``slopes`` [s per unit] are
     ``[side constant experiment]``, just below and just above each constant's value; slopes are NaN where that is
     illegal, and where the latency jumps. ``swung`` [s] is 10 % below and above, cut at the legal range.
+    Metrics are ``tpot``, ``itl``, ``ttft`` and ``e2e``.
+
+    >>> s = jaxroof.sensitivities(jaxroof.load_model("memory"), jaxroof.load_experiments())
+    >>> s.log_slopes("ttft").shape == (len(s.keys), 13)  # [constant experiment]
+    True
     """
 
     keys: Sequence[str]
@@ -65,7 +70,7 @@ class Sensitivity:
         each = self.ape_gradient(metric)[:, :, mask]
         gradient = each.mean(axis=2)
         same = abs(gradient[1] - gradient[0]) <= KINK * abs(each).mean(axis=(0, 2))
-        return np.where(same[None], gradient.mean(axis=0)[None], gradient)
+        return np.asarray(np.where(same[None], gradient.mean(axis=0)[None], gradient))
 
     def log_slopes(self, metric: str) -> Vector:
         """d log(latency) / d log θ ``[constant experiment]``, at a kink the mean of both sides, NaN at a jump."""
@@ -73,18 +78,18 @@ class Sensitivity:
 
     def swings(self, metric: str, mask: Mask) -> Vector:
         """MAPE ``[side constant]`` over ``mask`` with each constant 10 % lower and higher."""
-        return abs(self.swung[metric] / self.measured[metric] - 1)[:, :, mask].mean(axis=2)
+        return np.asarray(abs(self.swung[metric] / self.measured[metric] - 1)[:, :, mask].mean(axis=2))
 
     def moves(self, metric: str) -> Mask:
         """Which constants change any latency, at their value or within 10 % of it ``[constant]``."""
         change = abs(self.swung[metric] / self.predicted[metric] - 1) > ROUNDING
         jumps = np.isnan(self.slopes[metric][0]) & np.isnan(self.slopes[metric][1])
-        return np.any(change, axis=(0, 2)) | np.any(jumps, axis=1) | self.has_slope(metric)
+        return np.asarray(np.any(change, axis=(0, 2)) | np.any(jumps, axis=1) | self.has_slope(metric))
 
     def has_slope(self, metric: str) -> Mask:
         """Which constants change any latency by however little they change ``[constant]``."""
         slopes: Vector = np.nan_to_num(self.slopes[metric])
-        return (slopes != 0).any(axis=(0, 2))
+        return np.asarray((slopes != 0).any(axis=(0, 2)))
 
     def pushes(self, metric: str) -> Vector:
         """Sign of the change in each APE as a constant is raised ``[constant experiment]``, NaN at a jump.
@@ -92,13 +97,13 @@ class Sensitivity:
         The side above counts; at the upper end of its range, the one below.
         """
         below, above = np.sign(self.ape_gradient(metric))
-        return np.where(np.isnan(above), below, above)
+        return np.asarray(np.where(np.isnan(above), below, above))
 
 
 def either(sides: Vector) -> Vector:
     """The mean of two sides, or the only one that is a number: ``[side ...]`` → ``[...]``."""
     below, above = sides
-    return np.where(np.isnan(below), above, np.where(np.isnan(above), below, (below + above) / 2))
+    return np.asarray(np.where(np.isnan(below), above, np.where(np.isnan(above), below, (below + above) / 2)))
 
 
 def by_metric(asked: Latency, itl: Latency) -> dict[str, Any]:
@@ -110,7 +115,14 @@ def sensitivities(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) 
     """Derivatives of TPOT (as ``scoring`` has it), ITL, TTFT and E2E of every run with respect to every constant.
 
     Forward mode at five values of each constant, all in one call that compiles once per step model.
-    Raises KeyError for an unknown scoring or step model.
+    Arguments as for :func:`jaxroof.latencies`; the model has no setting axis. Returns :class:`Sensitivity`.
+    Raises InputError for an unknown scoring or step model.
+
+    >>> runs, model = jaxroof.load_experiments(), jaxroof.load_model("memory", overheads="h2b")
+    >>> s = jaxroof.sensitivities(model, runs)
+    >>> both = s.mape_gradient("tpot", runs.measured["itl"]["tpot"] > 0)  # [side constant], a share per unit of file
+    >>> round(float(both[1, s.keys.index("hardware.hbm_efficiency")]), 3)
+    -0.064
     """
     constants = numbers(model)
     keys, values = tuple(constants), np.array(list(constants.values()))
@@ -150,7 +162,7 @@ def _along_each(
     rows, count = at.shape
     alone = np.eye(count, dtype=bool)
     points = np.where(alone, at[:, :, None], at[0]).reshape(-1, count)
-    both = [runs.schedules[name] for name in (scoring, "itl")]
+    both = [runs.scheduled(name) for name in (scoring, "itl")]
     # Both stacked, so that they share one program; without their names, so that all scorings do.
     runs = dataclasses.replace(runs, schedules={"both": jax.tree.map(lambda *x: np.stack(x), *both)}, measured={})
     found = _directional(points, np.tile(alone.astype(float), (rows, 1)), model, runs, keys=keys)

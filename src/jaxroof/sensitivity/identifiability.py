@@ -51,7 +51,7 @@ class Identifiability:
 
         if self.freedom < 1:
             return np.full(len(self.names), np.inf)
-        return stats.t.ppf((1 + CONFIDENCE) / 2, self.freedom) * np.sqrt(np.diag(self.covariance))
+        return np.asarray(stats.t.ppf((1 + CONFIDENCE) / 2, self.freedom) * np.sqrt(np.diag(self.covariance)))
 
     @property
     def correlation(self) -> Vector:

@@ -1,11 +1,11 @@
 """The JSON object of ``jaxroof sensitivity``: gradients, slopes, what binds and what the experiments can tell."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from jaxroof.experiments.ground_truth import Experiment
+from jaxroof.experiments.recorded import Experiment
 from jaxroof.parameters import Mask
 from jaxroof.sensitivity.analysis import Evidence, SensitivityResult
 from jaxroof.sensitivity.derivatives import METRICS, Sensitivity, either
@@ -20,7 +20,7 @@ Record = dict[str, Any]
 def record(result: SensitivityResult) -> Record:
     """Everything the command shows, of all four metrics."""
     s, names = result.sensitivity, list(result.truth.by("experiment"))
-    return _plain({
+    return cast(Record, _plain({
         "step_model": result.model.step,
         "scoring": result.scoring,
         "per": result.per,
@@ -34,7 +34,7 @@ def record(result: SensitivityResult) -> Record:
             for b in result.binding
         ],
         "identifiability": _evidence(result.evidence),
-    })  # fmt: skip
+    }))  # fmt: skip
 
 
 def _plain(x: Any) -> Any:

@@ -124,7 +124,7 @@ def slopes(data: Record, metric: str) -> pd.DataFrame:
 
 def _size(row: Record, value: float) -> float:
     """The larger of both sides of an elasticity; 0 at a jump."""
-    return max(abs((row[side] or 0.0) * value) for side in SIDES)
+    return max(abs(float(row[side] or 0.0) * value) for side in SIDES)
 
 
 def _cell(row: Record, value: float) -> str:

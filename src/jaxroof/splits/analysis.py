@@ -120,7 +120,7 @@ def _rounding(model: Model, truth: GroundTruth, scoring: str, digits: Interval |
     ends = [rounding.scored(rounding.recorded(measured["published"], tpot), scoring) for tpot in (None, digits)]
     groups, found = truth.groups(), []
     for metric in metrics.METRICS:
-        seconds, recorded = (np.asarray(getattr(x, f"{metric}_s")) for x in (predicted, measured[scoring]))
+        seconds, recorded = (np.asarray(x[metric]) for x in (predicted, measured[scoring]))
         ape, intervals = metrics.ape(seconds, recorded[:, None]), [rounding.ape(seconds, end[metric]) for end in ends]
         found += [Rounding(metric, g, ape[groups[g]], *(x.mean(groups[g]) for x in intervals)) for g in SPLITS]
     return found

@@ -16,7 +16,7 @@ Record = dict[str, Any]
 
 
 def record(result: SplitsResult) -> Record:
-    """The whole object."""
+    """Everything that the command shows, for JSON."""
     return {
         "step_model": result.model.step,
         "grid_us": result.values_us.tolist(),
@@ -129,8 +129,8 @@ def _sampled(result: SplitsResult) -> Record:
     for i, e in enumerate(result.truth.experiments):
         row: Record = {"name": e.name}
         for metric in ("tpot", "e2e"):
-            true = float(getattr(sampled.exact, f"{metric}_s")[i])
-            off = (getattr(sampled.drawn, f"{metric}_s")[:, i] / true - 1) / PERCENT
+            true = float(sampled.exact[metric][i])
+            off = (sampled.drawn[metric][:, i] / true - 1) / PERCENT
             row |= {f"{metric}_exact_ms": true / MILLI, f"{metric}_std_pct": float(off.std())}
             row |= {f"{metric}_lowest_pct": float(off.min()), f"{metric}_highest_pct": float(off.max())}
         rows.append(row)

@@ -6,6 +6,7 @@ then a look-up in prefix sums. Overheads are affine, so tables at two values of 
 
 import dataclasses
 from collections.abc import Sequence
+from typing import cast
 
 import jax
 import numpy as np
@@ -35,7 +36,7 @@ class Sampled:
 
     def at(self, value: float) -> Latency:
         """Latencies at ``value`` of the constant, in the unit of its file."""
-        return jax.tree.map(lambda base, slope: base + slope * value, self.base, self.slope)
+        return cast(Latency, jax.tree.map(lambda base, slope: base + slope * value, self.base, self.slope))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,7 @@ def sample(
     return Sampled(zero, jax.tree.map(lambda a, b: (b - a) / UNIT, zero, unit))
 
 
-def draw(workload: Workload, seeds: int, requests: int) -> tuple[Vector, Vector]:
+def draw(workload: Workload, seeds: int, requests: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Prompt and output tokens ``[seed request]`` that each seed draws."""
     generators = [np.random.default_rng(seed) for seed in range(seeds)]
     prompts, outputs = (
@@ -94,14 +95,14 @@ def _nodes(workloads: Sequence[Workload]) -> Schedule:
     longest = max(w.prefix_tokens + w.prompt.max for w in workloads)
     new = np.tile(np.arange(1.0, budget + 1), 2 * -(-longest // budget))
     done = np.repeat(np.arange(0.0, longest, budget), budget)
-    context = np.stack([np.concatenate([done, w.prefix_tokens + done]) for w in workloads])
-    decode = np.arange(longest + max(w.output.max for w in workloads), dtype=float)
-    count = len(workloads)
-    none = np.zeros((count, 0))
-    return Schedule(
-        context, np.tile(new, (count, 1)), np.ones_like(context), none, none, np.tile(decode, (count, 1)),
-        np.ones((count, len(decode))), np.ones((count, len(decode))), np.zeros(count),
-    )  # fmt: skip
+    decode, none = np.arange(longest + max(w.output.max for w in workloads), dtype=float), np.zeros(0)
+    ones = np.ones(len(decode))
+
+    def one(cached: int) -> Schedule:
+        context = np.concatenate([done, cached + done])
+        return Schedule(context, new, np.ones(len(new)), none, none, decode, ones, ones, np.zeros(()))
+
+    return cast(Schedule, jax.tree.map(lambda *x: np.stack(x), *(one(w.prefix_tokens) for w in workloads)))
 
 
 @jax.jit
@@ -121,7 +122,7 @@ def _ttft(prefill_s: Vector) -> Vector:
     return np.concatenate([np.zeros_like(flat[..., :1]), flat], axis=-1)
 
 
-def _means(table: StepTable, prefix: int, prompts: Vector, outputs: Vector) -> Vector:
+def _means(table: StepTable, prefix: int, prompts: NDArray[np.int64], outputs: NDArray[np.int64]) -> Vector:
     """Mean TTFT, TPOT and E2E of the drawn requests ``[latency setting seed]`` [s]; the first request is cold."""
     start, steps = prefix + prompts, np.maximum(outputs - 1, 1)
     step = (table.decode_sum_s[:, start + steps] - table.decode_sum_s[:, start]) / steps

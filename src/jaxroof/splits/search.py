@@ -18,9 +18,8 @@ from jaxroof.experiments.runs import Runs
 from jaxroof.files import InputError
 from jaxroof.parameters import Mask, Vector
 from jaxroof.step import Model
-from jaxroof.studies.criteria import passes
+from jaxroof.studies.criteria import Criterion, passes
 from jaxroof.studies.grid_search import TwoPassGrid
-from jaxroof.studies.spec import Criterion
 from jaxroof.units import PERCENT
 
 MAX_SPLITS = 200_000
@@ -61,17 +60,17 @@ class GroupSearch:
     @property
     def optimum_us(self) -> Vector:
         """Best value per group; ties go to the smaller."""
-        return self.values_us[np.argmin(self.loss, axis=1)]
+        return np.asarray(self.values_us[np.argmin(self.loss, axis=1)])
 
     @property
     def best(self) -> Vector:
         """MAPE at each group's optimum."""
-        return self.loss.min(axis=1)
+        return np.asarray(self.loss.min(axis=1))
 
     @property
     def worst_excess(self) -> Vector:
         """MAPE above a group's own best, of the group that suffers most ``[value]``."""
-        return (self.loss - self.best[:, None]).max(axis=0)
+        return np.asarray((self.loss - self.best[:, None]).max(axis=0))
 
     @property
     def compromise_us(self) -> float:
@@ -126,19 +125,19 @@ def bootstrap(experiments: int, resamples: int = RESAMPLES, seed: int = SEED) ->
     return counts
 
 
-def search(ape: Vector, values_us: Vector, train: NDArray) -> Outcomes:
+def search(ape: Vector, values_us: Vector, train: Mask | NDArray[np.int64]) -> Outcomes:
     """Minimise the train MAPE on every row of ``train[split experiment]``, judge it on the experiments of weight 0.
 
     ``train`` holds weights: a mask, or how often an experiment was drawn. ``ape`` is ``[experiment value]``;
     ties go to the smaller value. Raises InputError for a split that leaves train or test empty.
     """
-    train = np.asarray(train, dtype=float)
-    test = (train == 0).astype(float)
-    if not (train.any(axis=1) & test.any(axis=1)).all():
+    weights = np.asarray(train, dtype=float)
+    test = (weights == 0).astype(float)
+    if not (weights.any(axis=1) & test.any(axis=1)).all():
         raise InputError(*WHERE, "a split leaves train or test empty")
-    loss = _mape(train, ape)
+    loss = _mape(weights, ape)
     best = np.argmin(loss, axis=1)
-    rows = np.arange(len(train))
+    rows = np.arange(len(weights))
     return Outcomes(values_us[best], loss[rows, best], _mape(test, ape)[rows, best])
 
 
@@ -153,4 +152,4 @@ def percentile(values: Vector, value: float | Vector) -> float:
 
 
 def _mape(weights: Vector, ape: Vector) -> Vector:
-    return weights @ ape / weights.sum(axis=1, keepdims=True)
+    return np.asarray(weights @ ape / weights.sum(axis=1, keepdims=True))

@@ -1,6 +1,6 @@
 """What a step-time model is, and the breakdown that it returns."""
 
-from typing import Protocol
+from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ class Part(eqx.Module):
     compute_s: Scalar
     light_s: Scalar
     bytes: Scalar
-    flops: Scalar
+    flops: Scalar | float
 
 
 class StepTime(eqx.Module):
@@ -36,10 +36,8 @@ class StepTime(eqx.Module):
     parts: dict[str, Part]
 
 
-class StepModel(Protocol):
-    """A pure function from one step's batch to its time."""
-
-    def __call__(self, batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tier0) -> StepTime: ...
+# A pure function from one step's batch to its time.
+StepModel = Callable[[Batch, Architecture, Deployment, Tier0], StepTime]
 
 
 def present(requests: Requests) -> Scalar:

@@ -27,7 +27,7 @@ def kernel(count: Scalar | float, floor_s: Scalar, moved: Scalar, flops: Scalar 
 
 
 def gemm(
-    count: Scalar, m: Scalar, k: Scalar, n: Scalar, weight_bytes: Scalar, arch: Architecture, hardware: Hardware
+    count: Scalar | float, m: Scalar, k: Scalar, n: Scalar, weight_bytes: Scalar, arch: Architecture, hardware: Hardware
 ) -> Part:
     """``count`` products (m, k) × (k, n): inputs as narrow as the weights, FP8 ones at the FP8 rate."""
     constants, narrow = hardware.kernels.gemm, jnp.minimum(weight_bytes, arch.activation_bytes)

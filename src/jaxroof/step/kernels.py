@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Deployment, Hardware, Scalar, Tier0
+from jaxroof.parameters import Architecture, Deployment, Flag, Hardware, Scalar, Tier0
 from jaxroof.step import cost
 from jaxroof.step.base import Part, StepTime, present
 from jaxroof.step.batch import Batch, Requests
@@ -78,8 +78,9 @@ def _projections(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware
 def _attention(batch: Batch, shard: Shard, arch: Architecture, hardware: Hardware) -> dict[str, Part]:
     """Decode reads every request's KV cache; prefill does causal FLOPs, c·m + m²/2 pairs per head.
 
-    Prefill MFU grows with length: a new token costs ``half_length / 2`` pairs more than it attends to,
-    which is 1 + half_length / m without cached context.
+    Prefill MFU grows with length: a new token costs h/2 pairs more than it attends to, h = ``half_length``:
+    time = FLOPs / (P·μ) · (c·m + m²/2 + m·h/2) / (c·m + m²/2), and for c = 0 that is FLOPs / (P·μ) · (1 + h/m).
+    ``busy`` is the inverse of that fraction, so that P·μ·busy is the rate reached.
     """
     decode, prefill = hardware.kernels.decode_attention, hardware.kernels.prefill_attention
     rates = cost.Rates(hardware.hbm_bytes_per_s, decode.hbm_efficiency, hardware.peak_flops_per_s, prefill.mfu)
@@ -139,7 +140,7 @@ def _elementwise(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware
 
 
 def _communication(
-    m: Scalar, sampled: Scalar, in_graph: Scalar, shard: Shard, arch: Architecture, hardware: Hardware, tp: Scalar
+    m: Scalar, sampled: Scalar, in_graph: Flag, shard: Shard, arch: Architecture, hardware: Hardware, tp: Scalar
 ) -> dict[str, Part]:
     """Two all-reduces per layer and one of the embedding; the head's logits are gathered outside the graph."""
     link, several = hardware.link, jnp.where(tp > 1, 1.0, 0.0)

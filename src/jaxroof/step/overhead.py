@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Deployment, Overheads, OverheadTerms, Scalar
+from jaxroof.parameters import Architecture, Deployment, Overheads, OverheadTerms, Scalar, Values
 from jaxroof.step.batch import Batch
 
 # The vocabulary and KV-head terms are stated per Llama-2-7B's: 32 000 entries, 32 heads.
@@ -38,6 +38,6 @@ def _sum(terms: OverheadTerms, arch: Architecture, deployment: Deployment, reque
     )
 
 
-def chunks_s(terms: OverheadTerms, prompt: Scalar) -> Scalar:
+def chunks_s(terms: OverheadTerms, prompt: Values) -> Values:
     """``per_chunk·⌈prompt/chunk⌉``, the one term that is a staircase in a step's new prefill tokens [s]."""
     return terms.per_chunk_s * jnp.ceil(prompt / terms.chunk_tokens)

@@ -72,10 +72,11 @@ def _decode_compute(requests: Requests, arch: Architecture, deployment: Deployme
         return Compute(jnp.zeros(()), jnp.zeros(()))
     hardware, batch = tier0.hardware, jnp.sum(requests.count)
     flops = requests.count * work.attention_flops(arch, requests.new_tokens, requests.context_tokens)
-    mfu = jax.vmap(lambda c: hardware.mfu.decode_attention(heads(arch), deployment.tp, batch, c))
     total = jnp.sum(flops)
+    at = (heads(arch), deployment.tp, batch)
+    mfu = jax.vmap(lambda context: hardware.mfu.decode_attention(*at, context))(requests.context_tokens)
     # No context, no attention: keep 0/0 out of the value and out of the gradient.
-    weighted = jnp.sum(flops * mfu(requests.context_tokens))
+    weighted = jnp.sum(flops * mfu)
     mean_mfu = jnp.where(total > 0, weighted, 1.0) / jnp.where(total > 0, total, 1.0)
     gemms = _gemms(batch, arch, hardware)
     seconds = gemms.seconds * present(requests) + total / (hardware.peak_flops_per_s * mean_mfu)

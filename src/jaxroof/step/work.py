@@ -1,5 +1,7 @@
 """Work of one step before sharding: bytes and FLOPs, per weight, KV cache, activation and kernel."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -47,8 +49,8 @@ def request_bytes(arch: Architecture, requests: Requests, traffic: Traffic) -> S
 
 
 def attention_flops(
-    arch: Architecture, new_tokens: Float[Array, " request"], attended_tokens: Float[Array, " request"]
-) -> Float[Array, " request"]:
+    arch: Architecture, new_tokens: Float[Any, " request"], attended_tokens: Float[Any, " request"]
+) -> Float[Any, " request"]:
     """4·h·d·m·c'·L: scores and weighted values of m tokens against c' [FLOP]."""
     per_pair = 4 * arch.num_attention_heads * arch.head_dim * arch.num_hidden_layers
     return per_pair * new_tokens * attended_tokens

@@ -57,10 +57,10 @@ def verdict(passed: Sequence[bool]) -> str:
     return "confirmed" if all(passed) else "partial" if any(passed) else "refuted"
 
 
-def observe(c: Criterion, all_errors: Mapping[str, Mapping[str, NDArray]], groups: Mapping[str, Mask]) -> float:
+def observe(c: Criterion, all_errors: Mapping[str, Mapping[str, Vector]], groups: Mapping[str, Mask]) -> float:
     """What a criterion looks at, in its unit."""
 
-    def observed(table: NDArray) -> float:
+    def observed(table: Vector) -> float:
         statistic = STATISTICS[c.statistic]
         value = float(statistic(table[groups[c.group]]))
         if c.minus_group:

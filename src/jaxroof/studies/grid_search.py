@@ -35,7 +35,7 @@ class TwoPassGrid:
 
     def coarse(self) -> Vector:
         """The values of the first pass."""
-        return self.start + self.step * np.arange(round((self.stop - self.start) / self.step) + 1)
+        return self.start + self.step * np.arange(round((self.stop - self.start) / self.step) + 1.0)
 
     @property
     def reach(self) -> int:
@@ -79,7 +79,7 @@ class GridAxis(Struct, frozen=True, forbid_unknown_fields=True):
 
     def values(self) -> Vector:
         """The grid on this axis."""
-        return self.start + self.step * np.arange(round((self.stop - self.start) / self.step) + 1)
+        return self.start + self.step * np.arange(round((self.stop - self.start) / self.step) + 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +134,7 @@ def grid_search(model: Model, runs: Runs, keys: Sequence[str], grid: TwoPassGrid
         settings = replace(model, dict.fromkeys(keys, filled))
         predicted = latencies(settings, runs, scoring=scoring)
         errors = metrics.ape(np.asarray(predicted.tpot_s), runs.measured[scoring].tpot_s[:, None])
-        return np.mean(errors, axis=0)[: len(values)]
+        return np.asarray(np.mean(errors, axis=0)[: len(values)])
 
     coarse_loss = loss(coarse)
     fine = grid.fine(float(coarse[np.argmin(coarse_loss)]))

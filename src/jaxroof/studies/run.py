@@ -11,10 +11,11 @@ from jaxroof.experiments.runs import Runs, select
 from jaxroof.experiments.scores import errors, evaluate
 from jaxroof.parameters import Mask, replace
 from jaxroof.request.schedule import Latency
+from jaxroof.step import Model
 from jaxroof.studies.criteria import Outcome, observe, verdict
 from jaxroof.studies.grid_search import Curve, Surface, grid_search, product_search
 from jaxroof.studies.spec import ProductGrid, Search, Study
-from jaxroof.studies.waterfall import Model, Stage, stages
+from jaxroof.studies.waterfall import Stage, stages
 
 LABELS = ("name", "split", "family")
 
@@ -95,7 +96,7 @@ def search_product(grid: ProductGrid, model: Model, runs: Runs, train: Mask, sco
     """
     keys = [free.keys for free in grid.free]
     affine = affine_tpot(model, runs, keys, scoring=scoring, metric=grid.metric)
-    measured = np.asarray(getattr(runs.measured[scoring], f"{grid.metric}_s"))
+    measured = np.asarray(runs.measured[scoring][grid.metric])
     return product_search(affine.select(train), measured[train], grid.free)
 
 

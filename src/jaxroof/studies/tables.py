@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from jaxroof.experiments import metrics, rounding
-from jaxroof.experiments.ground_truth import GroundTruth, Published
+from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.metrics import METRICS
+from jaxroof.experiments.recorded import Published
 from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import aggregate, milliseconds_and_errors
 from jaxroof.report.tables import Columns, columns, records, without_empty
@@ -52,9 +53,7 @@ def predictions(result: Result, truth: GroundTruth) -> Columns:
     found = []
     for name, latency in result.predicted.items():
         for i, e in enumerate(truth.experiments):
-            recorded = {
-                f"measured_{m}_ms": float(getattr(measured, f"{m}_s")[i]) / MILLI for m in ("ttft", "tpot", "e2e")
-            }
+            recorded = {f"measured_{m}_ms": float(measured[m][i]) / MILLI for m in ("ttft", "tpot", "e2e")}
             labels = {"experiment": e.name, "split": e.split, "workload": e.workload, "tp": e.tp, "configuration": name}
             theirs = {"published_tpot_ape_pct": published.get((name, e.name, "tpot_ape_pct"), np.nan)}
             found.append(labels | recorded | milliseconds_and_errors(latency, result.errors[name], i) | theirs)
@@ -95,7 +94,7 @@ def ape_intervals(result: Result, truth: GroundTruth) -> dict[str, dict[str, Int
     """Per configuration and metric the APEs ``[experiment]``, as shares, that records in 0.1 ms leave open."""
     ends = rounding.scored(rounding.recorded(truth.runs.measured["published"]), result.scoring)
     return {
-        name: {metric: rounding.ape(getattr(latency, f"{metric}_s")[:, None], ends[metric])[:, 0] for metric in METRICS}
+        name: {metric: rounding.ape(latency[metric][:, None], ends[metric])[:, 0] for metric in METRICS}
         for name, latency in result.predicted.items()
     }
 

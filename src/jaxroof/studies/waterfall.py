@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxroof.experiments.evaluate import breakdowns, latencies_of
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Vector
+from jaxroof.parameters import Values, Vector
 from jaxroof.request.latency import no_requests, rows
 from jaxroof.step import Batch, Model, StepTime
 
@@ -34,7 +34,7 @@ def stages(start: Model, end: Model, runs: Runs, terms: Mapping[str, Sequence[st
 
     def predicted(scoring: str) -> Vector:
         swept = latencies_of([start], runs, scoring=scoring)
-        return swept.tpot_s[:, 0]
+        return np.asarray(swept.tpot_s[:, 0])
 
     built = [Stage("published way", predicted("published"), published)]
     built.append(Stage("metric fix: ITL against ITL", predicted("itl"), itl))
@@ -58,8 +58,8 @@ def _decode_terms(model: Model, runs: Runs, terms: Mapping[str, Sequence[str]]) 
     named = {name for parts in terms.values() for name in parts}
     layers = {name: part for name, part in step.parts.items() if name not in named}
 
-    def total(seconds: Sequence[Vector]) -> Vector:
-        return np.sum(np.asarray(seconds), axis=0)
+    def total(seconds: Sequence[Values]) -> Vector:
+        return np.asarray(np.sum(np.asarray(seconds), axis=0))
 
     work = total([part.seconds - part.floor_s for part in layers.values()])
     floors = total([part.floor_s for part in layers.values()])

@@ -28,7 +28,7 @@ def left_bytes(memory: float | None) -> float:
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-        return free / 2 if memory is None else min(memory, free)
+        return float(free / 2 if memory is None else min(memory, free))
     return free_bytes() / 2 if memory is None else memory - resident_bytes()
 
 

@@ -5,7 +5,7 @@ A setting is values by key: Tier-0 leaves, and what else an objective takes.
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -85,17 +85,18 @@ def _scored(constants: Any, values: Values, *, scoring: str, each: bool) -> Eval
     models, runs, group = constants
     count = next(iter(values.values())).shape
     predicted = latencies(_model(models, values), runs, scoring=scoring)
-    # Constants that no latency depends on leave it without a setting axis.
+    # A latency that no varied constant enters comes back as [experiment], without settings (the TTFT, say, where
+    # only a decode constant varies). It is the same at every setting, so it is repeated for each.
     filled: Latency = jax.tree.map(lambda x: jnp.broadcast_to(x.reshape(len(x), -1), x.shape[:1] + count), predicted)
     if each:
-        table = jnp.stack([getattr(filled, f"{m}_s") for m in METRICS], axis=1) / MILLI
+        table = jnp.stack([filled[metric] for metric in METRICS], axis=1) / MILLI
         return table.reshape(-1, *count), jnp.ones(count, dtype=bool)
 
-    def mape(metric: str) -> Float[Array, " setting"]:
-        measured = jnp.asarray(getattr(runs.measured[scoring], metric))
-        return mean(ape(getattr(filled, metric), measured[:, None]), group) / PERCENT
+    def mape(metric: str) -> Float[Any, " setting"]:
+        measured = jnp.asarray(runs.measured[scoring][metric])
+        return mean(ape(filled[metric], measured[:, None]), group) / PERCENT
 
-    return jnp.stack([mape(metric) for metric in ("tpot_s", "ttft_s", "e2e_s")]), jnp.ones(count, dtype=bool)
+    return jnp.stack([mape(metric) for metric in ("tpot", "ttft", "e2e")]), jnp.ones(count, dtype=bool)
 
 
 def served(models: Variants, archs: Variants, request: Mapping[str, float], longest_prompt: float) -> Objective:
@@ -125,4 +126,4 @@ def _served(constants: Any, values: Values, *, nodes: Mapping[str, int]) -> tupl
 def _model(models: Variants, values: Values) -> Model:
     """The variant at a setting, with the constants that vary."""
     known = {key for key, _, _ in walk(models.base)}
-    return replace(models.at(values), {key: value for key, value in values.items() if key in known})
+    return cast(Model, replace(models.at(values), {key: value for key, value in values.items() if key in known}))

@@ -13,9 +13,11 @@ from jaxroof.sweeps.space import Space, identity
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Points, what is evaluated at each, and what is kept: every point where there are no reductions.
+    """A sweep: ``objective`` is evaluated at every point of ``space``.
 
-    ``by`` is the place of the metric that ranks, ``settled`` the options that the rest was made from.
+    ``reductions`` say what is kept of the results. Without any, every point is kept. ``by`` is the position, among
+    the objective's metrics, of the one that points are ranked by. ``settled`` are the options that all of this was
+    made from, after defaults are filled in: they are written down, so that a run can be resumed and repeated.
     """
 
     space: Space

@@ -63,7 +63,7 @@ def columns_of(path: Path) -> list[str]:
         raise InputError(path, "--points", "must end in .csv or .parquet")
     try:
         with path.open("rb") as file:
-            return parquet.read_schema(file).names if path.suffix == ".parquet" else csv.open_csv(file).schema.names
+            return list((parquet.read_schema(file) if path.suffix == ".parquet" else csv.open_csv(file).schema).names)
     except pyarrow.ArrowException as error:
         raise InputError(path, str(error)) from None
     except OSError as error:
@@ -93,7 +93,7 @@ def _numbers(
     if legal is None:
         known = codes.setdefault(key, {})
         return np.array([known.setdefault(name or "", len(known)) for name in batch[key].to_pylist()], dtype=float)
-    values = batch[key].to_numpy(zero_copy_only=False).astype(float)
+    values = np.asarray(batch[key].to_numpy(zero_copy_only=False), dtype=float)
     odd = ~np.isfinite(values) | (values < legal.low) | (values > legal.high) | (values == legal.low)
     for row in np.flatnonzero(odd | (values != np.rint(values)) if legal.whole else odd):
         if complaint := legal.complaint(float(values[row])):

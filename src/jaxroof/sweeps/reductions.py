@@ -6,7 +6,7 @@ chunks, devices, processes and interruptions leave no trace. A state is arrays b
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ GUARDS = 32
 BLOCK = 256
 
 
+@runtime_checkable
 class Reduction(Protocol):
     """A mergeable summary of evaluated settings."""
 
@@ -52,25 +53,25 @@ class Best:
     metrics: int
 
     def start(self) -> State:
-        """No points."""
+        """A table of ``count`` columns, none of which holds a point yet."""
         return _no_points(self.metrics)
 
     def hint(self, state: State) -> NDArray[Any]:
-        """None needed."""
+        """Empty: a block sends back its own ``count`` least, whatever was found before."""
         return np.zeros(0, dtype=np.int32)
 
     def of_block(self, settings: Settings, metrics: Metrics, there: Bool[Array, " setting"], hint: Array) -> Any:
-        """The least of the block."""
+        """The ``count`` settings with the least metric ``by``, by their place in the block."""
         least = least_indices(_or_inf(metrics[self.by], there), self.count)
         return {"offsets": least, "metrics": metrics[:, least], "there": there[least]}
 
     def merge(self, state: State, block: Any, first: int) -> State:
-        """The least of both."""
+        """The ``count`` least of the state and the block, NaN left out."""
         kept = block["there"] & ~np.isnan(block["metrics"][self.by])
         return self.join(state, _points(first + block["offsets"].astype(np.int64), block["metrics"], kept))
 
     def join(self, one: State, other: State) -> State:
-        """The least of both."""
+        """The ``count`` least of two states; a tie goes to the smaller number."""
         numbers, metrics = _together(one, other)
         order = np.lexsort((numbers, metrics[self.by]))[: self.count]
         return {"numbers": numbers[order], "metrics": metrics[:, order]}
@@ -84,7 +85,7 @@ class Pareto:
     metrics: int
 
     def start(self) -> State:
-        """No points."""
+        """A front without points."""
         return _no_points(self.metrics)
 
     def hint(self, state: State) -> NDArray[Any]:
@@ -104,7 +105,7 @@ class Pareto:
         return {"metrics": metrics, "kept": kept}
 
     def merge(self, state: State, block: Any, first: int) -> State:
-        """The front of both."""
+        """The points of two fronts that no point of the other dominates."""
         kept = np.asarray(block["kept"])
         return self.join(state, _points(first + np.arange(len(kept)), block["metrics"], kept))
 
@@ -123,25 +124,25 @@ class Marginals:
     lengths: Sequence[int]
 
     def start(self) -> State:
-        """None yet."""
+        """inf at every place: no point has been there."""
         return {f"axis{i}": np.full(n, np.inf) for i, n in enumerate(self.lengths)}
 
     def hint(self, state: State) -> NDArray[Any]:
-        """None needed."""
+        """Empty: a block sends back one least value per place, whatever was found before."""
         return np.zeros(0, dtype=np.int32)
 
     def of_block(self, settings: Settings, metrics: Metrics, there: Bool[Array, " setting"], hint: Array) -> Any:
-        """The block's least."""
+        """The least metric at every place of every axis, among this block's settings."""
         values = _or_inf(metrics[self.by], there)
         each = enumerate(zip(settings.digits, self.lengths, strict=True))
         return {f"axis{i}": jax.ops.segment_min(values, digit, n) for i, (digit, n) in each}
 
     def merge(self, state: State, block: Any, first: int) -> State:
-        """The least of both."""
+        """The smaller value at every place."""
         return self.join(state, block)
 
     def join(self, one: State, other: State) -> State:
-        """The least of both."""
+        """The smaller value at every place."""
         return {axis: np.minimum(least, other[axis]) for axis, least in one.items()}
 
 

@@ -8,7 +8,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +29,7 @@ class Settings(NamedTuple):
     digits: tuple[Int[Array, " setting"], ...]
 
 
+@runtime_checkable
 class Space(Protocol):
     """Points by number. On the host: :meth:`block`. On a device: :meth:`settings` of :meth:`inputs`."""
 
@@ -104,16 +105,16 @@ class Grid:
         return math.prod(map(len, self.axes))
 
     def block(self, first: int, count: int) -> Columns:
-        """The same digits on the host."""
+        """Values by key, from the same digits as on a device."""
         digits = self._digits(self.inputs(first, count), np.arange(count))
         return {key: v for axis, digit in zip(self.axes, digits, strict=True) for key, v in axis.at(digit).items()}
 
     def inputs(self, first: int, count: int) -> NDArray[np.int32]:
-        """Digits of ``first`` ``[axis]``."""
+        """The place of point ``first`` on every axis ``[axis]``."""
         return np.array(np.unravel_index(first % self.size, [len(axis) for axis in self.axes]), dtype=np.int32)
 
     def tables(self) -> list[Columns]:
-        """Values of every axis."""
+        """The values that a device looks up by place, axis by axis."""
         return [{key: _for_device(values) for key, values in axis.columns.items()} for axis in self.axes]
 
     def settings(self, tables: Any, inputs: Any, offsets: Int[Array, " setting"]) -> Settings:
@@ -123,11 +124,11 @@ class Grid:
         return Settings({key: values[digit] for table, digit in each for key, values in table.items()}, tuple(digits))
 
     def largest(self, key: str) -> float:
-        """Its axis's."""
+        """The largest value of the key on the axis that has it."""
         return _largest(self.axes)[key]
 
     def identity(self) -> dict[str, Any]:
-        """The axes."""
+        """Every axis, and the names of what is no number."""
         return {"axes": [axis.identity() for axis in self.axes], "labels": _lists(self.labels)}
 
     def _digits(self, first: Any, offset: Any) -> list[Any]:
@@ -156,18 +157,18 @@ class Listed:
         return {key: _for_device(np.pad(values, (0, count - there), mode="edge")) for key, values in block.items()}
 
     def tables(self) -> None:
-        """Nothing."""
+        """None: every block brings its own values along."""
 
     def settings(self, tables: Any, inputs: Any, offsets: Int[Array, " setting"]) -> Settings:
-        """They are decoded already."""
+        """The inputs as they are: the host has decoded them, and a list has no axes."""
         return Settings(inputs, ())
 
     def largest(self, key: str) -> float:
-        """As the reader knows."""
+        """The largest value of the key, which the reader looked up beforehand."""
         return self.most[key]
 
     def identity(self) -> dict[str, Any]:
-        """What the reader was made from."""
+        """The file's digest, or the axes and the seed, and the names of what is no number."""
         return self.described | {"labels": _lists(self.labels)}
 
 

@@ -125,8 +125,8 @@ def finished_manifest(target: Path) -> dict[str, Any] | None:
     """The manifest that a finished Parquet file or ``results.json`` carries."""
     try:
         if target.suffix == ".json":
-            return read_json(target)["sweep"]
-        return json.loads((parquet.read_schema(target).metadata or {})[METADATA])
+            return dict(read_json(target)["sweep"])
+        return dict(json.loads((parquet.read_schema(target).metadata or {})[METADATA]))
     except (pyarrow.ArrowException, OSError, KeyError, ValueError, InputError):
         return None
 
@@ -153,7 +153,7 @@ def pack(states: States, done: int) -> bytes:
     """States and the number of chunks in them as bytes."""
     arrays = {f"{name}/{key}": array for name, state in states.items() for key, array in state.items()}
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, done=np.int64(done), **arrays)  # type: ignore[arg-type]
+    np.savez(buffer, allow_pickle=False, done=np.int64(done), **arrays)
     return buffer.getvalue()
 
 
@@ -175,7 +175,7 @@ def dump(manifest: Mapping[str, Any]) -> str:
 
 def _plain(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """As it reads back from a file."""
-    return json.loads(dump(manifest))
+    return dict(json.loads(dump(manifest)))
 
 
 def _differences(one: Any, other: Any, where: str = "") -> Iterator[str]:

@@ -64,7 +64,7 @@ class Program:
             run(constants, hints, self.plan.space.inputs(first, self.block), count)
             for run, constants, first, count in zip(self.compiled, self.constants, firsts, counts, strict=True)
         ]
-        return jax.device_get(running)
+        return list(jax.device_get(running))
 
 
 def build(
@@ -126,7 +126,7 @@ def metrics_of(program: Program, index: int) -> tuple[np.ndarray, int]:
 def _wanted_block(points: int, platform: str) -> int:
     """A power of two that does not depend on how many devices there are."""
     enough = 2 ** max(int(np.ceil(np.log2(points))), int(np.log2(SMALLEST_BLOCK)))
-    return min(enough, BLOCK_SIZES.get(platform, LARGEST_BLOCK))
+    return min(int(enough), BLOCK_SIZES.get(platform, LARGEST_BLOCK))
 
 
 def _compile(plan: Plan, devices: list[Any], size: int) -> Program:
