@@ -15,8 +15,8 @@ from jaxroof.experiments.runs import Runs, select
 from jaxroof.parameters import Mask, Vector
 from jaxroof.step import Model
 from jaxroof.studies.criteria import verdict
-from jaxroof.studies.grid_search import GridAxis, product_loss
-from jaxroof.studies.run import search_grid, search_product
+from jaxroof.studies.grid_search import GridAxis, grid_search, product_loss
+from jaxroof.studies.run import search_product
 from jaxroof.studies.spec import Study
 
 
@@ -113,8 +113,8 @@ def searched(study: Study) -> Sequence[GridAxis]:
 
 def _by_grid(study: Study, model: Model, runs: Runs, train: Mask) -> tuple[Vector, float, int]:
     """Optimum, loss and points of the study's own search."""
-    if study.search:
-        curve = search_grid(study.search, model, select(runs, train), study.scoring)
+    if search := study.search:
+        curve = grid_search(model, select(runs, train), search.keys, search.grid, scoring=study.scoring)
         points = len(curve.coarse_values) + len(curve.fine_values)
         return np.array([curve.optimum]), float(curve.fine_loss.min()), points
     assert study.grid is not None

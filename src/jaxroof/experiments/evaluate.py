@@ -4,6 +4,7 @@ A setting axis is a leading axis on any constant of a :class:`Model`: ``leaves.r
 arrays makes one, and so does :func:`stack`. Leaves without it are shared, not copied.
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -60,11 +61,7 @@ def stack(*settings: Model) -> Model:
 
 @jax.jit
 def _latencies(model: Model, schedule: Schedule, arch: Architecture, deployment: Deployment) -> Latency:
-    axes = _setting_axes(model)
-
-    def one(schedule: Schedule, arch: Architecture, deployment: Deployment) -> Latency:
-        return latency(model, schedule, arch, deployment, settings=axes)
-
+    one = functools.partial(latency, model, settings=_setting_axes(model))
     return jax.vmap(one)(schedule, arch, deployment)
 
 

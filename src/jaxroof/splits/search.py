@@ -18,7 +18,7 @@ from jaxroof.experiments.runs import Runs
 from jaxroof.files import InputError
 from jaxroof.parameters import Mask, Vector
 from jaxroof.step import Model
-from jaxroof.studies.criteria import passes
+from jaxroof.studies.criteria import observed_mape
 from jaxroof.studies.grid_search import TwoPassGrid
 from jaxroof.studies.spec import Criterion
 from jaxroof.units import PERCENT
@@ -46,7 +46,7 @@ class Outcomes:
 
     def passed(self, criteria: Sequence[Criterion]) -> dict[str, Mask]:
         """On which splits each criterion passes ``[split]``, and on which ``all three`` do."""
-        each = {c.name: passes(c, self.train, self.test) for c in criteria}
+        each = {c.name: c.met(observed_mape(c, self.train, self.test)) for c in criteria}
         return each | {"all three": np.all(list(each.values()), axis=0)}
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jaxroof.experiments.scores import ERROR_COLUMNS
 from jaxroof.files import Range, choice, within
-from jaxroof.parameters import Mask, Vector
+from jaxroof.parameters import Mask
 from jaxroof.units import PERCENT
 
 COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -38,6 +38,10 @@ class Criterion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     threshold: Annotated[float, within(ANY_NUMBER)]
     unit: str
 
+    def met(self, observed: Any) -> Any:
+        """Whether ``observed``, a number or many, meets the threshold."""
+        return COMPARISONS[self.comparison](observed, self.threshold)
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -49,7 +53,7 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """Whether the observed value meets the threshold."""
-        return bool(COMPARISONS[self.criterion.comparison](self.observed, self.criterion.threshold))
+        return bool(self.criterion.met(self.observed))
 
 
 def verdict(passed: Sequence[bool]) -> str:
@@ -72,11 +76,6 @@ def observe(c: Criterion, all_errors: Mapping[str, Mapping[str, NDArray]], group
         return observed(mine)
     other = all_errors[c.minus_configuration][c.metric]
     return observed(mine) - observed(other) if c.minus_group else observed(mine - other)
-
-
-def passes(criterion: Criterion, train: Vector, test: Vector) -> NDArray[np.bool_]:
-    """On which splits a criterion on the train or test TPOT MAPE, shares, or their difference, passes ``[split]``."""
-    return np.asarray(COMPARISONS[criterion.comparison](observed_mape(criterion, train, test), criterion.threshold))
 
 
 def observed_mape(criterion: Criterion, train: Any, test: Any) -> Any:

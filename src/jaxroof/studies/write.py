@@ -56,14 +56,14 @@ def _result_files(result: Result, truth: GroundTruth) -> dict[str, Any]:
 
     frames = {
         "predictions": pd.DataFrame(tables.predictions(result, truth)),
-        "groups": pd.DataFrame(tables.by_group(result, truth, list(result.groups))),
+        "groups": pd.DataFrame(tables.by_group(result, truth, result.groups)),
     }
     drawn: dict[str, tuple[Any, ...]] = {"tpot_errors": (plot_signed_errors, frames["predictions"])}
     if result.curve:
-        frames["search"] = pd.DataFrame(tables.search_curve(result, truth.published))
+        frames["search"] = pd.DataFrame(tables.search_curve(result.curve, result, truth.published))
         drawn["search"] = (plot_search, frames["search"], result.curve.optimum)
     if result.surface:
-        frames["grid"] = pd.DataFrame(tables.marginals(result))
+        frames["grid"] = pd.DataFrame(tables.marginals(result.surface))
         drawn["grid"] = (plot_marginals, frames["grid"])
     if result.waterfall:
         frames["waterfall"] = pd.DataFrame(tables.waterfall(result))
