@@ -55,10 +55,9 @@ class Comparison:
 
     def evaluations(self) -> Vector:
         """Evaluations until a start is as good as the grid's best ``[start]``, infinite where it never is."""
-        reached = self.descent.path.mape <= self.grid_loss + 1e-9
-        spent = np.cumsum(self.descent.path.evaluations, axis=1)
-        first = np.argmax(reached, axis=1)[:, None]
-        return np.where(reached.any(axis=1), np.take_along_axis(spent, first, axis=1)[:, 0], np.inf)
+        path = self.descent.path
+        spent = np.cumsum(path.evaluations, axis=1)
+        return np.where(path.mape <= self.grid_loss + 1e-9, spent, np.inf).min(axis=1)
 
     def profile(self, axes: Sequence[Vector]) -> Vector:
         """Least train MAPE over the other constants' grids at each point of the first one or two ``axes``, a share."""

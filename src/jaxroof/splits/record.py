@@ -114,9 +114,9 @@ def _rounding(found: Searches) -> list[Record]:
     values, names = [*SHOWN_US, float(found.published.optimum_us[0])], ("low", "high", "digits_low", "digits_high")
     rows = []
     for r in found.rounding:
-        ends = (r.recorded.low, r.recorded.high, r.recovered.low, r.recovered.high)
         columns = {"mape_pct": (r.ape / PERCENT).mean(axis=0)}
-        columns |= {f"{name}_pct": end / PERCENT for name, end in zip(names, ends, strict=True)}
+        ends = zip(names, (*r.recorded, *r.recovered), strict=True)
+        columns |= {f"{name}_pct": end / PERCENT for name, end in ends}
         for i, value in enumerate(values):
             row = {"metric": r.metric, "group": r.group, "overhead_us": value, "at_optimum": i == len(SHOWN_US)}
             rows.append(row | {name: float(column[i]) for name, column in columns.items()})

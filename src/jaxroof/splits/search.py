@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,7 @@ WHERE = ("ground truth", "split")
 TOLERANCE = 3 * PERCENT
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcomes:
+class Outcomes(NamedTuple):
     """The search on every split ``[split]``: optimum [µs] and the TPOT MAPE there, a share."""
 
     optimum_us: Vector

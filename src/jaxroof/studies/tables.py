@@ -11,7 +11,7 @@ from jaxroof.experiments.metrics import METRICS
 from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import aggregate, milliseconds_and_errors
 from jaxroof.parameters import Mask
-from jaxroof.report.tables import Columns, columns, records, without_empty
+from jaxroof.report.tables import Columns, columns, without_empty
 from jaxroof.studies.grid_search import Curve, Surface
 from jaxroof.studies.run import Result
 from jaxroof.units import MILLI, PERCENT
@@ -109,11 +109,12 @@ def requests(result: Result, truth: GroundTruth) -> Columns:
         "E2E realised": metrics.signed_error(predicted.e2e_s, measured.e2e_s),
         "E2E nominal": metrics.signed_error(predicted.ttft_s + (nominal - 1) * itl, measured.e2e_s),
     }
-    names = [e.name for e in truth.experiments]
-    percent = {name: error / PERCENT for name, error in errors.items()}
-    table = {"experiment": names, "realised tokens": realised, "nominal tokens": nominal, **percent}
-    mean = {"experiment": "mean |error|", **{name: float(abs(error).mean()) for name, error in percent.items()}}
-    return columns([*records(table), mean])
+    return {
+        "experiment": [*(e.name for e in truth.experiments), "mean |error|"],
+        "realised tokens": [*realised, np.nan],
+        "nominal tokens": [*nominal, np.nan],
+        **{name: [*(error / PERCENT), abs(error / PERCENT).mean()] for name, error in errors.items()},
+    }
 
 
 def waterfall(result: Result) -> Columns:
