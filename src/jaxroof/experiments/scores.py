@@ -17,6 +17,8 @@ from jaxroof.step import Model
 from jaxroof.units import MILLI, PERCENT
 
 ERROR_COLUMNS = ("ttft_ape_pct", "tpot_ape_pct", "tpot_signed_pct", "e2e_ape_pct")
+# Column → error of every experiment [%].
+Errors = Mapping[str, NDArray[np.float64]]
 SPLITS = ("train", "test", "all")
 
 
@@ -34,7 +36,7 @@ def splits(groups: Mapping[str, Mask]) -> dict[str, Mask]:
     return {name: groups[name] for name in SPLITS if name in groups}
 
 
-def aggregate(errors: Mapping[str, NDArray], mask: Mask) -> dict[str, float]:
+def aggregate(errors: Errors, mask: Mask) -> dict[str, float]:
     """MAPE of TTFT, TPOT and E2E over a group, in percent."""
     return {name.replace("ape", "mape"): float(x[mask].mean()) for name, x in errors.items() if "_ape_" in name}
 
@@ -49,7 +51,7 @@ def evaluate(models: Mapping[str, Model], runs: Runs, scoring: str) -> dict[str,
     return {name: predicted[name] for name in models}
 
 
-def milliseconds_and_errors(latency: Latency, errors: Mapping[str, np.ndarray], i: int) -> dict[str, float]:
+def milliseconds_and_errors(latency: Latency, errors: Errors, i: int) -> dict[str, float]:
     """One experiment's predictions [ms] and errors [%]."""
     milliseconds = {f"{name}_ms": float(getattr(latency, f"{name}_s")[i]) / MILLI for name in metrics.METRICS}
     return milliseconds | {name: float(column[i]) for name, column in errors.items()}
@@ -57,8 +59,8 @@ def milliseconds_and_errors(latency: Latency, errors: Mapping[str, np.ndarray], 
 
 def evaluation(
     predicted: Mapping[str, Latency],
-    errors: Mapping[str, Mapping[str, np.ndarray]],
-    groups: Mapping[str, np.ndarray],
+    errors: Mapping[str, Errors],
+    groups: Mapping[str, Mask],
     experiments: Sequence[Experiment],
 ) -> dict[str, Any]:
     """Configurations, experiments and aggregates: what ``study`` and ``evaluate`` share."""

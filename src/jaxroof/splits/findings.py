@@ -27,9 +27,8 @@ def tables(data: Record) -> dict[str, tuple[str, pd.DataFrame]]:
 
 
 def _quantile_table(quantiles: Record) -> pd.DataFrame:
-    return pd.DataFrame(
-        [{"quantity": name, **{f"{q} %": x for q, x in quantiles[name].items()}} for name in QUANTITIES]
-    )
+    rows = [{"quantity": name, **{f"{q} %": x for q, x in quantiles[name].items()}} for name in QUANTITIES]
+    return pd.DataFrame(rows)
 
 
 def _scoring_tables(record: Record, count: int) -> dict[str, tuple[str, pd.DataFrame]]:

@@ -27,7 +27,6 @@ class Result:
     study: Study
     scoring: str
     runs: int
-    measured: Latency
     predicted: Mapping[str, Latency]
     errors: Mapping[str, Mapping[str, NDArray[np.float64]]]
     groups: Mapping[str, Mask]
@@ -77,13 +76,13 @@ def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], mode
         surface = search_product(study.grid, models[name], runs, train, scoring)
         models[name] = replace(models[name], surface.settings())
         evaluations += surface.points * int(train.sum())
-    predicted, measured = evaluate(models, runs, scoring), runs.measured[scoring]
-    all_errors = {name: errors(latency, measured) for name, latency in predicted.items()}
+    predicted = evaluate(models, runs, scoring)
+    all_errors = {name: errors(latency, runs.measured[scoring]) for name, latency in predicted.items()}
     outcomes = [Outcome(c, observe(c, all_errors, groups)) for c in study.criteria]
     steps: Sequence[Stage] = []
     if (w := study.waterfall) and scoring == "itl":
         steps = stages(models[w.start], models[w.end], runs, w.terms)
-    return Result(study, scoring, evaluations, measured, predicted, all_errors, groups, curve, surface, outcomes, steps)
+    return Result(study, scoring, evaluations, predicted, all_errors, groups, curve, surface, outcomes, steps)
 
 
 def search_product(grid: ProductGrid, model: Model, runs: Runs, train: Mask, scoring: str) -> Surface:
