@@ -103,11 +103,10 @@ def compare(study: Study, model: Model, truth: GroundTruth) -> Comparison:
 
 def searched(study: Study) -> Sequence[GridAxis]:
     """The free constants of a study's search, with its finest step."""
-    if study.grid:
-        return study.grid.free
-    assert study.search is not None
-    grid = study.search.grid
-    return [GridAxis("per_layer", study.search.keys, grid.start, grid.stop, grid.fine_step)]
+    if search := study.search:
+        return [GridAxis("per_layer", search.keys, search.start_us, search.stop_us, search.fine_step_us)]
+    assert study.grid is not None
+    return study.grid.free
 
 
 def _by_grid(study: Study, model: Model, runs: Runs, train: Mask) -> tuple[Vector, float, int]:

@@ -69,10 +69,8 @@ def _latencies(model: Model, schedule: Schedule, arch: Architecture, deployment:
 def _breakdowns(
     model: Model, schedule: Schedule, arch: Architecture, deployment: Deployment
 ) -> tuple[StepTime, StepTime]:
-    def one(schedule: Schedule, arch: Architecture, deployment: Deployment) -> tuple[StepTime, StepTime]:
-        return breakdown(schedule, *step_times(model, schedule, arch, deployment))
-
-    return jax.vmap(one)(schedule, arch, deployment)
+    prefill, decode = jax.vmap(functools.partial(step_times, model))(schedule, arch, deployment)
+    return jax.vmap(breakdown)(schedule, prefill, decode)
 
 
 def _setting_axes(model: Model) -> Model | None:

@@ -80,13 +80,10 @@ def _figures(data: Record, metric: str) -> dict[str, Figure]:
 
     name, where = metric.upper(), f"({data['step_model']} step time, {data['scoring']} scoring)"
     mape_pct, wide = data["metrics"][metric]["groups"]["all"]["mape_pct"], slopes(data, metric)
+    told = data["identifiability"]["eigenvalues"]
     size = (max(9.0, 5 + 0.5 * wide.shape[1]), max(6.0, 3.5 + 0.3 * len(wide)))
     tornado = (f"What moves the error {where}", plots.plot_tornado, swings(data, metric), mape_pct, name)
-    figures = {
-        "tornado": figure(*tornado, size=(10, 6)),
-        "heatmap": figure(f"Slopes of {name} {where}", plots.plot_slopes, wide, name, size=size),
-    }
-    if eigenvalues := data["identifiability"]["eigenvalues"]:
-        heading = f"What the experiments can tell {where}"
-        figures["eigenvalues"] = figure(heading, plots.plot_eigenvalues, eigenvalues)
-    return figures
+    heatmap = (f"Slopes of {name} {where}", plots.plot_slopes, wide, name)
+    stiffness = (f"What the experiments can tell {where}", plots.plot_eigenvalues, told)
+    figures = {"tornado": figure(*tornado, size=(10, 6)), "heatmap": figure(*heatmap, size=size)}
+    return figures | ({"eigenvalues": figure(*stiffness)} if told else {})

@@ -125,9 +125,8 @@ def _size(row: Record, value: float) -> float:
 
 def _cell(row: Record, value: float) -> str:
     """A gradient times ``value``; at a kink both sides, at a jump neither."""
-    left, right = (row[side] for side in SIDES)
-    sides = [x for x in (left, right) if x is not None]
-    return " | ".join(dict.fromkeys(number(x * value) for x in sides)) or "–"
+    sides = [number(row[side] * value) for side in SIDES if row[side] is not None]
+    return " | ".join(dict.fromkeys(sides)) or "–"
 
 
 def _share(pct: float | None) -> str:

@@ -89,13 +89,13 @@ def _makeup(result: SplitsResult, every: Outcomes) -> list[Record]:
     """Gaps by how many experiments of the largest family are tested: the devil's advocate's asymmetry."""
     family, mask = max(result.truth.by("family").items(), key=lambda group: int(group[1].sum()))
     tested, published = ((~train & mask).sum(axis=-1) for train in (result.train, result.truth.by("split")["train"]))
-    rows: list[Record] = []
-    for count in np.unique(tested):
-        gap = every.gap[tested == count] / PERCENT
-        row = {"family": family, "tested": int(count), "as_published": bool(count == published), "splits": len(gap)}
-        quantiles = {f"gap_{q}_pct_pp": float(np.percentile(gap, q)) for q in (5, 50, 95)}
-        rows.append({**row, "mean_gap_pp": float(gap.mean()), **quantiles})
-    return rows
+    gaps = {count: every.gap[tested == count] / PERCENT for count in np.unique(tested)}
+    return [
+        {"family": family, "tested": int(count), "as_published": bool(count == published), "splits": len(gap)}
+        | {"mean_gap_pp": float(gap.mean())}
+        | {f"gap_{q}_pct_pp": float(np.percentile(gap, q)) for q in (5, 50, 95)}
+        for count, gap in gaps.items()
+    ]
 
 
 def _compromise(alone: GroupSearch) -> Record:

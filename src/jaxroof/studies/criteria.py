@@ -17,8 +17,6 @@ from jaxroof.units import PERCENT
 COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max}
 
-ANY_NUMBER = Range(low=-float("inf"))
-
 
 class Criterion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Observed = statistic over a group of an error, less that of another group, less another configuration's.
@@ -35,7 +33,7 @@ class Criterion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     minus_group: str | None = None
     absolute: bool = False
     comparison: Annotated[str, choice(COMPARISONS)]
-    threshold: Annotated[float, within(ANY_NUMBER)]
+    threshold: Annotated[float, within(Range(low=-float("inf")))]
     unit: str
 
     def met(self, observed: Any) -> Any:

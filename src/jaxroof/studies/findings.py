@@ -50,11 +50,13 @@ def _configuration(c: Configuration) -> str:
 def _result_blocks(result: Result, truth: GroundTruth) -> list[str]:
     shown = {"search": result.curve, "grid": result.surface, "waterfall": result.waterfall}
     images = {"tpot_errors": "TPOT errors"} | {name: name.capitalize() for name, content in shown.items() if content}
+    last = list(result.errors)[-1]
+    errors = result.errors[last]["tpot_ape_pct"]
     return [
         f"## Results: `{result.study.step_model}` step time, `{result.scoring}` scoring",
         f"Verdict: **{result.verdict}**. {optimum(result)}",
         *headed(study_tables(result, truth), "###"),
-        _worst(result, truth),
+        f"Worst experiment under `{last}`: {truth.experiments[errors.argmax()].name}, {errors.max():.1f} %.",
         *(f"![{title}]({name}_{result.label}.png)" for name, title in images.items()),
     ]
 
@@ -116,9 +118,3 @@ def study_tables(result: Result, truth: GroundTruth) -> dict[str, Table]:
     if result.waterfall:
         shown["Waterfall of TPOT, terms switched on one at a time"] = tables.waterfall(result)
     return shown
-
-
-def _worst(result: Result, truth: GroundTruth) -> str:
-    name = list(result.errors)[-1]
-    errors = result.errors[name]["tpot_ape_pct"]
-    return f"Worst experiment under `{name}`: {truth.experiments[errors.argmax()].name}, {errors.max():.1f} %."

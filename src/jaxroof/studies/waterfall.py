@@ -30,12 +30,11 @@ def stages(start: Model, end: Model, runs: Runs, terms: Mapping[str, Sequence[st
     First the work of its kernels, then their launch floors, then ``terms`` (each the parts it names,
     with their floors), then the host: the last stage is the whole model.
     """
-    measured = {scoring: np.asarray(runs.measured[scoring].tpot_s) for scoring in ("published", "itl")}
+    names = {"published": "published way", "itl": "metric fix: ITL against ITL"}
+    measured = {scoring: np.asarray(runs.measured[scoring].tpot_s) for scoring in names}
     found = [
-        Stage(name, latencies_of([start], runs, scoring=scoring).tpot_s[:, 0], tpot_s)
-        for name, (scoring, tpot_s) in zip(
-            ("published way", "metric fix: ITL against ITL"), measured.items(), strict=True
-        )
+        Stage(name, latencies_of([start], runs, scoring=scoring).tpot_s[:, 0], measured[scoring])
+        for scoring, name in names.items()
     ]
     added = _decode_terms(end, runs, terms)
     so_far = np.cumsum([*added.values()], axis=0)
@@ -54,11 +53,7 @@ def _decode_terms(model: Model, runs: Runs, terms: Mapping[str, Sequence[str]]) 
     _, step = breakdowns(model, runs, scoring="itl")
     named = {name for parts in terms.values() for name in parts}
     layers = {name: part for name, part in step.parts.items() if name not in named}
-
-    def total(seconds: Sequence[Vector]) -> Vector:
-        return np.sum(np.asarray(seconds), axis=0)
-
-    work = total([part.seconds - part.floor_s for part in layers.values()])
-    floors = total([part.floor_s for part in layers.values()])
-    own = {term: total([step.parts[name].seconds for name in parts]) for term, parts in terms.items()}
+    work = np.sum([part.seconds - part.floor_s for part in layers.values()], axis=0)
+    floors = np.sum([part.floor_s for part in layers.values()], axis=0)
+    own = {term: np.sum([step.parts[name].seconds for name in parts], axis=0) for term, parts in terms.items()}
     return {WORK: work, FLOORS: floors, **own, HOST: np.asarray(step.overhead_s)}
