@@ -61,8 +61,7 @@ class Comparison:
 
     def profile(self, axes: Sequence[Vector]) -> Vector:
         """Least train MAPE over the other constants' grids at each point of the first one or two ``axes``, a share."""
-        others = [f.values() for f in self.free[len(axes) :]]
-        loss = product_loss(self.affine, self.measured_s, [*axes, *others])
+        loss = product_loss(self.affine, self.measured_s, [*axes, *(f.values() for f in self.free[len(axes) :])])
         return loss.min(axis=tuple(range(len(axes), loss.ndim)))
 
 

@@ -58,9 +58,8 @@ def sentences(data: Record) -> list[str]:
         stiffest, sloppiest = known["directions"][0], known["directions"][-1]
         share = known["eigenvalues"][-1] / known["eigenvalues"][0] if known["eigenvalues"][0] else 0.0
         lines.append(f"Stiffest direction (log θ): {stiffest}; sloppiest: {sloppiest}, {share:.1e} as stiff.")
-    if known["not_identified"]:
-        names = ", ".join(known["not_identified"])
-        lines.append(f"Not identified, the experiments see a combination or nothing of: {names}.")
+    if names := known["not_identified"]:
+        lines.append(f"Not identified, the experiments see a combination or nothing of: {', '.join(names)}.")
     pairs = [(*pair["constants"], pair["correlation"]) for pair in known["trade_offs"]]
     return lines + [f"{a} and {b} trade off at {rho:.2f}." for a, b, rho in pairs]
 

@@ -83,8 +83,7 @@ class Sensitivity:
 
     def has_slope(self, metric: str) -> Mask:
         """Which constants change any latency by however little they change ``[constant]``."""
-        slopes: Vector = np.nan_to_num(self.slopes[metric])
-        return (slopes != 0).any(axis=(0, 2))
+        return np.any(np.nan_to_num(self.slopes[metric]) != 0, axis=(0, 2))
 
     def pushes(self, metric: str) -> Vector:
         """Sign of the change in each APE as a constant is raised ``[constant experiment]``, NaN at a jump.

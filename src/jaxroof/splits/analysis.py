@@ -110,8 +110,7 @@ def analyse(model: Model, truth: GroundTruth, study: Study, digits: Interval | N
         alone = {kind: search_groups(ape, values, masks) for kind, masks in groups.items()}
         at = replace(model, dict.fromkeys(keys, np.array([*SHOWN_US, *outcomes["published"].optimum_us])))
         searches[scoring] = Searches(**outcomes, alone=alone, rounding=_rounding(at, truth, scoring, digits))
-    optimum_us = float(searches["published"].published.optimum_us[0])
-    sampled = _sampled(model, truth, keys, values, optimum_us)
+    sampled = _sampled(model, truth, keys, values, float(searches["published"].published.optimum_us[0]))
     return SplitsResult(model, truth, study, values, weights["every"], searches, sampled)
 
 

@@ -96,8 +96,7 @@ def _constant_answer(verdicts: Record) -> str:
         for kind, v in verdicts.items()
         if kind != "tolerance_pp"
     ]
-    tolerance = verdicts["tolerance_pp"]
-    return f"is one constant within {tolerance:g} pp of every group's own best MAPE? {'; '.join(parts)}."
+    return f"is one constant within {verdicts['tolerance_pp']:g} pp of every group's own best MAPE? {'; '.join(parts)}."
 
 
 def _rounding_answer(rows: Sequence[Record]) -> str:

@@ -112,15 +112,13 @@ def _compromise(alone: GroupSearch) -> Record:
 def _rounding(found: Searches) -> list[Record]:
     """MAPEs of the published split with the intervals that the measurements' last digits leave."""
     values, names = [*SHOWN_US, float(found.published.optimum_us[0])], ("low", "high", "digits_low", "digits_high")
-    rows = []
-    for r in found.rounding:
-        columns = {"mape_pct": (r.ape / PERCENT).mean(axis=0)}
-        ends = zip(names, (*r.recorded, *r.recovered), strict=True)
-        columns |= {f"{name}_pct": end / PERCENT for name, end in ends}
-        for i, value in enumerate(values):
-            row = {"metric": r.metric, "group": r.group, "overhead_us": value, "at_optimum": i == len(SHOWN_US)}
-            rows.append(row | {name: float(column[i]) for name, column in columns.items()})
-    return rows
+    return [
+        {"metric": r.metric, "group": r.group, "overhead_us": value, "at_optimum": i == len(SHOWN_US)}
+        | {"mape_pct": float((r.ape / PERCENT).mean(axis=0)[i])}
+        | {f"{name}_pct": float(x[i]) / PERCENT for name, x in zip(names, (*r.recorded, *r.recovered), strict=True)}
+        for r in found.rounding
+        for i, value in enumerate(values)
+    ]
 
 
 def _sampled(result: SplitsResult) -> Record:

@@ -135,6 +135,5 @@ def _means(table: StepTable, prefix: int, prompts: Vector, outputs: Vector) -> V
 def searched(sampled: Sampled, measured_tpot_s: Vector, values: Vector, train: NDArray[np.bool_]) -> Outcomes:
     """The search on the ``train`` mask ``[experiment]`` with every seed's own TPOT: outcomes ``[seed]``."""
     tpot = sampled.base.tpot_s[..., None] + sampled.slope.tpot_s[..., None] * values
-    ape = metrics.ape(tpot, measured_tpot_s[:, None])
-    each = [search(one, values, train[None]) for one in ape]
+    each = [search(ape, values, train[None]) for ape in metrics.ape(tpot, measured_tpot_s[:, None])]
     return Outcomes(*map(np.concatenate, zip(*each, strict=True)))

@@ -104,9 +104,8 @@ def every_split(experiments: int, train: int) -> Mask:
         raise InputError(*WHERE, f"{train} of {experiments} experiments to train on leave train or test empty")
     if (count := math.comb(experiments, train)) > MAX_SPLITS:
         raise InputError(*WHERE, f"{experiments} experiments have {count} splits, more than {MAX_SPLITS}")
-    chosen = np.array(list(itertools.combinations(range(experiments), train)))
     masks = np.zeros((count, experiments), dtype=bool)
-    masks[np.arange(count)[:, None], chosen] = True
+    masks[np.arange(count)[:, None], list(itertools.combinations(range(experiments), train))] = True
     return masks
 
 

@@ -76,14 +76,14 @@ def collection_findings(spec: Collection, runs: Runs) -> str:
         verdicts = ", ".join(f"{r.study.step_model}/{r.scoring}: {r.verdict}" for r in results)
         hypothesis = one_line(results[0].study.hypothesis)
         lines.append(f"[`{name}`]({name}/FINDINGS.md): **{results[0].verdict}**. {hypothesis} ({verdicts})")
-    pairs = [(r.study.step_model, r.scoring) for r in next(iter(runs.values()))[0]]
+    results, _ = next(iter(runs.values()))
     return document(
         f"# {spec.title}",
         f"**Source of the hypotheses:** {spec.source}",
         "## Verdicts",
         bullets(lines),
         *headed(collection_tables(runs)),
-        "\n".join(f"![Ranking](ranking_{step_model}_{scoring}.png)" for step_model, scoring in pairs),
+        "\n".join(f"![Ranking](ranking_{r.study.step_model}_{r.scoring}.png)" for r in results),
         *reproducing(f"jaxroof study {spec.name} --out out/{spec.name}"),
     )
 

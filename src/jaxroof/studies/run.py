@@ -90,7 +90,6 @@ def search_product(grid: ProductGrid, model: Model, runs: Runs, train: Mask, sco
 
     On all runs, then their train rows: every study and formula shares one compiled program.
     """
-    keys = [free.keys for free in grid.free]
-    affine = affine_tpot(model, runs, keys, scoring=scoring, metric=grid.metric)
+    affine = affine_tpot(model, runs, [free.keys for free in grid.free], scoring=scoring, metric=grid.metric)
     measured = np.asarray(getattr(runs.measured[scoring], f"{grid.metric}_s"))
     return product_search(affine.select(train), measured[train], grid.free)
