@@ -15,8 +15,8 @@ from jaxroof.experiments.runs import Runs, select
 from jaxroof.parameters import Mask, Vector
 from jaxroof.step import Model
 from jaxroof.studies.criteria import verdict
-from jaxroof.studies.grid_search import GridAxis, product_loss
-from jaxroof.studies.run import search_grid, search_product
+from jaxroof.studies.grid_search import GridAxis, grid_search, product_loss
+from jaxroof.studies.run import search_product
 from jaxroof.studies.spec import Study
 
 
@@ -55,15 +55,13 @@ class Comparison:
 
     def evaluations(self) -> Vector:
         """Evaluations until a start is as good as the grid's best ``[start]``, infinite where it never is."""
-        reached = self.descent.path.mape <= self.grid_loss + 1e-9
-        spent = np.cumsum(self.descent.path.evaluations, axis=1)
-        first = np.argmax(reached, axis=1)[:, None]
-        return np.where(reached.any(axis=1), np.take_along_axis(spent, first, axis=1)[:, 0], np.inf)
+        path = self.descent.path
+        spent = np.cumsum(path.evaluations, axis=1)
+        return np.asarray(np.where(path.mape <= self.grid_loss + 1e-9, spent, np.inf).min(axis=1))
 
     def profile(self, axes: Sequence[Vector]) -> Vector:
         """Least train MAPE over the other constants' grids at each point of the first one or two ``axes``, a share."""
-        others = [f.values() for f in self.free[len(axes) :]]
-        loss = product_loss(self.affine, self.measured_s, [*axes, *others])
+        loss = product_loss(self.affine, self.measured_s, [*axes, *(f.values() for f in self.free[len(axes) :])])
         return np.asarray(loss.min(axis=tuple(range(len(axes), loss.ndim))))
 
 
@@ -104,17 +102,16 @@ def compare(study: Study, model: Model, truth: GroundTruth) -> Comparison:
 
 def searched(study: Study) -> Sequence[GridAxis]:
     """The free constants of a study's search, with its finest step."""
-    if study.grid:
-        return study.grid.free
-    assert study.search is not None
-    grid = study.search.grid
-    return [GridAxis("per_layer", study.search.keys, grid.start, grid.stop, grid.fine_step)]
+    if search := study.search:
+        return [GridAxis("per_layer", search.keys, search.start_us, search.stop_us, search.fine_step_us)]
+    assert study.grid is not None
+    return study.grid.free
 
 
 def _by_grid(study: Study, model: Model, runs: Runs, train: Mask) -> tuple[Vector, float, int]:
     """Optimum, loss and points of the study's own search."""
-    if study.search:
-        curve = search_grid(study.search, model, select(runs, train), study.scoring)
+    if search := study.search:
+        curve = grid_search(model, select(runs, train), search.keys, search.grid, scoring=study.scoring)
         points = len(curve.coarse_values) + len(curve.fine_values)
         return np.array([curve.optimum]), float(curve.fine_loss.min()), points
     assert study.grid is not None

@@ -46,9 +46,8 @@ def calibrate_folds(
     scoring: str = defaults.SCORING, metric: str = "tpot", loss: str = "mape", starts: int = STARTS, seed: int = 0,
 ) -> CalibrationResult:  # fmt: skip
     """Fit ``free`` on the train split, judge it by ``criteria`` on train and test, fit again without each family."""
-    groups = truth.groups()
-    families = [name for name in dict.fromkeys(e.model for e in truth.experiments) if not groups[name].all()]
-    train = np.stack([groups["train"], *(~groups[name] for name in families)])
+    families = {name: mask for name, mask in truth.by("family").items() if not mask.all()}
+    train = np.stack([truth.by("split")["train"], *(~mask for mask in families.values())])
     fit, *others = calibrate(
         model, truth.runs, free, train, scoring=scoring, metric=metric, loss=loss, starts=starts, seed=seed
     )

@@ -18,6 +18,7 @@ TRIALS = 20
 SETTLED = 1e-9
 
 Constants = Float[Array, " constant"]
+PerExperiment = Float[Array, " experiment"]
 Objective = Callable[[Constants], Scalar]
 
 
@@ -37,11 +38,7 @@ class Path(NamedTuple):
 
 
 def descend(
-    ratio: Callable[[Constants], Float[Array, " experiment"]],
-    weights: Float[Array, " experiment"],
-    start: Constants,
-    box: Box,
-    stages: Stages,
+    ratio: Callable[[Constants], PerExperiment], weights: PerExperiment, start: Constants, box: Box, stages: Stages
 ) -> Path:
     """Minimise the error of ``ratio``, predicted / measured of the constants, through ``stages``.
 
@@ -90,13 +87,13 @@ def _step(
     return _State(optax.apply_updates(free, change), after, settled), trials
 
 
-def _huber(ratio: Float[Array, " experiment"], weights: Float[Array, " experiment"], stage: Stages) -> Scalar:
+def _huber(ratio: PerExperiment, weights: PerExperiment, stage: Stages) -> Scalar:
     """Weighted mean of Huber's loss over its threshold: the mean absolute error where that is small."""
     error = jnp.where(stage.of_log > 0, jnp.log(ratio), ratio - 1)
     return jnp.sum(weights * optax.huber_loss(error, delta=stage.threshold)) / stage.threshold / jnp.sum(weights)
 
 
-def _mape(ratio: Float[Array, " experiment"], weights: Float[Array, " experiment"]) -> Scalar:
+def _mape(ratio: PerExperiment, weights: PerExperiment) -> Scalar:
     return jnp.sum(weights * abs(ratio - 1)) / jnp.sum(weights)
 
 

@@ -10,7 +10,7 @@ from jaxroof.calibration.record import Record
 from jaxroof.parameters import replace
 from jaxroof.report.document import bullets, document, headed, reproducing
 from jaxroof.report.figures import figure
-from jaxroof.report.tables import Table
+from jaxroof.report.tables import Table, number
 from jaxroof.studies.tables import judged
 
 FORMULA = "overheads.toml"
@@ -28,11 +28,12 @@ def tables(data: Record) -> dict[str, Table]:
 
 def constants_table(data: Record) -> pd.DataFrame:
     """One row per free constant, values in the unit of its key."""
-    rows = []
-    for c in data["free"]:
-        numbers = {key.removeprefix("interval_"): _number(c[key]) for key in NUMBERS}
-        note = "at its bound" if c["at_bound"] else "" if c["identified"] else "not identified"
-        rows.append({"constant": c["name"], **numbers, "note": note})
+    rows = [
+        {"constant": c["name"]}
+        | {key.removeprefix("interval_"): number(c[key], 5) for key in NUMBERS}
+        | {"note": "at its bound" if c["at_bound"] else "" if c["identified"] else "not identified"}
+        for c in data["free"]
+    ]
     return pd.DataFrame(rows)
 
 
@@ -41,12 +42,8 @@ def folds_table(data: Record) -> pd.DataFrame:
     start, found = ({c["name"]: c[key] for c in data["free"]} for key in ("start", "value"))
     before = {"fold": "train, before", "constants": start, **data["before"]}
     rows = [before, {"fold": "train", "constants": found, **data["after"]}, *data["left_out"]]
-    table = pd.DataFrame([row | {name: _number(x) for name, x in row["constants"].items()} for row in rows])
+    table = pd.DataFrame([row | {name: number(x, 5) for name, x in row["constants"].items()} for row in rows])
     return table.drop(columns="constants")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.5g}"
 
 
 def sentences(data: Record) -> list[str]:
@@ -61,9 +58,8 @@ def sentences(data: Record) -> list[str]:
         stiffest, sloppiest = known["directions"][0], known["directions"][-1]
         share = known["eigenvalues"][-1] / known["eigenvalues"][0] if known["eigenvalues"][0] else 0.0
         lines.append(f"Stiffest direction (log θ): {stiffest}; sloppiest: {sloppiest}, {share:.1e} as stiff.")
-    if known["not_identified"]:
-        names = ", ".join(known["not_identified"])
-        lines.append(f"Not identified, the experiments see a combination or nothing of: {names}.")
+    if names := known["not_identified"]:
+        lines.append(f"Not identified, the experiments see a combination or nothing of: {', '.join(names)}.")
     pairs = [(*pair["constants"], pair["correlation"]) for pair in known["trade_offs"]]
     return lines + [f"{a} and {b} trade off at {rho:.2f}." for a, b, rho in pairs]
 

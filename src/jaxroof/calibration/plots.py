@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 
 def plot_correlation(identifiability: dict[str, Any], *, ax: Axes) -> Axes:
     """Correlation of the estimates of the free constants; empty where one is not identified."""
-    names, rows = identifiability["constants"], identifiability["correlation"]
-    values = np.array([[np.nan if x is None else x for x in row] for row in rows])
+    names, values = identifiability["constants"], np.array(identifiability["correlation"], dtype=float)
     image = ax.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r")
     for (i, j), value in np.ndenumerate(values):
         text, colour = ("–" if np.isnan(value) else f"{value:.2f}"), "white" if abs(value) > 0.6 else "black"

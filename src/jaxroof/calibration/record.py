@@ -58,9 +58,8 @@ def _errors(fit: Calibration, ape: Vector) -> Record:
 
 
 def _criterion(outcome: Outcome, metric: str) -> Record:
-    record = criterion(outcome)
-    del record["observed"]
-    return record | {"name": record["name"].replace("TPOT", metric.upper())}
+    judged = {key: x for key, x in criterion(outcome).items() if key != "observed"}
+    return judged | {"name": outcome.criterion.name.replace("TPOT", metric.upper())}
 
 
 def _identifiability(found: Identifiability) -> Record:

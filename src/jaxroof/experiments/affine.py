@@ -47,6 +47,5 @@ def affine_tpot(
         replace(model, {key: UNIT * (i == j) for j, keys in enumerate(free) for key in keys}) for i in range(len(free))
     ]
     zero = replace(model, {key: 0.0 for keys in free for key in keys})
-    predicted = latencies_of([*alone, zero], runs, scoring=scoring)
-    seconds = predicted[metric]
+    seconds = latencies_of([*alone, zero], runs, scoring=scoring)[metric]
     return Affine(seconds[:, -1], (seconds[:, : len(free)] - seconds[:, -1:]) / UNIT)

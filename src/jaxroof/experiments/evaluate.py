@@ -4,6 +4,7 @@ A setting axis is a leading axis on any constant of a :class:`Model`: ``leaves.r
 arrays makes one, and so does :func:`stack`. Leaves without it are shared, not copied.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import cast
 
@@ -79,11 +80,7 @@ def stack(*settings: Model) -> Model:
 
 @jax.jit
 def _latencies(model: Model, schedule: Schedule, arch: Architecture, deployment: Deployment) -> Latency:
-    axes = _setting_axes(model)
-
-    def one(schedule: Schedule, arch: Architecture, deployment: Deployment) -> Latency:
-        return latency(model, schedule, arch, deployment, settings=axes)
-
+    one = functools.partial(latency, model, settings=_setting_axes(model))
     return jax.vmap(one)(schedule, arch, deployment)
 
 
@@ -91,10 +88,8 @@ def _latencies(model: Model, schedule: Schedule, arch: Architecture, deployment:
 def _breakdowns(
     model: Model, schedule: Schedule, arch: Architecture, deployment: Deployment
 ) -> tuple[StepTime, StepTime]:
-    def one(schedule: Schedule, arch: Architecture, deployment: Deployment) -> tuple[StepTime, StepTime]:
-        return breakdown(schedule, *step_times(model, schedule, arch, deployment))
-
-    return jax.vmap(one)(schedule, arch, deployment)
+    prefill, decode = jax.vmap(functools.partial(step_times, model))(schedule, arch, deployment)
+    return jax.vmap(breakdown)(schedule, prefill, decode)
 
 
 def _setting_axes(model: Model) -> Model | None:

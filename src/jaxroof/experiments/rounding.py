@@ -1,9 +1,8 @@
 """Measurements are known to a last digit: the interval of every error that they leave open."""
 
-import dataclasses
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +16,15 @@ from jaxroof.units import MILLI
 HALF_UNIT_S = 0.05 * MILLI
 
 
-@dataclasses.dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """Where a true value lies, both ends included, ``[experiment ...]``."""
 
     low: Values
     high: Values
 
-    def __getitem__(self, index: Any) -> "Interval":
-        """Both ends at ``index``."""
-        return Interval(self.low[index], self.high[index])
-
     def mean(self, mask: NDArray[np.bool_]) -> "Interval":
         """Mean of the ends over the experiments of ``mask``: a MAPE's interval from APEs'."""
-        inside = self[mask]
-        return Interval(inside.low.mean(axis=0), inside.high.mean(axis=0))
+        return Interval(*(end[mask].mean(axis=0) for end in self))
 
 
 def recorded(recorded: Latency, tpot: Interval | None = None) -> dict[str, Interval]:
@@ -54,14 +47,14 @@ def scored(ends: Mapping[str, Interval], scoring: str) -> dict[str, Interval]:
     """
     if scoring != "itl":
         return dict(ends)
-    box = (ends[name] for name in ("ttft", "tpot", "e2e"))
-    corners = itertools.product(*((end.low, end.high) for end in box))
+    corners = itertools.product(*(ends[name] for name in ("ttft", "tpot", "e2e")))
     itl = np.stack([metrics.itl_s(Latency(*corner)) for corner in corners])
     return {**ends, "tpot": Interval(itl.min(axis=0), itl.max(axis=0))}
 
 
 def ape(predicted: Vector, measured: Interval) -> Interval:
-    """APE of ``predicted[experiment value]`` over ``measured[experiment]``; 0 is its least where that contains it."""
-    low, high = (np.asarray(metrics.signed_error(predicted, end[:, None])) for end in (measured.low, measured.high))
+    """APE of ``predicted[experiment ...]`` over ``measured[experiment]``; 0 is its least where that contains it."""
+    settings = tuple(range(1, predicted.ndim))
+    low, high = (np.asarray(metrics.signed_error(predicted, np.expand_dims(end, settings))) for end in measured)
     inside = low * high <= 0
     return Interval(np.where(inside, 0.0, np.minimum(abs(low), abs(high))), np.maximum(abs(low), abs(high)))

@@ -53,10 +53,9 @@ def schedules_by_scoring(
     """The request's steps under every scoring."""
     longest = max(s.cached_tokens + len(s.prompt) + max(len(s.output), int(output_tokens) + 1) for s in shares)
     starts = {s.cached_tokens + done for s in shares for done in range(0, len(s.prompt), MAX_NUM_BATCHED_TOKENS)}
-    each = [model.constants for model in models]
-    chunks = [float(constants.overheads.prefill.chunk_tokens) for constants in each]
-    graphs = [float(constants.host.graph_tokens) for constants in each]
-    splits = knots(each[0].hardware.mfu, arch, deployment, sorted(starts), longest, chunks, graphs)
+    chunks = [float(model.constants.overheads.prefill.chunk_tokens) for model in models]
+    graphs = [float(model.constants.host.graph_tokens) for model in models]
+    splits = knots(models[0].constants.hardware.mfu, arch, deployment, sorted(starts), longest, chunks, graphs)
     itl, per_token = schedule.realised(shares, output_tokens, splits)
     return dict(zip(metrics.SCORINGS, (schedule.published(shares, splits), itl, per_token), strict=True))
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,12 +11,14 @@ from jaxroof.experiments import metrics
 from jaxroof.experiments.evaluate import latencies_of
 from jaxroof.experiments.recorded import Experiment
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Mask, Vector
+from jaxroof.parameters import Mask
 from jaxroof.request.schedule import Latency
 from jaxroof.step import Model
 from jaxroof.units import MILLI, PERCENT
 
 ERROR_COLUMNS = ("ttft_ape_pct", "tpot_ape_pct", "tpot_signed_pct", "e2e_ape_pct")
+# Column → error of every experiment [%].
+Errors = Mapping[str, NDArray[np.float64]]
 SPLITS = ("train", "test", "all")
 
 
@@ -28,13 +31,14 @@ def errors(predicted: Latency, measured: Latency) -> dict[str, NDArray[np.float6
     return {name: np.asarray(x) / PERCENT for name, x in zip(ERROR_COLUMNS, columns, strict=True)}
 
 
-def aggregate(all_errors: Mapping[str, Mapping[str, Vector]], mask: Mask) -> dict[str, dict[str, float]]:
-    """MAPE of TTFT, TPOT and E2E per configuration over a group, in percent."""
-    columns = [name for name in ERROR_COLUMNS if name.endswith("_ape_pct")]
-    return {
-        configuration: {c.replace("_ape_", "_mape_"): float(np.mean(table[c][mask])) for c in columns}
-        for configuration, table in all_errors.items()
-    }
+def splits(groups: Mapping[str, Mask]) -> dict[str, Mask]:
+    """Those of ``groups`` that are splits, or all experiments."""
+    return {name: groups[name] for name in SPLITS if name in groups}
+
+
+def aggregate(errors: Errors, mask: Mask) -> dict[str, float]:
+    """MAPE of TTFT, TPOT and E2E over a group, in percent."""
+    return {name.replace("ape", "mape"): float(x[mask].mean()) for name, x in errors.items() if "_ape_" in name}
 
 
 def evaluate(models: Mapping[str, Model], runs: Runs, scoring: str) -> dict[str, Latency]:
@@ -43,12 +47,11 @@ def evaluate(models: Mapping[str, Model], runs: Runs, scoring: str) -> dict[str,
     for step in dict.fromkeys(model.step for model in models.values()):
         names = [name for name, model in models.items() if model.step == step]
         swept = latencies_of([models[name] for name in names], runs, scoring=scoring)
-        columns = (swept.ttft_s, swept.tpot_s, swept.e2e_s)
-        predicted |= {name: Latency(*(x[:, i] for x in columns)) for i, name in enumerate(names)}
+        predicted |= {name: jax.tree.map(lambda x, i=i: x[:, i], swept) for i, name in enumerate(names)}
     return {name: predicted[name] for name in models}
 
 
-def milliseconds_and_errors(latency: Latency, errors: Mapping[str, np.ndarray], i: int) -> dict[str, float]:
+def milliseconds_and_errors(latency: Latency, errors: Errors, i: int) -> dict[str, float]:
     """One experiment's predictions [ms] and errors [%]."""
     milliseconds = {f"{name}_ms": float(latency[name][i]) / MILLI for name in metrics.METRICS}
     return milliseconds | {name: float(column[i]) for name, column in errors.items()}
@@ -56,12 +59,11 @@ def milliseconds_and_errors(latency: Latency, errors: Mapping[str, np.ndarray], 
 
 def evaluation(
     predicted: Mapping[str, Latency],
-    errors: Mapping[str, Mapping[str, np.ndarray]],
-    groups: Mapping[str, np.ndarray],
+    errors: Mapping[str, Errors],
+    groups: Mapping[str, Mask],
     experiments: Sequence[Experiment],
 ) -> dict[str, Any]:
     """Configurations, experiments and aggregates: what ``study`` and ``evaluate`` share."""
-    splits = {name: aggregate(errors, groups[name]) for name in SPLITS if name in groups}
     return {
         "configurations": list(predicted),
         "experiments": [
@@ -69,5 +71,7 @@ def evaluation(
             | {name: milliseconds_and_errors(latency, errors[name], i) for name, latency in predicted.items()}
             for i, e in enumerate(experiments)
         ],
-        "aggregate": {name: {split: table[name] for split, table in splits.items()} for name in predicted},
+        "aggregate": {
+            name: {split: aggregate(errors[name], mask) for split, mask in splits(groups).items()} for name in predicted
+        },
     }

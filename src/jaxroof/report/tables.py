@@ -58,6 +58,11 @@ def formatted(table: Table, digits: int = 1) -> dict[str, list[str]]:
     return {str(name): [_text(cell, digits) for cell in cells] for name, cells in table.items()}
 
 
+def number(x: float | None, digits: int = 3) -> str:
+    """A number to some significant digits, "–" for none."""
+    return "–" if x is None else f"{x:.{digits}g}"
+
+
 def _text(cell: Any, digits: int) -> str:
     if not isinstance(cell, float):
         return str(cell)

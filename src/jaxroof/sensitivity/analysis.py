@@ -104,5 +104,4 @@ def _evidence(s: Sensitivity) -> Evidence:
     free = np.flatnonzero(np.isfinite(jacobian).all(axis=0) & (jacobian != 0).any(axis=0)).tolist()
     names, columns = [s.keys[i] for i in free], jacobian[:, free]
     alone = [identifiability([n], columns[:, [i]], residuals).half_widths[0] for i, n in enumerate(names)]
-    together = identifiability(names, columns, residuals)
-    return Evidence(residuals, alone, together, indistinguishable(names, columns))
+    return Evidence(residuals, alone, identifiability(names, columns, residuals), indistinguishable(names, columns))

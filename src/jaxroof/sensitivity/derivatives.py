@@ -88,8 +88,7 @@ class Sensitivity:
 
     def has_slope(self, metric: str) -> Mask:
         """Which constants change any latency by however little they change ``[constant]``."""
-        slopes: Vector = np.nan_to_num(self.slopes[metric])
-        return np.asarray((slopes != 0).any(axis=(0, 2)))
+        return np.asarray(np.any(np.nan_to_num(self.slopes[metric]) != 0, axis=(0, 2)))
 
     def pushes(self, metric: str) -> Vector:
         """Sign of the change in each APE as a constant is raised ``[constant experiment]``, NaN at a jump.
@@ -139,16 +138,15 @@ def sensitivities(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) 
         slopes = np.where(abs(slopes) * size[:, None] > ROUNDING * seconds, slopes, 0.0)
         return np.where(illegal[:, :, None] | jumps[None], np.nan, slopes)
 
-    along = _along_each(np.stack([values, *beside, *swung]), model, runs, scoring, keys)
-    # Per metric, latencies and slopes at the values, just beside them, and 10 % away.
-    seconds, slopes = ({metric: np.split(x, (1, 3)) for metric, x in part.items()} for part in along)
+    # Per metric, latencies and slopes at the values (row 0), just beside them (1, 2), and 10 % away (3, 4).
+    seconds, slopes = _along_each(np.stack([values, *beside, *swung]), model, runs, scoring, keys)
     measured = by_metric(runs.measured[scoring], runs.measured["itl"])
     return Sensitivity(
         keys, values, {metric: np.asarray(x) for metric, x in measured.items()},
-        {metric: here[0, 0] for metric, (here, _, _) in seconds.items()},
-        {metric: sides for metric, (_, sides, _) in seconds.items()},
-        {metric: legal(sides, slopes[metric][1]) for metric, (_, sides, _) in seconds.items()},
-        {metric: ends for metric, (_, _, ends) in seconds.items()},
+        {metric: x[0, 0] for metric, x in seconds.items()},
+        {metric: x[1:3] for metric, x in seconds.items()},
+        {metric: legal(x[1:3], slopes[metric][1:3]) for metric, x in seconds.items()},
+        {metric: x[3:] for metric, x in seconds.items()},
     )  # fmt: skip
 
 

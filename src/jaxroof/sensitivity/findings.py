@@ -6,7 +6,7 @@ from typing import Any
 from jaxroof.report.document import bullets, document, headed, reproducing
 from jaxroof.report.figures import Figure, figure
 from jaxroof.sensitivity.record import Record
-from jaxroof.sensitivity.tables import csvs, label, slopes, swings, tables
+from jaxroof.sensitivity.tables import csvs, slopes, swings, tables
 
 # Half a 95 % interval [% of the constant] beyond which it is not known even if it alone is free.
 UNKNOWN_PCT = 100
@@ -16,7 +16,7 @@ def answers(data: Record, metric: str) -> list[str]:
     """What the tables do not say: what has no effect, and what the experiments can tell about the constants."""
     idle = data["metrics"][metric]["no_effect"]
     lines = [
-        f"{len(idle)} of {len(data['constants'])} constants have no effect on {label(metric)} under the "
+        f"{len(idle)} of {len(data['constants'])} constants have no effect on {metric.upper()} under the "
         f"{data['step_model']} step time."
     ]
     if not data["binding"]:
@@ -45,7 +45,7 @@ def _told(x: Record) -> list[str]:
 def findings(data: Record, metric: str, images: Iterable[str], reproduce: str) -> str:
     """FINDINGS.md: definitions, answers, every table and figure, and the command."""
     return document(
-        f"# What moves {label(metric)}",
+        f"# What moves {metric.upper()}",
         f"**Step model:** `{data['step_model']}`, **scoring:** `{data['scoring']}`, "
         f"**experiments:** {len(data['experiments'])}",
         "## Definitions",
@@ -78,15 +78,12 @@ def files(data: Record, metric: str, reproduce: str) -> dict[str, Any]:
 def _figures(data: Record, metric: str) -> dict[str, Figure]:
     from jaxroof.sensitivity import plots
 
-    name, where = label(metric), f"({data['step_model']} step time, {data['scoring']} scoring)"
+    name, where = metric.upper(), f"({data['step_model']} step time, {data['scoring']} scoring)"
     mape_pct, wide = data["metrics"][metric]["groups"]["all"]["mape_pct"], slopes(data, metric)
+    told = data["identifiability"]["eigenvalues"]
     size = (max(9.0, 5 + 0.5 * wide.shape[1]), max(6.0, 3.5 + 0.3 * len(wide)))
     tornado = (f"What moves the error {where}", plots.plot_tornado, swings(data, metric), mape_pct, name)
-    figures = {
-        "tornado": figure(*tornado, size=(10, 6)),
-        "heatmap": figure(f"Slopes of {name} {where}", plots.plot_slopes, wide, name, size=size),
-    }
-    if eigenvalues := data["identifiability"]["eigenvalues"]:
-        heading = f"What the experiments can tell {where}"
-        figures["eigenvalues"] = figure(heading, plots.plot_eigenvalues, eigenvalues)
-    return figures
+    heatmap = (f"Slopes of {name} {where}", plots.plot_slopes, wide, name)
+    stiffness = (f"What the experiments can tell {where}", plots.plot_eigenvalues, told)
+    figures = {"tornado": figure(*tornado, size=(10, 6)), "heatmap": figure(*heatmap, size=size)}
+    return figures | ({"eigenvalues": figure(*stiffness)} if told else {})

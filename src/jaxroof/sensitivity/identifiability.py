@@ -63,8 +63,7 @@ class Identifiability:
 
     def trade_offs(self) -> list[tuple[str, str, float]]:
         """Pairs of identified constants whose estimates are correlated by 0.9 or more, strongest first."""
-        correlation = self.correlation
-        pairs = _pairs(self.names, correlation, np.nan_to_num(abs(correlation)) >= TRADE_OFF)
+        pairs = _pairs(self.names, self.correlation, np.nan_to_num(abs(self.correlation)) >= TRADE_OFF)
         return sorted(pairs, key=lambda pair: -abs(pair[2]))
 
 

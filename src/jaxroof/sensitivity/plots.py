@@ -56,8 +56,8 @@ def plot_eigenvalues(eigenvalues: Sequence[float], *, ax: Axes) -> Axes:
         floor = np.full((~seen).sum(), SINGULAR)
         ax.semilogy(rank[~seen], floor, "v", color="C3", label=f"seen by no experiment: {(~seen).sum()}")
     ax.axhline(SINGULAR, color="0.6", linestyle="--", linewidth=1)
-    ax.set(xlabel="direction, stiffest first", ylabel="eigenvalue, share of the largest")
-    ax.set_title("Stiffness of log TTFT and log TPOT in the log-constants (Gauss-Newton)")
+    title = "Stiffness of log TTFT and log TPOT in the log-constants (Gauss-Newton)"
+    ax.set(xlabel="direction, stiffest first", ylabel="eigenvalue, share of the largest", title=title)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False)
     return ax

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from jaxroof.report.tables import number
 from jaxroof.sensitivity.record import Record
 
 # Beyond this many groups a column is headed by its group's number.
@@ -12,14 +13,9 @@ NAMED_GROUPS = 5
 SIDES = ("left_pp_per_unit", "right_pp_per_unit")
 
 
-def label(metric: str) -> str:
-    """How a metric is written."""
-    return metric.upper()
-
-
 def tables(data: Record, metric: str) -> dict[str, pd.DataFrame]:
     """Every table of the terminal by title, cells as text."""
-    name, heads = label(metric), _heads(data)
+    name, heads = metric.upper(), _heads(data)
     errors = [
         {"group": g if heads[g] == g else f"{heads[g]} = {g}", "N": len(data["groups"][g]), "MAPE [%]": x["mape_pct"]}
         for g, x in data["metrics"][metric]["groups"].items()
@@ -49,9 +45,9 @@ def _moving(data: Record, metric: str, heads: Mapping[str, str]) -> list[Record]
     overall, swings = found["groups"]["all"]["constants"], found["swings"]
     return [
         {
-            "constant": key, "value": _text(values[key]), "dMAPE/dθ": _cell(overall[key], 1.0),
+            "constant": key, "value": number(values[key]), "dMAPE/dθ": _cell(overall[key], 1.0),
             **{heads[g]: _cell(group["constants"][key], values[key]) for g, group in found["groups"].items()},
-            "at −10 %": _text(swings[key]["lower_mape_pct"]), "at +10 %": _text(swings[key]["higher_mape_pct"]),
+            "at −10 %": number(swings[key]["lower_mape_pct"]), "at +10 %": number(swings[key]["higher_mape_pct"]),
             "APE if raised": f"{len(overall[key]['up'])}↑ {len(overall[key]['down'])}↓",
             "note": found["notes"][key] or "",
         }
@@ -64,7 +60,7 @@ def _asked(data: Record, metric: str) -> list[Record]:
     per_pct, overall = "pp_per_pct_of_latency", data["metrics"][metric]["groups"]["all"]["constants"]
     asked = {key: row for key, row in overall.items() if row.get(per_pct) is not None}
     return [
-        {"term": key, "dMAPE/dθ": _text(row["right_pp_per_unit"]), "per 1 % of latency": _text(row[per_pct]),
+        {"term": key, "dMAPE/dθ": number(row["right_pp_per_unit"]), "per 1 % of latency": number(row[per_pct]),
          "the data": _answer(row["right_pp_per_unit"])}
         for key, row in sorted(asked.items(), key=lambda item: item[1][per_pct])
     ]  # fmt: skip
@@ -77,7 +73,7 @@ def _answer(slope: float) -> str:
 def _binding(data: Record) -> list[Record]:
     return [
         {"phase": row["phase"], "part": row["part"], "memory": row["memory"], "compute": row["compute"],
-         "floor [%]": row["floor_pct"], "compute / memory closest to 1": _text(row["closest_compute_per_memory"], 4)}
+         "floor [%]": row["floor_pct"], "compute / memory closest to 1": number(row["closest_compute_per_memory"], 4)}
         for row in data["binding"]
     ]  # fmt: skip
 
@@ -129,15 +125,9 @@ def _size(row: Record, value: float) -> float:
 
 def _cell(row: Record, value: float) -> str:
     """A gradient times ``value``; at a kink both sides, at a jump neither."""
-    left, right = (row[side] for side in SIDES)
-    sides = [x for x in (left, right) if x is not None]
-    return " | ".join(dict.fromkeys(_text(x * value) for x in sides)) or "–"
+    sides = [number(row[side] * value) for side in SIDES if row[side] is not None]
+    return " | ".join(dict.fromkeys(sides)) or "–"
 
 
 def _share(pct: float | None) -> str:
-    return "> 1000" if pct is not None and pct > 1000 else _text(pct)
-
-
-def _text(x: float | None, digits: int = 3) -> str:
-    """A number to three digits, "–" for none."""
-    return "–" if x is None else f"{x:.{digits}g}"
+    return "> 1000" if pct is not None and pct > 1000 else number(pct)

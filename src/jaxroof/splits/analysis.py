@@ -110,7 +110,7 @@ def analyse(model: Model, truth: GroundTruth, study: Study, digits: Interval | N
         alone = {kind: search_groups(ape, values, masks) for kind, masks in groups.items()}
         at = replace(model, dict.fromkeys(keys, np.array([*SHOWN_US, *outcomes["published"].optimum_us])))
         searches[scoring] = Searches(**outcomes, alone=alone, rounding=_rounding(at, truth, scoring, digits))
-    sampled = _sampled(model, truth, keys, values, searches["published"].published)
+    sampled = _sampled(model, truth, keys, values, float(searches["published"].published.optimum_us[0]))
     return SplitsResult(model, truth, study, values, weights["every"], searches, sampled)
 
 
@@ -126,11 +126,9 @@ def _rounding(model: Model, truth: GroundTruth, scoring: str, digits: Interval |
     return found
 
 
-def _sampled(
-    model: Model, truth: GroundTruth, keys: Sequence[str], values_us: Vector, published: Outcomes
-) -> SampledSearch:
+def _sampled(model: Model, truth: GroundTruth, keys: Sequence[str], values_us: Vector, at_us: float) -> SampledSearch:
     drawn = sampling.sample(model, truth.runs, [truth.workloads[e.workload] for e in truth.experiments], keys)
-    measured_s, optimum_us = np.asarray(truth.runs.measured["published"].tpot_s), float(published.optimum_us[0])
-    exact = latencies(replace(model, dict.fromkeys(keys, optimum_us)), truth.runs, scoring="published")
+    exact = latencies(replace(model, dict.fromkeys(keys, at_us)), truth.runs, scoring="published")
+    measured_s = np.asarray(truth.runs.measured["published"].tpot_s)
     searched = sampling.searched(drawn, measured_s, values_us, truth.by("split")["train"])
-    return SampledSearch(optimum_us, searched, exact, drawn.at(optimum_us))
+    return SampledSearch(at_us, searched, exact, drawn.at(at_us))

@@ -27,9 +27,8 @@ def tables(data: Record) -> dict[str, tuple[str, pd.DataFrame]]:
 
 
 def _quantile_table(quantiles: Record) -> pd.DataFrame:
-    return pd.DataFrame(
-        [{"quantity": name, **{f"{q} %": x for q, x in quantiles[name].items()}} for name in QUANTITIES]
-    )
+    rows = [{"quantity": name, **{f"{q} %": x for q, x in quantiles[name].items()}} for name in QUANTITIES]
+    return pd.DataFrame(rows)
 
 
 def _scoring_tables(record: Record, count: int) -> dict[str, tuple[str, pd.DataFrame]]:
@@ -97,8 +96,7 @@ def _constant_answer(verdicts: Record) -> str:
         for kind, v in verdicts.items()
         if kind != "tolerance_pp"
     ]
-    tolerance = verdicts["tolerance_pp"]
-    return f"is one constant within {tolerance:g} pp of every group's own best MAPE? {'; '.join(parts)}."
+    return f"is one constant within {verdicts['tolerance_pp']:g} pp of every group's own best MAPE? {'; '.join(parts)}."
 
 
 def _rounding_answer(rows: Sequence[Record]) -> str:

@@ -89,13 +89,13 @@ def _makeup(result: SplitsResult, every: Outcomes) -> list[Record]:
     """Gaps by how many experiments of the largest family are tested: the devil's advocate's asymmetry."""
     family, mask = max(result.truth.by("family").items(), key=lambda group: int(group[1].sum()))
     tested, published = ((~train & mask).sum(axis=-1) for train in (result.train, result.truth.by("split")["train"]))
-    rows: list[Record] = []
-    for count in np.unique(tested):
-        gap = every.gap[tested == count] / PERCENT
-        row = {"family": family, "tested": int(count), "as_published": bool(count == published), "splits": len(gap)}
-        quantiles = {f"gap_{q}_pct_pp": float(np.percentile(gap, q)) for q in (5, 50, 95)}
-        rows.append({**row, "mean_gap_pp": float(gap.mean()), **quantiles})
-    return rows
+    gaps = {count: every.gap[tested == count] / PERCENT for count in np.unique(tested)}
+    return [
+        {"family": family, "tested": int(count), "as_published": bool(count == published), "splits": len(gap)}
+        | {"mean_gap_pp": float(gap.mean())}
+        | {f"gap_{q}_pct_pp": float(np.percentile(gap, q)) for q in (5, 50, 95)}
+        for count, gap in gaps.items()
+    ]
 
 
 def _compromise(alone: GroupSearch) -> Record:
@@ -112,15 +112,13 @@ def _compromise(alone: GroupSearch) -> Record:
 def _rounding(found: Searches) -> list[Record]:
     """MAPEs of the published split with the intervals that the measurements' last digits leave."""
     values, names = [*SHOWN_US, float(found.published.optimum_us[0])], ("low", "high", "digits_low", "digits_high")
-    rows = []
-    for r in found.rounding:
-        ends = (r.recorded.low, r.recorded.high, r.recovered.low, r.recovered.high)
-        columns = {"mape_pct": (r.ape / PERCENT).mean(axis=0)}
-        columns |= {f"{name}_pct": end / PERCENT for name, end in zip(names, ends, strict=True)}
-        for i, value in enumerate(values):
-            row = {"metric": r.metric, "group": r.group, "overhead_us": value, "at_optimum": i == len(SHOWN_US)}
-            rows.append(row | {name: float(column[i]) for name, column in columns.items()})
-    return rows
+    return [
+        {"metric": r.metric, "group": r.group, "overhead_us": value, "at_optimum": i == len(SHOWN_US)}
+        | {"mape_pct": float((r.ape / PERCENT).mean(axis=0)[i])}
+        | {f"{name}_pct": float(x[i]) / PERCENT for name, x in zip(names, (*r.recorded, *r.recovered), strict=True)}
+        for r in found.rounding
+        for i, value in enumerate(values)
+    ]
 
 
 def _sampled(result: SplitsResult) -> Record:

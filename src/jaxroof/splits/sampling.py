@@ -64,7 +64,7 @@ def sample(
     tables = tabulate(model, runs, workloads, keys)
     drawn = {workload: draw(workload, seeds, requests) for workload in set(workloads)}
     columns = [_means(t, w.prefix_tokens, *drawn[w]) for t, w in zip(tables, workloads, strict=True)]
-    zero, unit = (Latency(*x) for x in np.moveaxis(np.array(columns), (2, 1, 3, 0), (0, 1, 2, 3)))
+    zero, unit = (Latency(*x) for x in np.array(columns).transpose(2, 1, 3, 0))
     return Sampled(zero, jax.tree.map(lambda a, b: (b - a) / UNIT, zero, unit))
 
 
@@ -136,6 +136,5 @@ def _means(table: StepTable, prefix: int, prompts: NDArray[np.int64], outputs: N
 def searched(sampled: Sampled, measured_tpot_s: Vector, values: Vector, train: NDArray[np.bool_]) -> Outcomes:
     """The search on the ``train`` mask ``[experiment]`` with every seed's own TPOT: outcomes ``[seed]``."""
     tpot = sampled.base.tpot_s[..., None] + sampled.slope.tpot_s[..., None] * values
-    ape = metrics.ape(tpot, measured_tpot_s[:, None])
-    each = [search(one, values, train[None]) for one in ape]
-    return Outcomes(*(np.concatenate([getattr(o, f.name) for o in each]) for f in dataclasses.fields(Outcomes)))
+    each = [search(ape, values, train[None]) for ape in metrics.ape(tpot, measured_tpot_s[:, None])]
+    return Outcomes(*map(np.concatenate, zip(*each, strict=True)))

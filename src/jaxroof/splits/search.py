@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from jaxroof.experiments.runs import Runs
 from jaxroof.files import InputError
 from jaxroof.parameters import Mask, Vector
 from jaxroof.step import Model
-from jaxroof.studies.criteria import Criterion, passes
+from jaxroof.studies.criteria import Criterion, observed_mape
 from jaxroof.studies.grid_search import TwoPassGrid
 from jaxroof.units import PERCENT
 
@@ -30,8 +31,7 @@ WHERE = ("ground truth", "split")
 TOLERANCE = 3 * PERCENT
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcomes:
+class Outcomes(NamedTuple):
     """The search on every split ``[split]``: optimum [µs] and the TPOT MAPE there, a share."""
 
     optimum_us: Vector
@@ -45,7 +45,7 @@ class Outcomes:
 
     def passed(self, criteria: Sequence[Criterion]) -> dict[str, Mask]:
         """On which splits each criterion passes ``[split]``, and on which ``all three`` do."""
-        each = {c.name: passes(c, self.train, self.test) for c in criteria}
+        each = {c.name: c.met(observed_mape(c, self.train, self.test)) for c in criteria}
         return each | {"all three": np.all(list(each.values()), axis=0)}
 
 
@@ -103,9 +103,8 @@ def every_split(experiments: int, train: int) -> Mask:
         raise InputError(*WHERE, f"{train} of {experiments} experiments to train on leave train or test empty")
     if (count := math.comb(experiments, train)) > MAX_SPLITS:
         raise InputError(*WHERE, f"{experiments} experiments have {count} splits, more than {MAX_SPLITS}")
-    chosen = np.array(list(itertools.combinations(range(experiments), train)))
     masks = np.zeros((count, experiments), dtype=bool)
-    masks[np.arange(count)[:, None], chosen] = True
+    masks[np.arange(count)[:, None], list(itertools.combinations(range(experiments), train))] = True
     return masks
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from jaxroof.experiments.scores import ERROR_COLUMNS
 from jaxroof.files import Range, choice, within
@@ -16,8 +15,6 @@ from jaxroof.units import PERCENT
 
 COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max}
-
-ANY_NUMBER = Range(low=-float("inf"))
 
 
 class Criterion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,8 +32,12 @@ class Criterion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     minus_group: str | None = None
     absolute: bool = False
     comparison: Annotated[str, choice(COMPARISONS)]
-    threshold: Annotated[float, within(ANY_NUMBER)]
+    threshold: Annotated[float, within(Range(low=-float("inf")))]
     unit: str
+
+    def met(self, observed: Any) -> Any:
+        """Whether ``observed``, a number or many, meets the threshold."""
+        return COMPARISONS[self.comparison](observed, self.threshold)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """Whether the observed value meets the threshold."""
-        return bool(COMPARISONS[self.criterion.comparison](self.observed, self.criterion.threshold))
+        return bool(self.criterion.met(self.observed))
 
 
 def verdict(passed: Sequence[bool]) -> str:
@@ -72,11 +73,6 @@ def observe(c: Criterion, all_errors: Mapping[str, Mapping[str, Vector]], groups
         return observed(mine)
     other = all_errors[c.minus_configuration][c.metric]
     return observed(mine) - observed(other) if c.minus_group else observed(mine - other)
-
-
-def passes(criterion: Criterion, train: Vector, test: Vector) -> NDArray[np.bool_]:
-    """On which splits a criterion on the train or test TPOT MAPE, shares, or their difference, passes ``[split]``."""
-    return np.asarray(COMPARISONS[criterion.comparison](observed_mape(criterion, train, test), criterion.threshold))
 
 
 def observed_mape(criterion: Criterion, train: Any, test: Any) -> Any:

@@ -1,15 +1,15 @@
 """What a study shows, and the text of its FINDINGS.md."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from jaxroof.experiments.ground_truth import GroundTruth
-from jaxroof.experiments.scores import SPLITS
+from jaxroof.experiments.scores import splits
 from jaxroof.report.document import bullets, differences, document, headed, one_line, reproducing
 from jaxroof.report.tables import Table, columns
 from jaxroof.studies import tables
 from jaxroof.studies.ranking import Runs, evidence, ranking
 from jaxroof.studies.run import Result
-from jaxroof.studies.spec import Collection
+from jaxroof.studies.spec import Collection, Configuration, ProductGrid, Search
 from jaxroof.units import PERCENT
 
 
@@ -17,22 +17,6 @@ def findings(name: str, results: Sequence[Result], truth: GroundTruth) -> str:
     """FINDINGS.md: status, hypothesis, criteria, results, where ours and the published differ and why."""
     study, first = results[0].study, results[0]
     passed = sum(outcome.passed for outcome in first.outcomes)
-    lines = [
-        f"- `{c.name}`: `{c.step_model}`, overheads `{c.overheads}`, {_settings(c.settings)}"
-        for c in study.configurations
-    ]
-    if start := study.search:
-        keys = ", ".join(f"`{key}`" for key in start.keys)
-        lines.append(
-            f"- `{start.name}`: `{start.step_model}`, overheads `{start.overheads}`, {_settings(start.settings)}, "
-            f"then the best common value of {keys} on the {start.split} split"
-        )
-    if grid := study.grid:
-        ranges = "; ".join(f"{free.name} {free.start:g} to {free.stop:g} µs in {free.step:g}" for free in grid.free)
-        lines.append(
-            f"- `{grid.name}`: `{grid.step_model}`, overheads `{grid.overheads}`, then the least "
-            f"{grid.metric.upper()} MAPE on the {grid.split} split over the product of {ranges}"
-        )
     return document(
         f"# {study.title}",
         f"**Status:** {first.verdict.capitalize()}  \n"
@@ -43,21 +27,36 @@ def findings(name: str, results: Sequence[Result], truth: GroundTruth) -> str:
         "## Hypothesis",
         f"> {one_line(study.hypothesis)}",
         "## Experiment design",
-        "\n".join(lines),
+        bullets(_configuration(c) for c in study.all_configurations()),
         *(block for result in results for block in _result_blocks(result, truth)),
         *differences(study.differences),
         *reproducing(f"jaxroof study {name} --out out/{name}"),
     )
 
 
+def _configuration(c: Configuration) -> str:
+    """A configuration in a line, and what is searched from there."""
+    line = f"`{c.name}`: `{c.step_model}`, overheads `{c.overheads}`"
+    if isinstance(c, ProductGrid):
+        ranges = "; ".join(f"{free.name} {free.start:g} to {free.stop:g} µs in {free.step:g}" for free in c.free)
+        return f"{line}, then the least {c.metric.upper()} MAPE on the {c.split} split over the product of {ranges}"
+    line += ", " + (", ".join(f"`{key} = {value:g}`" for key, value in c.settings.items()) or "nothing else set")
+    if isinstance(c, Search):
+        keys = ", ".join(f"`{key}`" for key in c.keys)
+        line += f", then the best common value of {keys} on the {c.split} split"
+    return line
+
+
 def _result_blocks(result: Result, truth: GroundTruth) -> list[str]:
     shown = {"search": result.curve, "grid": result.surface, "waterfall": result.waterfall}
     images = {"tpot_errors": "TPOT errors"} | {name: name.capitalize() for name, content in shown.items() if content}
+    last = list(result.errors)[-1]
+    errors = result.errors[last]["tpot_ape_pct"]
     return [
         f"## Results: `{result.study.step_model}` step time, `{result.scoring}` scoring",
         f"Verdict: **{result.verdict}**. {optimum(result)}",
         *headed(study_tables(result, truth), "###"),
-        _worst(result, truth),
+        f"Worst experiment under `{last}`: {truth.experiments[errors.argmax()].name}, {errors.max():.1f} %.",
         *(f"![{title}]({name}_{result.label}.png)" for name, title in images.items()),
     ]
 
@@ -77,61 +76,45 @@ def collection_findings(spec: Collection, runs: Runs) -> str:
         verdicts = ", ".join(f"{r.study.step_model}/{r.scoring}: {r.verdict}" for r in results)
         hypothesis = one_line(results[0].study.hypothesis)
         lines.append(f"[`{name}`]({name}/FINDINGS.md): **{results[0].verdict}**. {hypothesis} ({verdicts})")
-    pairs = [(r.study.step_model, r.scoring) for r in next(iter(runs.values()))[0]]
+    results, _ = next(iter(runs.values()))
     return document(
         f"# {spec.title}",
         f"**Source of the hypotheses:** {spec.source}",
         "## Verdicts",
         bullets(lines),
         *headed(collection_tables(runs)),
-        "\n".join(f"![Ranking](ranking_{step_model}_{scoring}.png)" for step_model, scoring in pairs),
+        "\n".join(f"![Ranking](ranking_{r.study.step_model}_{r.scoring}.png)" for r in results),
         *reproducing(f"jaxroof study {spec.name} --out out/{spec.name}"),
     )
 
 
 def optimum(result: Result) -> str:
     """Where a search ended, and its loss there; empty without one."""
-    if result.curve:
-        curve = result.curve
+    if curve := result.curve:
         return (
             f"Coarse optimum {curve.coarse_optimum:g} µs ({curve.coarse_loss.min() / PERCENT:.1f} % where searched), "
             f"fine optimum {curve.optimum:g} µs ({curve.fine_loss.min() / PERCENT:.1f} %)."
         )
-    if result.surface:
-        surface = result.surface
+    if surface := result.surface:
         return f"Optimum of {surface.points} points: {surface.text()} ({surface.loss / PERCENT:.1f} % where searched)."
     return ""
 
 
 def study_tables(result: Result, truth: GroundTruth) -> dict[str, Table]:
     """Every table of a study by title, in order."""
-    models = list(dict.fromkeys(e.model for e in truth.experiments))
-    degrees = [f"tp{tp}" for tp in sorted({e.tp for e in truth.experiments})]
     shown: dict[str, Table] = {"Accept criteria": tables.criteria(result)}
     if result.curve:
-        shown["Search"] = tables.search_curve(result, truth.published)
+        shown["Search"] = tables.search_curve(result.curve, result, truth.published)
     shown |= {
         "TPOT error per experiment [%, change in pp]": tables.by_experiment(result, truth),
         "Signed TPOT error per experiment [%]": tables.signed(result, truth),
-        "MAPE per split [%]": tables.by_group(result, truth, [name for name in SPLITS if name in result.groups]),
-        "MAPE per family [%]": tables.by_group(result, truth, models),
-        "MAPE per tensor-parallel degree [%]": tables.by_group(result, truth, degrees),
+        "MAPE per split [%]": tables.by_group(result, truth, splits(result.groups)),
+        "MAPE per family [%]": tables.by_group(result, truth, truth.by("family")),
+        "MAPE per tensor-parallel degree [%]": tables.by_group(result, truth, truth.by("tp")),
     }
     if result.scoring != "published":
-        last = list(result.predicted)[-1]
-        shown[f"Signed TTFT and E2E error under {last}, at realised and nominal tokens [%]"] = tables.requests(
-            result, truth
-        )
+        title = f"Signed TTFT and E2E error under {[*result.predicted][-1]}, at realised and nominal tokens [%]"
+        shown[title] = tables.requests(result, truth)
     if result.waterfall:
         shown["Waterfall of TPOT, terms switched on one at a time"] = tables.waterfall(result)
     return shown
-
-
-def _worst(result: Result, truth: GroundTruth) -> str:
-    name = list(result.errors)[-1]
-    errors = result.errors[name]["tpot_ape_pct"]
-    return f"Worst experiment under `{name}`: {truth.experiments[errors.argmax()].name}, {errors.max():.1f} %."
-
-
-def _settings(settings: Mapping[str, float]) -> str:
-    return ", ".join(f"`{key} = {value:g}`" for key, value in settings.items()) or "nothing else set"

@@ -131,8 +131,7 @@ def grid_search(model: Model, runs: Runs, keys: Sequence[str], grid: TwoPassGrid
     def loss(values: Vector) -> Vector:
         """Both passes are filled up to one size, so that they share one compiled program."""
         filled = np.pad(values, (0, size - len(values)), mode="edge")
-        settings = replace(model, dict.fromkeys(keys, filled))
-        predicted = latencies(settings, runs, scoring=scoring)
+        predicted = latencies(replace(model, dict.fromkeys(keys, filled)), runs, scoring=scoring)
         errors = metrics.ape(np.asarray(predicted.tpot_s), runs.measured[scoring].tpot_s[:, None])
         return np.asarray(np.mean(errors, axis=0)[: len(values)])
 

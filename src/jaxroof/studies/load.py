@@ -44,7 +44,7 @@ def load_studies(name: str) -> tuple[Study | Collection | ComparisonSpec, dict[s
         raise InputError(path, key, str(error)) from None
     check.no_repeats(path, key, [study.name for study in studies])
     for study in studies:
-        if key == "members" and not set(study.step_models()) >= RANKED:
+        if key == "members" and not {c.name for c in study.all_configurations()} >= RANKED:
             raise InputError(path, key, f"{study.name} is no study with the configurations {', '.join(sorted(RANKED))}")
         if key == "problems" and not (study.search or study.grid):
             raise InputError(path, key, f"{study.name} searches nothing")

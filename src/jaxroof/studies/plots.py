@@ -26,9 +26,8 @@ def plot_marginals(marginals: pd.DataFrame, *, ax: Axes) -> Axes:
     for name, rows in marginals.groupby("constant", sort=False):
         top = rows["value_us"].max()
         ax.plot(rows["value_us"] / top, rows["train_mape_pct"], label=f"{name}, 0 to {top:g} µs")
-    ax.set(xlabel="value, share of its range", ylabel="train MAPE, others at their best [%]")
+    ax.set(xlabel="value, share of its range", ylabel="train MAPE, others at their best [%]", ylim=(0, None))
     ax.set_title("Product grid on the train split")
-    ax.set_ylim(bottom=0)
     ax.legend(frameon=False)
     return ax
 

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxroof.experiments.ground_truth import GroundTruth
-from jaxroof.experiments.rounding import Interval
-from jaxroof.experiments.scores import SPLITS, evaluation
+from jaxroof.experiments.scores import evaluation, splits
 from jaxroof.report.tables import records
 from jaxroof.studies.criteria import Outcome
+from jaxroof.studies.grid_search import Curve, Surface
 from jaxroof.studies.ranking import Runs, evidence, ranking
 from jaxroof.studies.run import Result
 from jaxroof.studies.spec import Collection
-from jaxroof.studies.tables import ape_intervals, marginals, search_curve, waterfall
+from jaxroof.studies.tables import ape_intervals, marginals, waterfall
 from jaxroof.units import PERCENT
 
 
@@ -25,15 +25,10 @@ def study(results: Sequence[Result], truth: GroundTruth) -> dict[str, Any]:
 
 def rounding(result: Result, truth: GroundTruth) -> dict[str, Any]:
     """The ends of every aggregate MAPE that records in 0.1 ms leave open, by configuration and split."""
-    splits = {name: result.groups[name] for name in SPLITS if name in result.groups}
-
-    def ends(interval: Interval) -> list[float]:
-        return [float(interval.low) / PERCENT, float(interval.high) / PERCENT]
-
     return {
         name: {
-            split: {f"{metric}_mape_pct": ends(apes.mean(mask)) for metric, apes in intervals.items()}
-            for split, mask in splits.items()
+            split: {f"{m}_mape_pct": [float(end) / PERCENT for end in apes.mean(mask)] for m, apes in intervals.items()}
+            for split, mask in splits(result.groups).items()
         }
         for name, intervals in ape_intervals(result, truth).items()
     }
@@ -61,8 +56,8 @@ def result_record(result: Result, truth: GroundTruth) -> dict[str, Any]:
         **evaluation(result.predicted, result.errors, result.groups, truth.experiments),
         "rounding": rounding(result, truth),
         "criteria": [criterion(outcome) for outcome in result.outcomes],
-        **({"search": _search(result)} if result.curve else {}),
-        **({"grid": _grid(result)} if result.surface else {}),
+        **({"search": _search(result.curve)} if result.curve else {}),
+        **({"grid": _grid(result.surface)} if result.surface else {}),
         **({"waterfall": records(waterfall(result))} if result.waterfall else {}),
     }
 
@@ -74,23 +69,20 @@ def criterion(o: Outcome) -> dict[str, Any]:
     return {"name": c.name, "comparison": c.comparison, "threshold": c.threshold} | judged
 
 
-def _search(result: Result) -> dict[str, Any]:
-    assert result.curve is not None
-    curve = search_curve(result)
-    tried = dict(zip(curve["value_us"], curve["train_tpot_mape_pct"], strict=True))
+def _search(curve: Curve) -> dict[str, Any]:
+    tried = dict(zip(curve.coarse_values, curve.coarse_loss, strict=True))
+    tried |= zip(curve.fine_values, curve.fine_loss, strict=True)
     return {
-        "coarse_us": result.curve.coarse_optimum,
-        "optimum_us": result.curve.optimum,
-        "curve": [{"value_us": value, "train_tpot_mape_pct": loss} for value, loss in sorted(tried.items())],
+        "coarse_us": curve.coarse_optimum,
+        "optimum_us": curve.optimum,
+        "curve": [{"value_us": value, "train_tpot_mape_pct": x / PERCENT} for value, x in sorted(tried.items())],
     }
 
 
-def _grid(result: Result) -> dict[str, Any]:
-    assert result.surface is not None
-    surface = result.surface
+def _grid(surface: Surface) -> dict[str, Any]:
     return {
         "points": surface.points,
         "optimum_us": {free.name: float(value) for free, value in zip(surface.free, surface.optimum, strict=True)},
         "train_mape_pct": surface.loss / PERCENT,
-        "marginals": records(marginals(result)),
+        "marginals": records(marginals(surface)),
     }

@@ -14,7 +14,7 @@ from jaxroof.request.schedule import Latency
 from jaxroof.step import Model
 from jaxroof.studies.criteria import Outcome, observe, verdict
 from jaxroof.studies.grid_search import Curve, Surface, grid_search, product_search
-from jaxroof.studies.spec import ProductGrid, Search, Study
+from jaxroof.studies.spec import ProductGrid, Study
 from jaxroof.studies.waterfall import Stage, stages
 
 LABELS = ("name", "split", "family")
@@ -27,7 +27,6 @@ class Result:
     study: Study
     scoring: str
     runs: int
-    measured: Latency
     predicted: Mapping[str, Latency]
     errors: Mapping[str, Mapping[str, NDArray[np.float64]]]
     groups: Mapping[str, Mask]
@@ -69,7 +68,7 @@ def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], mode
     evaluations, curve, surface = len(models) * len(groups["all"]), None, None
     if study.search:
         name, train = study.search.name, groups[study.search.split]
-        curve = search_grid(study.search, models[name], select(runs, train), scoring)
+        curve = grid_search(models[name], select(runs, train), study.search.keys, study.search.grid, scoring=scoring)
         models[name] = replace(models[name], dict.fromkeys(study.search.keys, curve.optimum))
         evaluations += (len(curve.coarse_values) + len(curve.fine_values)) * int(train.sum())
     if study.grid:
@@ -77,16 +76,13 @@ def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], mode
         surface = search_product(study.grid, models[name], runs, train, scoring)
         models[name] = replace(models[name], surface.settings())
         evaluations += surface.points * int(train.sum())
-    predicted, measured = evaluate(models, runs, scoring), runs.measured[scoring]
-    all_errors = {name: errors(latency, measured) for name, latency in predicted.items()}
+    predicted = evaluate(models, runs, scoring)
+    all_errors = {name: errors(latency, runs.measured[scoring]) for name, latency in predicted.items()}
     outcomes = [Outcome(c, observe(c, all_errors, groups)) for c in study.criteria]
-    steps = _waterfall(study, models, runs) if study.waterfall and scoring == "itl" else []
-    return Result(study, scoring, evaluations, measured, predicted, all_errors, groups, curve, surface, outcomes, steps)
-
-
-def search_grid(search: Search, model: Model, train: Runs, scoring: str) -> Curve:
-    """A study's search of one value on its train runs."""
-    return grid_search(model, train, search.keys, search.grid, scoring=scoring)
+    steps: Sequence[Stage] = []
+    if (w := study.waterfall) and scoring == "itl":
+        steps = stages(models[w.start], models[w.end], runs, w.terms)
+    return Result(study, scoring, evaluations, predicted, all_errors, groups, curve, surface, outcomes, steps)
 
 
 def search_product(grid: ProductGrid, model: Model, runs: Runs, train: Mask, scoring: str) -> Surface:
@@ -94,12 +90,6 @@ def search_product(grid: ProductGrid, model: Model, runs: Runs, train: Mask, sco
 
     On all runs, then their train rows: every study and formula shares one compiled program.
     """
-    keys = [free.keys for free in grid.free]
-    affine = affine_tpot(model, runs, keys, scoring=scoring, metric=grid.metric)
+    affine = affine_tpot(model, runs, [free.keys for free in grid.free], scoring=scoring, metric=grid.metric)
     measured = np.asarray(runs.measured[scoring][grid.metric])
     return product_search(affine.select(train), measured[train], grid.free)
-
-
-def _waterfall(study: Study, models: Mapping[str, Model], runs: Runs) -> list[Stage]:
-    assert study.waterfall is not None
-    return stages(models[study.waterfall.start], models[study.waterfall.end], runs, study.waterfall.terms)

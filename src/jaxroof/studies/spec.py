@@ -100,10 +100,6 @@ class Study(Registered, frozen=True, kw_only=True, forbid_unknown_fields=True):
         search, grid = (search and change(search) for search in (self.search, self.grid))
         return replace(self, configurations=[change(c) for c in self.configurations], search=search, grid=grid)
 
-    def step_models(self) -> dict[str, str]:
-        """Step model of every configuration."""
-        return {c.name: c.step_model for c in self.all_configurations()}
-
     def on(self, step_model: str) -> "Study":
         """The study with ``step_model`` where its own stands."""
 

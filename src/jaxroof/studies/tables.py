@@ -11,37 +11,31 @@ from jaxroof.experiments.metrics import METRICS
 from jaxroof.experiments.recorded import Published
 from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import aggregate, milliseconds_and_errors
-from jaxroof.report.tables import Columns, columns, records, without_empty
+from jaxroof.parameters import Mask
+from jaxroof.report.tables import Columns, columns, without_empty
+from jaxroof.studies.grid_search import Curve, Surface
 from jaxroof.studies.run import Result
 from jaxroof.units import MILLI, PERCENT
 
 PASSED = {True: "pass", False: "fail"}
 
 
-def search_curve(result: Result, published: Sequence[Published] = ()) -> Columns:
+def search_curve(curve: Curve, result: Result, published: Sequence[Published] = ()) -> Columns:
     """Train loss at every value of the search, by pass, the published loss beside it."""
-    assert result.curve is not None
-    curve, figures = result.curve, _published(result, published)
-    passes = {"coarse": (curve.coarse_values, curve.coarse_loss), "fine": (curve.fine_values, curve.fine_loss)}
-    tried = [
-        {
-            "pass": name,
-            "value_us": float(value),
-            "train_tpot_mape_pct": float(share / PERCENT),
-            "published_pct": figures.get(("curve", f"{value:g} us", "train_tpot_mape_pct"), np.nan),
-        }
-        for name, (values, loss) in passes.items()
-        for value, share in zip(values, loss, strict=True)
-    ]
-    return without_empty(columns(tried))
+    figures, values = _published(result, published), np.concatenate([curve.coarse_values, curve.fine_values])
+    return without_empty({
+        "pass": ["coarse"] * len(curve.coarse_values) + ["fine"] * len(curve.fine_values),
+        "value_us": values,
+        "train_tpot_mape_pct": np.concatenate([curve.coarse_loss, curve.fine_loss]) / PERCENT,
+        "published_pct": [figures.get(("curve", f"{x:g} us", "train_tpot_mape_pct"), np.nan) for x in values],
+    })  # fmt: skip
 
 
-def marginals(result: Result) -> Columns:
+def marginals(surface: Surface) -> Columns:
     """Least train loss at each value of each free constant, the others at their best."""
-    assert result.surface is not None
     tried = [
         {"constant": free.name, "value_us": float(value), "train_mape_pct": float(share / PERCENT)}
-        for free, loss in zip(result.surface.free, result.surface.marginals, strict=True)
+        for free, loss in zip(surface.free, surface.marginals, strict=True)
         for value, share in zip(free.values(), loss, strict=True)
     ]
     return columns(tried)
@@ -53,7 +47,7 @@ def predictions(result: Result, truth: GroundTruth) -> Columns:
     found = []
     for name, latency in result.predicted.items():
         for i, e in enumerate(truth.experiments):
-            recorded = {f"measured_{m}_ms": float(measured[m][i]) / MILLI for m in ("ttft", "tpot", "e2e")}
+            recorded = {f"measured_{m}_ms": float(measured[m][i]) / MILLI for m in METRICS}
             labels = {"experiment": e.name, "split": e.split, "workload": e.workload, "tp": e.tp, "configuration": name}
             theirs = {"published_tpot_ape_pct": published.get((name, e.name, "tpot_ape_pct"), np.nan)}
             found.append(labels | recorded | milliseconds_and_errors(latency, result.errors[name], i) | theirs)
@@ -74,16 +68,16 @@ def by_experiment(result: Result, truth: GroundTruth) -> Columns:
     return table
 
 
-def by_group(result: Result, truth: GroundTruth, names: Sequence[str]) -> Columns:
+def by_group(result: Result, truth: GroundTruth, groups: Mapping[str, Mask]) -> Columns:
     """MAPE per group and configuration, the ends that rounded measurements leave open, the published beside ours."""
     published, intervals = _published(result, truth.published), ape_intervals(result, truth)
     rows: list[dict[str, Any]] = []
-    for group in names:
-        for name, mape in aggregate(result.errors, result.groups[group]).items():
-            row: dict[str, Any] = {"group": group, "N": int(result.groups[group].sum()), "configuration": name}
+    for group, mask in groups.items():
+        for name, errors in result.errors.items():
+            row: dict[str, Any] = {"group": group, "N": int(mask.sum()), "configuration": name}
             for metric in ("tpot", "e2e", "ttft"):
-                row[metric.upper()] = mape[f"{metric}_mape_pct"]
-                ends = intervals[name][metric].mean(result.groups[group])
+                row[metric.upper()] = aggregate(errors, mask)[f"{metric}_mape_pct"]
+                ends = intervals[name][metric].mean(mask)
                 row |= {f"{metric.upper()} low": ends.low / PERCENT, f"{metric.upper()} high": ends.high / PERCENT}
                 row[f"{metric.upper()} published"] = published.get((name, group, f"{metric}_mape_pct"), np.nan)
             rows.append(row)
@@ -94,7 +88,7 @@ def ape_intervals(result: Result, truth: GroundTruth) -> dict[str, dict[str, Int
     """Per configuration and metric the APEs ``[experiment]``, as shares, that records in 0.1 ms leave open."""
     ends = rounding.scored(rounding.recorded(truth.runs.measured["published"]), result.scoring)
     return {
-        name: {metric: rounding.ape(latency[metric][:, None], ends[metric])[:, 0] for metric in METRICS}
+        name: {metric: rounding.ape(latency[metric], ends[metric]) for metric in METRICS}
         for name, latency in result.predicted.items()
     }
 
@@ -116,11 +110,12 @@ def requests(result: Result, truth: GroundTruth) -> Columns:
         "E2E realised": metrics.signed_error(predicted.e2e_s, measured.e2e_s),
         "E2E nominal": metrics.signed_error(predicted.ttft_s + (nominal - 1) * itl, measured.e2e_s),
     }
-    names = [e.name for e in truth.experiments]
-    percent = {name: error / PERCENT for name, error in errors.items()}
-    table = {"experiment": names, "realised tokens": realised, "nominal tokens": nominal, **percent}
-    mean = {"experiment": "mean |error|", **{name: float(abs(error).mean()) for name, error in percent.items()}}
-    return columns([*records(table), mean])
+    return {
+        "experiment": [*(e.name for e in truth.experiments), "mean |error|"],
+        "realised tokens": [*realised, np.nan],
+        "nominal tokens": [*nominal, np.nan],
+        **{name: [*(error / PERCENT), abs(error / PERCENT).mean()] for name, error in errors.items()},
+    }
 
 
 def waterfall(result: Result) -> Columns:

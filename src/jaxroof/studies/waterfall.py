@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxroof.experiments.evaluate import breakdowns, latencies_of
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Values, Vector
+from jaxroof.parameters import Vector
 from jaxroof.request.latency import no_requests, rows
-from jaxroof.step import Batch, Model, StepTime
+from jaxroof.step import Batch, Model
 
 # Terms that every step has; a study names the others.
 WORK, FLOORS, HOST = "own bytes and FLOPs", "launch floors", "host"
@@ -30,19 +30,15 @@ def stages(start: Model, end: Model, runs: Runs, terms: Mapping[str, Sequence[st
     First the work of its kernels, then their launch floors, then ``terms`` (each the parts it names,
     with their floors), then the host: the last stage is the whole model.
     """
-    published, itl = (np.asarray(runs.measured[scoring].tpot_s) for scoring in ("published", "itl"))
-
-    def predicted(scoring: str) -> Vector:
-        swept = latencies_of([start], runs, scoring=scoring)
-        return np.asarray(swept.tpot_s[:, 0])
-
-    built = [Stage("published way", predicted("published"), published)]
-    built.append(Stage("metric fix: ITL against ITL", predicted("itl"), itl))
-    so_far = np.zeros_like(itl)
-    for term, seconds in _decode_terms(end, runs, terms).items():
-        so_far = so_far + seconds
-        built.append(Stage(term, so_far, itl))
-    return built
+    names = {"published": "published way", "itl": "metric fix: ITL against ITL"}
+    measured = {scoring: np.asarray(runs.measured[scoring].tpot_s) for scoring in names}
+    found = [
+        Stage(name, latencies_of([start], runs, scoring=scoring).tpot_s[:, 0], measured[scoring])
+        for scoring, name in names.items()
+    ]
+    added = _decode_terms(end, runs, terms)
+    so_far = np.cumsum([*added.values()], axis=0)
+    return found + [Stage(term, tpot_s, measured["itl"]) for term, tpot_s in zip(added, so_far, strict=True)]
 
 
 def part_names(model: Model, runs: Runs) -> list[str]:
@@ -54,18 +50,10 @@ def part_names(model: Model, runs: Runs) -> list[str]:
 
 def _decode_terms(model: Model, runs: Runs, terms: Mapping[str, Sequence[str]]) -> dict[str, Vector]:
     """Seconds that each term adds to the mean decode step ``[experiment]``; they add up to it."""
-    step = _mean_decode_step(model, runs)
+    _, step = breakdowns(model, runs, scoring="itl")
     named = {name for parts in terms.values() for name in parts}
     layers = {name: part for name, part in step.parts.items() if name not in named}
-
-    def total(seconds: Sequence[Values]) -> Vector:
-        return np.asarray(np.sum(np.asarray(seconds), axis=0))
-
-    work = total([part.seconds - part.floor_s for part in layers.values()])
-    floors = total([part.floor_s for part in layers.values()])
-    own = {term: total([step.parts[name].seconds for name in parts]) for term, parts in terms.items()}
+    work = np.sum([part.seconds - part.floor_s for part in layers.values()], axis=0)
+    floors = np.sum([part.floor_s for part in layers.values()], axis=0)
+    own = {term: np.sum([step.parts[name].seconds for name in parts], axis=0) for term, parts in terms.items()}
     return {WORK: work, FLOORS: floors, **own, HOST: np.asarray(step.overhead_s)}
-
-
-def _mean_decode_step(model: Model, runs: Runs) -> StepTime:
-    return breakdowns(model, runs, scoring="itl")[1]

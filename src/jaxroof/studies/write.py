@@ -1,6 +1,6 @@
 """The files of a study or a collection, and what it shows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from jaxroof.files import check_writable
 from jaxroof.report import report
 from jaxroof.report.figures import figure
 from jaxroof.report.folder import write_files
+from jaxroof.report.tables import Columns
 from jaxroof.studies import tables
 from jaxroof.studies.findings import collection_findings, collection_tables, findings, optimum, study_tables
 from jaxroof.studies.ranking import Runs, ranking
@@ -54,23 +55,21 @@ def _result_files(result: Result, truth: GroundTruth) -> dict[str, Any]:
 
     from jaxroof.studies.plots import plot_marginals, plot_search, plot_signed_errors, plot_waterfall
 
-    frames = {
-        "predictions": pd.DataFrame(tables.predictions(result, truth)),
-        "groups": pd.DataFrame(tables.by_group(result, truth, list(result.groups))),
-    }
-    drawn: dict[str, tuple[Any, ...]] = {"tpot_errors": (plot_signed_errors, frames["predictions"])}
-    if result.curve:
-        frames["search"] = pd.DataFrame(tables.search_curve(result, truth.published))
-        drawn["search"] = (plot_search, frames["search"], result.curve.optimum)
+    heading, label = f"{result.study.title} ({_conditions(result)})", result.label
+    files: dict[str, Any] = {f"groups_{label}.csv": tables.by_group(result, truth, result.groups)}
+
+    def add(name: str, table: Columns, plot: Callable[..., Any], *marked: float, image: str = "") -> None:
+        files[f"{name}_{label}.csv"] = frame = pd.DataFrame(table)
+        files[f"{image or name}_{label}.png"] = figure(heading, plot, frame, *marked)
+
+    add("predictions", tables.predictions(result, truth), plot_signed_errors, image="tpot_errors")
+    if curve := result.curve:
+        add("search", tables.search_curve(curve, result, truth.published), plot_search, curve.optimum)
     if result.surface:
-        frames["grid"] = pd.DataFrame(tables.marginals(result))
-        drawn["grid"] = (plot_marginals, frames["grid"])
+        add("grid", tables.marginals(result.surface), plot_marginals)
     if result.waterfall:
-        frames["waterfall"] = pd.DataFrame(tables.waterfall(result))
-        drawn["waterfall"] = (plot_waterfall, frames["waterfall"])
-    heading = f"{result.study.title} ({_conditions(result)})"
-    figures = {f"{name}_{result.label}.png": figure(heading, *plot) for name, plot in drawn.items()}
-    return {f"{name}_{result.label}.csv": frame for name, frame in frames.items()} | figures
+        add("waterfall", tables.waterfall(result), plot_waterfall)
+    return files
 
 
 def _collection_files(spec: Collection, runs: Runs, data: dict[str, Any]) -> dict[str, Any]:
