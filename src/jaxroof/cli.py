@@ -16,10 +16,7 @@ import typer
 
 from jaxroof import defaults
 
-app = typer.Typer(
-    help="A differentiable roofline model of LLM serving.",
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(help="A differentiable roofline model of LLM serving.", pretty_exceptions_enable=False)
 
 # Commands that load no JAX, and options that may stand several times.
 LIGHT, LISTS = {"listing"}, ("settings", "free", "vary", "zipped")
@@ -29,8 +26,7 @@ CACHED = contextvars.ContextVar("CACHED", default=True)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 StepModelName = Annotated[str, typer.Option("--step-model", help="kernels, memory or roofline.")]
 Formula = Annotated[
-    str | None,
-    typer.Option("--formula", help="Overhead formula: a name or a TOML file. [default: none]"),
+    str | None, typer.Option("--formula", help="Overhead formula: a name or a TOML file. [default: none]")
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE of a Tier-0 constant, in its file's unit; repeatable.")

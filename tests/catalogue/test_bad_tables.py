@@ -113,11 +113,7 @@ WORKLOADS = [
     ("", "chat.prefix_tokens = 0\nchat.prompt = 3", "chat.prompt: must be a table"),
 ]
 TRUTH = [("experiments.csv", *case) for case in EXPERIMENTS] + [("workloads.toml", *case) for case in WORKLOADS]
-GEMM, PREFILL, DECODE = (
-    "gemm/h100/data.csv",
-    "mha/prefill/h100/32-32-128.csv",
-    "mha/decode/h100/32-32-128-tp1.csv",
-)
+GEMM, PREFILL, DECODE = ("gemm/h100/data.csv", "mha/prefill/h100/32-32-128.csv", "mha/decode/h100/32-32-128-tp1.csv")
 MFU = [
     (GEMM, "latency_us,mfu", "latency_us", "mfu: missing column"),
     (GEMM, "latency_us,mfu", "latency_us,mfuu", "mfuu: unknown key; did you mean mfu?"),
@@ -141,11 +137,7 @@ STUDIES = [
     ),
     ('scoring = "published"', 'scoring = "publishd"', "scoring: must be one of "),
     ('also_scoring = ["itl"]', "also_scoring = 3", "also_scoring: must be a list of texts, got 3"),
-    (
-        'also_scoring = ["itl"]',
-        "also_scoring = [3]",
-        "also_scoring: must be one of published, itl, e2e_per_token, got",
-    ),
+    ('also_scoring = ["itl"]', "also_scoring = [3]", "also_scoring: must be one of published, itl, e2e_per_token, got"),
     (
         'hardware = "h100-sxm"',
         'hardware = "h100-smx"',

@@ -80,10 +80,7 @@ def test_a_folder_without_mfu_tables(tmp_path):
         (predict(cached=-1), "predict: --cached: must be ≥ 0, got -1"),
         (predict(cached=513), "predict: --cached: must be ≤ --prompt 8, got 513"),
         (predict(tp=16), "predict: tp: must be ≤ 8 (the most GPUs whose all-reduce is known), got 16"),
-        (
-            predict(batch=10**7),
-            "predict: --batch: 13.5 GB of weights and 52428.8 GB of KV cache per GPU exceed",
-        ),
+        (predict(batch=10**7), "predict: --batch: 13.5 GB of weights and 52428.8 GB of KV cache per GPU exceed"),
         (predict(batch=0), "predict: --batch: must be ≥ 1, got 0"),
         (["evaluate", "--sampled", "-1"], "--sampled: seed: must be ≥ 0, got -1"),
         (predict(set="hardware.hbm_efficiency"), "--set: hardware.hbm_efficiency: must be KEY=VALUE"),

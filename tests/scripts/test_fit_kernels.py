@@ -97,10 +97,7 @@ TABLES = {
     "kernels.decode_attention": (decode_table, {"floor_us": 12.0, "hbm_efficiency": 0.85}),
     "kernels.prefill_attention": (prefill_table, {"floor_us": 13.0, "mfu": 0.6, "half_length_tokens": 900.0}),
     "kernels.moe": (moe_table, {"floor_us": 40.0, "hbm_efficiency": 0.75, "mfu": 0.4}),
-    "link": (
-        link_table,
-        {"latency_tp2_us": 4.0, "gb_per_s_tp2": 250.0, "latency_tp4_us": 12.0, "gb_per_s_tp4": 3.0},
-    ),
+    "link": (link_table, {"latency_tp2_us": 4.0, "gb_per_s_tp2": 250.0, "latency_tp4_us": 12.0, "gb_per_s_tp4": 3.0}),
 }
 
 

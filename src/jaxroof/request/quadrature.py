@@ -31,11 +31,7 @@ def gauss_nodes(points: Vector, weights: Vector, count: int) -> Vector:
 
 
 def rule(
-    points: Vector,
-    functionals: Sequence[Vector],
-    knots: Sequence[float] = (),
-    count: int = 2,
-    negligible: float = 0.0,
+    points: Vector, functionals: Sequence[Vector], knots: Sequence[float] = (), count: int = 2, negligible: float = 0.0
 ) -> tuple[Vector, list[Vector]]:
     """Common nodes, and weights per functional, for Σ functional·f(points) with f smooth between knots.
 
