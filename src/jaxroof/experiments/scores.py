@@ -27,8 +27,7 @@ def errors(predicted: Latency, measured: Latency) -> dict[str, NDArray[np.float6
     ttft = metrics.ape(predicted.ttft_s, measured.ttft_s)
     tpot = metrics.signed_error(predicted.tpot_s, measured.tpot_s)
     e2e = metrics.ape(predicted.e2e_s, measured.e2e_s)
-    columns = (ttft, abs(tpot), tpot, e2e)
-    return {name: np.asarray(x) / PERCENT for name, x in zip(ERROR_COLUMNS, columns, strict=True)}
+    return {name: np.asarray(x) / PERCENT for name, x in zip(ERROR_COLUMNS, (ttft, abs(tpot), tpot, e2e), strict=True)}
 
 
 def splits(groups: Mapping[str, Mask]) -> dict[str, Mask]:
