@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ EDGE_FILES = {
     "store",
     "tables",
 }
+
+# Files that show a result; what they must not do lies in these modules: load files, evaluate, analyse.
+RENDERERS = re.compile(r"record|tables|ranking|(\w+_)?(findings|plots)")
+NOT_RENDERING = re.compile(r"jaxroof\.(catalogue(\.\w+)?|experiments\.evaluate|\w+\.(analysis|load(_\w+)?))")
+# Shows a finished sweep from the results.json that it once wrote.
+MAY_READ = {"jaxroof.sweeps.findings"}
 
 MODULES = {
     ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__"): path
@@ -106,3 +113,20 @@ def test_heavy_libraries_load_at_the_edge_only(trees):
         if {name.split(".")[0] for name in imported(statement)} & EDGE_LIBRARIES
     ]
     assert not inside
+
+
+def test_renderers_neither_load_nor_analyse(trees):
+    """They may import types and constants, whose names begin with a capital letter."""
+    renderers = {module: tree for module, tree in trees.items() if RENDERERS.fullmatch(MODULES[module].stem)}
+    assert {"jaxroof.splits.record", "jaxroof.calibration.against_grid_findings"} <= set(renderers)
+    imports, reads = [], []
+    for module, tree in renderers.items():
+        for node in ast.walk(tree):
+            barred = [home for home in ours(node) if NOT_RENDERING.fullmatch(home)]
+            names = [name for name in imported(node) for home in barred if name.startswith(home)]
+            imports += [f"{module} imports {name}" for name in names if not name.rpartition(".")[2][0].isupper()]
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) and module not in MAY_READ else ""
+            if called.rpartition(".")[2].startswith("read_"):
+                reads.append(f"{module} calls {called}")
+    assert not imports
+    assert not reads

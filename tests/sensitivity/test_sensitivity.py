@@ -13,7 +13,6 @@ import pytest
 import jaxroof
 from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.cli import main
-from jaxroof.commands.sensitivity import command
 from jaxroof.parameters import get, numbers, replace, walk
 from jaxroof.sensitivity import record as json_record
 from jaxroof.sensitivity.analysis import analyse
@@ -297,7 +296,7 @@ def test_parallel_columns_are_indistinguishable():
 
 def test_the_reproducing_command_quotes_and_repeats_what_was_asked():
     constants = ModelOptions("memory", "h100-sxm", "my formula.toml", None, ["a=1", "b=2"])
-    text = command(constants, {"scoring": "itl", "ground-truth": None})
+    text = constants.command("sensitivity", scoring="itl", ground_truth=None)
     assert text == (
         "jaxroof sensitivity --step-model=memory '--formula=my formula.toml' --hardware=h100-sxm "
         "--set=a=1 --set=b=2 --scoring=itl"

@@ -1,16 +1,19 @@
 """The choice of a step-time model and its constants."""
 
 import dataclasses
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from jaxroof import defaults
 from jaxroof.catalogue.load import is_original, load_model, with_settings
-from jaxroof.files import InputError
-from jaxroof.parameters import Architecture
+from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
+from jaxroof.parameters import TP, Architecture
 from jaxroof.step import Model
+
+REQUEST_RANGES = {"tp": TP, "prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,15 +30,37 @@ class ModelOptions:
         """The model, checked. Raises InputError."""
         return with_settings(load_model(self.step_model, self.hardware, self.formula, self.mfu_tables), self.settings)
 
-    def words(self) -> list[str]:
-        """The options that choose the same again."""
-        chosen = {"formula": self.formula, "hardware": self.hardware, "mfu-tables": self.mfu_tables}
-        words = [f"--step-model={self.step_model}", *(f"--{k}={v}" for k, v in chosen.items() if v is not None)]
-        return words + [f"--set={setting}" for setting in self.settings]
+    def command(self, name: str, **others: object) -> str:
+        """The command line that chooses the same again, and ``others``."""
+        mine = {key: getattr(self, key) for key in ("step_model", "formula", "hardware", "mfu_tables")}
+        options = [*mine.items(), *(("set", setting) for setting in self.settings), *others.items()]
+        words = [f"--{key.replace('_', '-')}={value}" for key, value in options if value is not None]
+        return shlex.join(["jaxroof", name, *words])
 
     def overheads_source(self) -> str:
         """Where the overheads come from, before ``--set``."""
         return self.formula or (self.hardware if is_original(self.hardware) else defaults.OVERHEADS)
+
+
+@dataclasses.dataclass(frozen=True)
+class RequestOptions:
+    """The options that name a model and describe a request, as far as they are given."""
+
+    model: str | None
+    tp: int | None
+    prompt: int | None
+    output: int | None
+    cached: int | None
+    batch: int | None
+
+    def checked(self, where: str, keys: Iterable[str]) -> dict[str, int]:
+        """Legal values of ``keys``, by default nothing cached and a batch of one. Raises InputError."""
+        values = {"cached": 0, "batch": 1} | {k: v for k, v in vars(self).items() if v is not None}
+        for key in keys:
+            if key not in values:
+                raise InputError(where, f"--{key}", "is missing: give it or vary it")
+            check.number(where, f"--{key}", values[key], REQUEST_RANGES[key])
+        return {key: values[key] for key in keys}
 
 
 def refuse_mixture(where: object, step_model: str, arch: Architecture) -> None:

@@ -59,7 +59,9 @@ def shape_from_config(path: Path, config: Mapping[str, Any]) -> dict[str, float]
     multi-head attention, no ``head_dim`` means hidden_size / num_attention_heads. Raises InputError.
     """
     text = _object(path, config, "text_config") or config
-    windowed = MODELLED[_model_type(path, text)]
+    name = text_at(path, text, "model_type")
+    if name not in MODELLED:
+        raise InputError(path, "model_type", f"{name} is not modelled; modelled are {', '.join(MODELLED)}")
     _refuse_unmodelled(path, text)
     heads, hidden = _count(path, text, "num_attention_heads"), _count(path, text, "hidden_size")
     kv_heads = _count(path, text, "num_key_value_heads", heads)
@@ -76,7 +78,7 @@ def shape_from_config(path: Path, config: Mapping[str, Any]) -> dict[str, float]
         "weight_bytes": _weight_bytes(path, {**config, **text}, activation_bytes),
         "activation_bytes": activation_bytes,
         "tie_word_embeddings": _tied(path, {**config, **text}),
-        "sliding_window": _optional(path, text, "sliding_window") if text.get(windowed) else 0.0,
+        "sliding_window": _optional(path, text, "sliding_window") if text.get(MODELLED[name]) else 0.0,
         "max_position_embeddings": _positions(path, text),
         **_ffn(path, text),
     }
@@ -92,13 +94,6 @@ def _refuse_quantised(path: Path) -> None:
         algo = required(path, table_at(path, content, "quantization"), key, "quantization.")
         if algo is not None:
             raise InputError(path, f"quantization.{key}", f"{algo} is not modelled")
-
-
-def _model_type(path: Path, text: Mapping[str, Any]) -> str:
-    name = text_at(path, text, "model_type")
-    if name not in MODELLED:
-        raise InputError(path, "model_type", f"{name} is not modelled; modelled are {', '.join(MODELLED)}")
-    return name
 
 
 def _refuse_unmodelled(path: Path, text: Mapping[str, Any]) -> None:
@@ -148,10 +143,8 @@ def _ffn(path: Path, text: Mapping[str, Any]) -> dict[str, float]:
         return {"intermediate_size": intermediate, **none}
     if (text.get(SPARSE_STEP) or 1) != 1:
         raise InputError(path, SPARSE_STEP, "layers of two kinds are not modelled")
-    chosen, expert = (
-        _count(path, text, "num_experts_per_tok"),
-        _count(path, text, "moe_intermediate_size", intermediate),
-    )
+    chosen = _count(path, text, "num_experts_per_tok")
+    expert = _count(path, text, "moe_intermediate_size", intermediate)
     if chosen > experts:
         raise InputError(path, "num_experts_per_tok", f"must be ≤ {key}, got {chosen:g} > {experts:g}")
     shared = _optional(path, text, "n_shared_experts") * expert
@@ -191,6 +184,6 @@ def _weight_bytes(path: Path, config: Mapping[str, Any], unquantised: float) -> 
 
 def _tied(path: Path, config: Mapping[str, Any]) -> float:
     tied = config.get("tie_word_embeddings")
-    if not isinstance(tied, (bool, type(None))):
+    if not isinstance(tied, bool | None):
         raise InputError(path, "tie_word_embeddings", f"must be true or false, got {tied!r}")
     return float(bool(tied))

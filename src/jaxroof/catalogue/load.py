@@ -9,7 +9,7 @@ from jaxroof.catalogue.huggingface import load_shape
 from jaxroof.catalogue.mfu_tables import load_mfu_tables
 from jaxroof.catalogue.names import find
 from jaxroof.catalogue.sourced_tree import load_tree
-from jaxroof.files import FRACTION, NON_NEGATIVE, POSITIVE, InputError, check, data_dir, read_json
+from jaxroof.files import NON_NEGATIVE, POSITIVE, InputError, Range, check, data_dir, read_json
 from jaxroof.parameters import Overheads, Tier0, put, replace, walk
 from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
 from jaxroof.parameters.constants import Host, Traffic
@@ -127,18 +127,11 @@ def with_settings(tree: Tree, settings: Iterable[str | tuple[str, Any]], where: 
     ranges = {key: leaf.range for key, _, leaf in walk(tree)}
     values = {}
     for setting in settings:
-        key, value = _key_and_text(where, setting) if isinstance(setting, str) else setting
+        key, value = check.key_and_value(where, setting, "KEY=VALUE") if isinstance(setting, str) else setting
         check.unknown_key(where, [key], ranges)
         read = check.parsed_number if isinstance(setting, str) else check.number
         values[key] = read(where, key, value, ranges[key])
     return replace(tree, values)
-
-
-def _key_and_text(where: str, setting: str) -> tuple[str, str]:
-    key, found, text = setting.partition("=")
-    if not found:
-        raise InputError(where, key, "must be KEY=VALUE")
-    return key, text
 
 
 def _original(path: Path) -> tuple[dict[str, float], dict[str, float]]:
@@ -152,17 +145,15 @@ def _original(path: Path) -> tuple[dict[str, float], dict[str, float]]:
         if len(data) != 1 or not isinstance(next(iter(data.values())), dict):
             raise InputError(path, "TFlopsPeak", "missing key (the file must describe one GPU)")
         data = next(iter(data.values()))
+    data = {"bwEfficiencyFactor": 0, "perLayerOverhead": 0} | data
 
-    def value(key: str, legal: Any) -> float:
+    def value(key: str, legal: Range) -> float:
         return check.number(path, key, check.required(path, data, key), legal)
 
-    efficiency = value("bwEfficiencyFactor", NON_NEGATIVE) if "bwEfficiencyFactor" in data else 0.0
-    if efficiency:
-        efficiency = value("bwEfficiencyFactor", FRACTION)
     hardware = {
+        "hbm_efficiency": value("bwEfficiencyFactor", Range(high=1)) or 1.0,
         "peak_tflops": value("TFlopsPeak", POSITIVE),
         "hbm_tb_per_s": value("BwPeakTBs", POSITIVE),
-        "hbm_efficiency": efficiency or 1.0,  # the original reads 0 as raw bandwidth
     }
-    per_layer = value("perLayerOverhead", NON_NEGATIVE) if "perLayerOverhead" in data else 0.0
+    per_layer = value("perLayerOverhead", NON_NEGATIVE)
     return hardware, {f"overheads.{phase}.per_layer_us": per_layer for phase in ("prefill", "decode")}

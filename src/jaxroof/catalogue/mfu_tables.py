@@ -74,9 +74,8 @@ def _decode_tables(
     if not tps:
         raise InputError(folder / "mha/decode", "-".join(map(str, shape)), "no decode table for this prefill shape")
     columns = ["dtype", "kv_dtype", "batch_size", "kv_len", "latency_us", "mfu"]
-    return tps, [
-        _grid(path, _read(path, columns, ["batch_size", "kv_len"])) for path in (decode[*shape, t] for t in tps)
-    ]
+    paths = [decode[*shape, t] for t in tps]
+    return tps, [_grid(path, _read(path, columns, ["batch_size", "kv_len"])) for path in paths]
 
 
 def _read(path: Path, columns: Sequence[str], keys: Sequence[str]) -> Rows:

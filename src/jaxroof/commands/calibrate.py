@@ -1,7 +1,6 @@
 """``jaxroof calibrate``: load, fit on every fold at once, write."""
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,8 +45,7 @@ def run(
     model, truth = measured(options, scoring, ground_truth)
     free, where = load_free(fit.free, model), str(ground_truth or "the 13 H100 runs")
     check_size(where, len(free), truth, fit.force)
-    if out is not None:
-        check_writable(out)
+    check_writable(out)
     result = calibrate_folds(
         model, truth, free, load_study("hg1").criteria, scoring=scoring,
         metric=fit.metric, loss=fit.loss, starts=fit.starts, seed=fit.seed,
@@ -66,5 +64,4 @@ def command(options: ModelOptions, result: CalibrationResult, formula: str | Non
     fitted = [f"{key}={value!r}" for key, value in values.items() if not key.startswith("overheads.")]
     kept = [setting for setting in options.settings if setting.partition("=")[0] not in values]
     used = dataclasses.replace(options, settings=[*kept, *fitted], formula=formula)
-    truth = [] if ground_truth is None else [f"--ground-truth={ground_truth}"]
-    return shlex.join(["jaxroof", "evaluate", *used.words(), f"--scoring={result.scoring}", *truth])
+    return used.command("evaluate", scoring=result.scoring, ground_truth=ground_truth)

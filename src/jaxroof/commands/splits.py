@@ -5,8 +5,9 @@ from pathlib import Path
 from jaxroof.catalogue.choice import refuse_mixture
 from jaxroof.catalogue.load import load_model
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.files import check_writable, write_folder
+from jaxroof.files import check_writable
 from jaxroof.report import report
+from jaxroof.report.folder import write_files
 from jaxroof.splits import findings
 from jaxroof.splits.analysis import analyse
 from jaxroof.splits.load import tpot_digits
@@ -19,11 +20,10 @@ def run(step_model: str, out: Path | None, json: bool) -> None:
     model = load_model(step_model)
     truth = load_ground_truth(models=[model])
     refuse_mixture("ground truth", step_model, truth.runs.architecture)
-    if out is not None:
-        check_writable(out)
+    check_writable(out)
     result = analyse(model, truth, load_study("hg1"), tpot_digits(truth))
     data = record(result)
     if out is not None:
-        write_folder(out, lambda draft: findings.fill(draft, result, data))
+        write_files(out, findings.files(result, data))
     shown = {title: table for title, (_, table) in findings.tables(data).items()}
     report.show(data, shown, findings.answers(data), json)

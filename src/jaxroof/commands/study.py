@@ -21,8 +21,7 @@ def run(name: str, out: Path | None, json: bool) -> None:
     """Run a study, every member of a collection, or gradient against grid."""
     spec, studies = load_studies(name)
     prepared = _prepare(studies)
-    if out is not None:
-        check_writable(out)
+    check_writable(out)
     if isinstance(spec, ComparisonSpec):
         return _compare(spec, prepared, out, json)
     runs = {

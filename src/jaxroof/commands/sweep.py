@@ -1,6 +1,7 @@
 """``jaxroof sweep``: load, stream chunk by chunk, write."""
 
 import dataclasses
+import functools
 import importlib.metadata
 import os
 import sys
@@ -11,13 +12,13 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-from jaxroof.catalogue.choice import ModelOptions
+from jaxroof.catalogue.choice import ModelOptions, RequestOptions
 from jaxroof.files import InputError, write
 from jaxroof.sweeps import findings, processes, stream
 from jaxroof.sweeps import store as sweep_store
 from jaxroof.sweeps.axes import Axes
 from jaxroof.sweeps.memory import HOST_COPIES, left_bytes, parse_bytes, peak_bytes
-from jaxroof.sweeps.options import Keep, Request, Score, load_plan
+from jaxroof.sweeps.options import Keep, Score, load_plan
 from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.processes import Processes
 from jaxroof.sweeps.progress import rated
@@ -37,33 +38,37 @@ class Output:
 
 
 def run(
-    options: ModelOptions, axes: Axes, request: Request, score: Score, keep: Keep, where: Output, group: Processes
+    options: ModelOptions,
+    axes: Axes,
+    request: RequestOptions,
+    score: Score,
+    keep: Keep,
+    where: Output,
+    group: Processes,
 ) -> None:
     """Evaluate every point of a space; write them all, or what is kept of them."""
     memory = parse_bytes("--memory", where.memory) if where.memory is not None else None
     processes.join(group)
     plan = load_plan(options, axes, request, score, keep)
     store = _store(plan, where, group)
-    previous = store.previous(where.resume, where.force, must=not group.several) if store else None
+    previous = store.previous(must=not group.several) if store else None
     program = _build(plan, memory, previous)
     manifest = _manifest(program, group)
-    complete = store is not None and not store.begin(manifest, where.resume, where.force)
-    if store is not None and complete:
-        _say_complete(store, where.json)
-        if plan.reductions or not group.several:
-            return
+    complete = store is not None and not store.begin(manifest)
     began = time.monotonic()
     try:
-        if plan.reductions:
-            points, infeasible = _reduce(program, store, group, manifest, where.json)
-        else:
-            assert store is not None
-            points, infeasible = (0, 0) if complete else _rows(program, store, group, manifest)
+        if store is not None and complete:
+            _say_complete(store, where.json)
+        elif plan.reductions:
+            done = _reduce(program, store, group, manifest, where.json)
+        elif store is not None:
+            done = _rows(program, store, group, manifest)
+        if store is not None and not plan.reductions:
             _shards(program, store, group, manifest)
     except KeyboardInterrupt:
         _interrupted(store)
     if not complete:
-        _summary(program, points, infeasible, time.monotonic() - began)
+        _summary(program, *done, time.monotonic() - began)
 
 
 def _store(plan: Plan, output: Output, group: Processes) -> Store | None:
@@ -76,35 +81,29 @@ def _store(plan: Plan, output: Output, group: Processes) -> Store | None:
             return None
         if output.out.suffix == ".parquet":
             raise InputError(output.out, "--out", "must be a folder: what is kept are tables, not rows")
-        return Store(output.out / "results.json", output.out / f".part{shard}")
+        return Store(output.out / "results.json", output.out / f".part{shard}", output.resume, output.force)
     if output.out is None or output.out.suffix != ".parquet":
-        where = output.out or "sweep"
-        raise InputError(
-            where, "--out", "must be a FILE.parquet, unless --best, --pareto or --marginals say what to keep"
-        )
+        says = "must be a FILE.parquet, unless --best, --pareto or --marginals say what to keep"
+        raise InputError(output.out or "sweep", "--out", says)
     if output.json:
         raise InputError("--json", "is for --best, --pareto and --marginals: rows go to the file")
     file = output.out / f"shard{shard}.parquet" if group.several else output.out
-    return Store(file, file.with_name(f"{file.name}.part"))
+    return Store(file, file.with_name(f"{file.name}.part"), output.resume, output.force)
 
 
 def _build(plan: Plan, memory: float | None, previous: dict[str, Any] | None) -> Program:
     """The compiled sweep, the same block on every process; a resumed one keeps its own."""
-
-    columns = len(plan.space.block(0, 0)) + len(plan.objective.metrics)
-
-    def build(block: int | None) -> Program:
-        return stream.build(
-            plan, left_bytes=lambda: left_bytes(memory),
-            host_bytes_per_setting=HOST_COPIES * 8 * columns, block=block,
-        )  # fmt: skip
-
+    host_bytes = HOST_COPIES * 8 * (len(plan.space.block(0, 0)) + len(plan.objective.metrics))
+    build = functools.partial(
+        stream.build, plan, left_bytes=lambda: left_bytes(memory), host_bytes_per_setting=host_bytes
+    )
+    block = previous["block"] if previous and sweep_store.same_points(previous, plan.identity()) else None
     try:
-        program = build(previous["block"] if previous and sweep_store.same_points(previous, plan.identity()) else None)
+        program = build(block=block)
     except MemoryError as error:
         raise InputError("--memory", str(error)) from None
     least = min(int(data) for data in processes.gather(str(program.block).encode()))
-    return program if least == program.block else build(least)
+    return program if least == program.block else build(block=least)
 
 
 def _manifest(program: Program, group: Processes) -> dict[str, Any]:
@@ -124,14 +123,13 @@ def _manifest(program: Program, group: Processes) -> dict[str, Any]:
 def _rows(program: Program, store: Store, group: Processes, manifest: dict[str, Any]) -> tuple[int, int]:
     """Write every point of this process's share: how many were computed now, and how many cannot be."""
     plan, indices = program.plan, group.share(program.chunks)
-    names, labels = plan.objective.metrics, plan.space.labels
     missing = store.missing(indices)
     for index in rated(missing, program):
         metrics, infeasible = stream.metrics_of(program, index)
         values = plan.space.block(index * program.chunk, program.count(index))
-        store.write_chunk(index, sweep_store.table(values, labels, names, metrics), infeasible)
-    empty = np.zeros((len(names), 0), dtype=jax.numpy.result_type(float))
-    schema = sweep_store.table(plan.space.block(0, 0), labels, names, empty).schema
+        store.write_chunk(index, sweep_store.table(plan, values, metrics), infeasible)
+    nothing = np.zeros((len(plan.objective.metrics), 0), dtype=jax.numpy.result_type(float))
+    schema = sweep_store.table(plan, plan.space.block(0, 0), nothing).schema
     return sum(map(program.count, missing)), store.finish(indices, schema, manifest)
 
 

@@ -29,12 +29,12 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def one_of(path: object, key: str, value: str, known: Iterable[str]) -> str:
+def one_of(path: object, key: str, value: Any, known: Iterable[str]) -> str:
     """``value``, which must be one of the known ones."""
     known = list(known)
     if value not in known:
         raise InputError(path, key, f"must be one of {', '.join(known)}, got {value!r}{suggestion(str(value), known)}")
-    return value
+    return str(value)
 
 
 def required(path: object, table: Mapping[str, Any], key: str, where: str = "") -> Any:
@@ -64,6 +64,14 @@ def parsed_number(path: object, key: str, text: str, legal: Range) -> float:
     except ValueError:
         raise InputError(path, key, f"must be a number, got {text!r}") from None
     return number(path, key, value, legal)
+
+
+def key_and_value(where: str, text: str, form: str) -> tuple[str, str]:
+    """The two sides of ``KEY=…``, which should have been of this ``form``."""
+    key, found, value = text.partition("=")
+    if not found:
+        raise InputError(where, key, f"must be {form}")
+    return key, value
 
 
 def text_at(path: object, content: Mapping[str, Any], key: str, where: str = "") -> str:

@@ -9,8 +9,10 @@ from typing import Any
 from jaxroof.files.errors import InputError
 
 
-def check_writable(folder: Path, option: str = "--out") -> None:
-    """Make ``folder`` if need be; raise InputError where files cannot be put there, as ``option`` asks."""
+def check_writable(folder: Path | None, option: str = "--out") -> None:
+    """Make ``folder``, if there is one; raise InputError where files cannot be put there, as ``option`` asks."""
+    if folder is None:
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder):
@@ -35,11 +37,11 @@ def write(path: Path, data: Any) -> None:
     """A file that is there whole or not at all, also after a power cut."""
     draft = path.with_name(f"{path.name}.draft")
     draft.write_bytes(data)
-    sync(draft)
-    os.replace(draft, path)
+    publish(draft, path)
 
 
-def sync(path: Path) -> None:
-    """Wait until the file is on disk."""
-    with path.open("rb+") as file:
+def publish(draft: Path, path: Path) -> None:
+    """Rename a complete file, once it is on disk."""
+    with draft.open("rb+") as file:
         os.fsync(file.fileno())
+    os.replace(draft, path)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroof.files import write_folder
+from jaxroof.report.progress import progress
 from jaxroof.report.report import dump
 
 
@@ -12,7 +13,7 @@ def write_files(folder: Path, files: Mapping[str, Any]) -> None:
     """``files`` by name, all of them or none: a text, a table (``.csv``), data (JSON), or a ``figure`` (PNG)."""
 
     def fill(draft: Path) -> None:
-        for name, content in files.items():
+        for name, content in progress(files.items(), "files", len(files)):
             _write(draft / name, content)
 
     write_folder(folder, fill)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from jaxroof import defaults
 from jaxroof.experiments.evaluate import breakdowns
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.files import InputError
@@ -63,10 +64,12 @@ class SensitivityResult:
     evidence: Evidence
 
 
-def analyse(model: Model, truth: GroundTruth, *, scoring: str, per: str) -> SensitivityResult:
+def analyse(
+    model: Model, truth: GroundTruth, *, scoring: str = defaults.SCORING, per: str = "split"
+) -> SensitivityResult:
     """All of it, for the groups of a kind of PER. Raises InputError where a latency is no number."""
     s = sensitivities(model, truth.runs, scoring=scoring)
-    if not s.finite():
+    if not all(np.isfinite(seconds).all() for seconds in s.predicted.values()):
         raise InputError("result", "a latency is not finite; a constant is too extreme")
     groups = truth.by(per) | {"all": np.ones(len(truth.experiments), dtype=bool)}
     return SensitivityResult(model, truth, scoring, per, groups, s, _binding(model, truth, scoring), _evidence(s))

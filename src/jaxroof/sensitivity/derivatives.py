@@ -60,10 +60,6 @@ class Sensitivity:
         """|predicted / measured − 1| ``[experiment]``."""
         return abs(self.predicted[metric] / self.measured[metric] - 1)
 
-    def finite(self) -> bool:
-        """Whether every latency is a number."""
-        return all(np.isfinite(predicted).all() for predicted in self.predicted.values())
-
     def ape_gradient(self, metric: str) -> Vector:
         """d APE / dθ ``[side constant experiment]``, a share per unit of file."""
         measured = self.measured[metric]

@@ -1,16 +1,13 @@
 """``jaxroof sensitivity``: its sentences, FINDINGS.md, files and figures."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
-from jaxroof.report import report
-from jaxroof.report.figures import save_figure
-from jaxroof.report.tables import markdown
+from jaxroof.report.document import bullets, document, headed, reproducing
+from jaxroof.report.figures import Figure, figure
 from jaxroof.sensitivity.record import Record
 from jaxroof.sensitivity.tables import csvs, label, slopes, swings, tables
 
-IMAGES = ("tornado", "heatmap", "eigenvalues")
 # Half a 95 % interval [% of the constant] beyond which it is not known even if it alone is free.
 UNKNOWN_PCT = 100
 
@@ -45,55 +42,51 @@ def _told(x: Record) -> list[str]:
     ]  # fmt: skip
 
 
-def findings(data: Record, metric: str, reproduce: str) -> str:
+def findings(data: Record, metric: str, images: Iterable[str], reproduce: str) -> str:
     """FINDINGS.md: definitions, answers, every table and figure, and the command."""
-    lines = [
-        f"# What moves {label(metric)}", "",
+    return document(
+        f"# What moves {label(metric)}",
         f"**Step model:** `{data['step_model']}`, **scoring:** `{data['scoring']}`, "
-        f"**experiments:** {len(data['experiments'])}", "",
-        "## Definitions", "",
+        f"**experiments:** {len(data['experiments'])}",
+        "## Definitions",
         "- A gradient is d MAPE / dθ in percentage points per unit of the constant's key; an elasticity is "
-        "d MAPE / d log θ: a hundredth of it is what 1 % more of the constant adds.",
+        "d MAPE / d log θ: a hundredth of it is what 1 % more of the constant adds.\n"
         "- Derivatives are exact and taken on both sides. `kink`: they differ (left ∣ right), a prediction meets its "
         "measurement or a max switches sides. `jump`: the latency itself does. `end of range`: one side is illegal. "
-        "`flat here`: no slope at its value, but 10 % more or less moves it.",
-        "- ↑ ↓ count the experiments whose error rises and falls when the constant is raised.",
-        "- A term at zero has only its derivative above. Per 1 % of mean latency added, terms of any unit compare.",
+        "`flat here`: no slope at its value, but 10 % more or less moves it.\n"
+        "- ↑ ↓ count the experiments whose error rises and falls when the constant is raised.\n"
+        "- A term at zero has only its derivative above. Per 1 % of mean latency added, terms of any unit compare.\n"
         "- Intervals are Gauss-Newton ones of log TTFT and log TPOT; they take the present residuals for noise, and a "
         "log-interval for a relative one.",
-        "", "## Answers", "", *(f"- {line}" for line in answers(data, metric)),
-    ]  # fmt: skip
-    for title, table in tables(data, metric).items():
-        lines += ["", f"### {title}", "", markdown(table)]
-    lines += [line for name in _images(data) for line in ("", f"![{name}]({name}.png)")]
-    return "\n".join([*lines, "", "## Reproducing", "", "```bash", reproduce, "```", ""])
+        "## Answers", bullets(answers(data, metric)),
+        *headed(tables(data, metric), "###"),
+        *(f"![{name}]({name}.png)" for name in images),
+        *reproducing(reproduce),
+    )  # fmt: skip
 
 
-def _images(data: Record) -> Sequence[str]:
-    return IMAGES if data["identifiability"]["constants"] else IMAGES[:2]
+def files(data: Record, metric: str, reproduce: str) -> dict[str, Any]:
+    """By name: FINDINGS.md, results.json, CSVs and figures; ``reproduce`` is the command that makes them."""
+    figures = _figures(data, metric)
+    return {
+        **{f"{name}.csv": table for name, table in csvs(data).items()},
+        **{f"{name}.png": drawn for name, drawn in figures.items()},
+        "results.json": data, "FINDINGS.md": findings(data, metric, figures, reproduce),
+    }  # fmt: skip
 
 
-def fill(folder: Path, data: Record, metric: str, reproduce: str) -> None:
-    """FINDINGS.md, results.json, CSVs and PNGs."""
-    for name, table in csvs(data).items():
-        table.to_csv(folder / f"{name}.csv", index=False)
-    _draw(folder, data, metric)
-    (folder / "results.json").write_text(report.dump(data), encoding="utf-8")
-    (folder / "FINDINGS.md").write_text(findings(data, metric, reproduce), encoding="utf-8")
-
-
-def _draw(folder: Path, data: Record, metric: str) -> None:
+def _figures(data: Record, metric: str) -> dict[str, Figure]:
     from jaxroof.sensitivity import plots
 
-    where = f"({data['step_model']} step time, {data['scoring']} scoring)"
-    mape_pct = data["metrics"][metric]["groups"]["all"]["mape_pct"]
-    wide, eigenvalues = slopes(data, metric), data["identifiability"]["eigenvalues"]
+    name, where = label(metric), f"({data['step_model']} step time, {data['scoring']} scoring)"
+    mape_pct, wide = data["metrics"][metric]["groups"]["all"]["mape_pct"], slopes(data, metric)
     size = (max(9.0, 5 + 0.5 * wide.shape[1]), max(6.0, 3.5 + 0.3 * len(wide)))
-    tornado, heatmap = (swings(data, metric), mape_pct, label(metric)), (wide, label(metric))
-    figures: tuple[tuple[str, tuple[float, float], Callable[..., Any], tuple[Any, ...]], ...] = (
-        ("What moves the error", (10.0, 6.0), plots.plot_tornado, tornado),
-        (f"Slopes of {label(metric)}", size, plots.plot_slopes, heatmap),
-        ("What the experiments can tell", (9.0, 6.0), plots.plot_eigenvalues, (eigenvalues,)),
-    )
-    for name, (heading, inches, plot, arguments) in zip(_images(data), figures, strict=False):
-        save_figure(folder / f"{name}.png", f"{heading} {where}", plot, *arguments, size=inches)
+    tornado = (f"What moves the error {where}", plots.plot_tornado, swings(data, metric), mape_pct, name)
+    figures = {
+        "tornado": figure(*tornado, size=(10, 6)),
+        "heatmap": figure(f"Slopes of {name} {where}", plots.plot_slopes, wide, name, size=size),
+    }
+    if eigenvalues := data["identifiability"]["eigenvalues"]:
+        heading = f"What the experiments can tell {where}"
+        figures["eigenvalues"] = figure(heading, plots.plot_eigenvalues, eigenvalues)
+    return figures

@@ -29,23 +29,20 @@ LEAST_ABSOLUTE = np.pi / 2
 class Identifiability:
     """Gauss-Newton analysis of log-latencies in log-constants.
 
-    ``eigenvalues[direction]``, stiffest first, with ``directions[constant direction]``; ``covariance`` of the
-    log-constants ``[constant constant]``, infinite for one that is not ``identified[constant]``; ``noise`` is the
-    standard deviation of a log-residual, ``freedom`` the residuals less the constants that they determine.
+    ``eigenvalues[direction]``, stiffest first, with ``directions[constant direction]``, and which of them the
+    experiments see at all, ``seen[direction]``; ``covariance`` of the log-constants ``[constant constant]``, infinite
+    for one that is not ``identified[constant]``; ``noise`` is the standard deviation of a log-residual, ``freedom``
+    the residuals less the constants that they determine.
     """
 
     names: Sequence[str]
     eigenvalues: Vector
     directions: Vector
+    seen: Mask
     identified: Mask
     covariance: Vector
     noise: float
     freedom: int
-
-    @property
-    def seen(self) -> Mask:
-        """Which directions the experiments see at all ``[direction]``."""
-        return _seen(self.eigenvalues)
 
     @property
     def half_widths(self) -> Vector:
@@ -80,7 +77,7 @@ def identifiability(
     """
     eigenvalues, directions = np.linalg.eigh(jacobian.T @ jacobian)
     eigenvalues, directions = np.maximum(eigenvalues[::-1], 0.0), directions[:, ::-1]
-    seen = _seen(eigenvalues)
+    seen = eigenvalues > SINGULAR * max(eigenvalues.max(initial=0.0), np.finfo(float).tiny)
     identified = (directions[:, ~seen] ** 2).sum(axis=1) < SINGULAR**0.5
     freedom = len(residuals) - int(seen.sum())
     noise = float(np.sqrt((residuals**2).sum() / max(freedom, 1)))
@@ -88,7 +85,8 @@ def identifiability(
     covariance = np.where(identified[:, None] & identified[None], variance_factor * noise**2 * inverse, np.nan)
     covariance[np.diag_indices(len(names))] = np.where(identified, np.diag(covariance), np.inf)
     largest = np.take_along_axis(directions, abs(directions).argmax(axis=0)[None], axis=0) if names else directions
-    return Identifiability(names, eigenvalues, directions * np.sign(largest), identified, covariance, noise, freedom)
+    directions = directions * np.sign(largest)
+    return Identifiability(names, eigenvalues, directions, seen, identified, covariance, noise, freedom)
 
 
 def in_words(names: Sequence[str], direction: Vector, least: float = 0.2) -> str:
@@ -109,7 +107,3 @@ def indistinguishable(names: Sequence[str], jacobian: Vector) -> list[tuple[str,
 def _pairs(names: Sequence[str], values: Vector, wanted: Mask) -> list[tuple[str, str, float]]:
     """Each pair of names that is ``wanted[row column]`` once, with its value."""
     return [(names[i], names[j], float(values[i, j])) for i, j in np.argwhere(np.triu(wanted, 1)).tolist()]
-
-
-def _seen(eigenvalues: Vector) -> Mask:
-    return np.asarray(eigenvalues > SINGULAR * max(eigenvalues.max(initial=0.0), np.finfo(float).tiny))

@@ -77,9 +77,8 @@ def _metric(s: Sensitivity, metric: str, groups: Mapping[str, Mask], names: Sequ
 
 
 def _group(s: Sensitivity, metric: str, mask: Mask, moving: Mapping[str, int], names: Sequence[str]) -> Record:
-    left, right = s.mape_gradient(metric, mask) / PERCENT
-    both = np.stack([left, right])
-    gradient = np.where((left != right) & ~np.isnan(both).any(axis=0), np.nan, either(both))
+    left, right = sides = s.mape_gradient(metric, mask) / PERCENT
+    gradient = np.where((left != right) & ~np.isnan(sides).any(axis=0), np.nan, either(sides))
     # One-sided above 0: a log-latency [%] per unit, to compare terms of different units.
     added = (s.slopes[metric][1] / s.predicted[metric])[:, mask].mean(axis=1)
     per_percent = right * PERCENT / np.where(added == 0, np.nan, added)
@@ -100,10 +99,8 @@ def _group(s: Sensitivity, metric: str, mask: Mask, moving: Mapping[str, int], n
 def _note(s: Sensitivity, metric: str, mask: Mask, i: int) -> str | None:
     """What a single gradient would hide, where there is something."""
     below, above = s.mape_gradient(metric, mask)[:, i]
-    if np.isnan([below, above]).all():
-        return "jump"
-    if np.isnan([below, above]).any():
-        return "end of range"
+    if missing := int(np.isnan([below, above]).sum()):
+        return "jump" if missing == 2 else "end of range"
     if below != above:
         return "kink"
     return None if s.has_slope(metric)[i] else "flat here"

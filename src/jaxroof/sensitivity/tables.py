@@ -39,10 +39,8 @@ def tables(data: Record, metric: str) -> dict[str, pd.DataFrame]:
 
 def _heads(data: Record) -> dict[str, str]:
     """Group → heading of its column."""
-    names = list(data["groups"])
-    if len(names) <= NAMED_GROUPS + 1:
-        return {name: name for name in names}
-    return {name: f"[{i}]" for i, name in enumerate(names[:-1], 1)} | {"all": "all"}
+    named = len(data["groups"]) <= NAMED_GROUPS + 1
+    return {name: name if named or name == "all" else f"[{i}]" for i, name in enumerate(data["groups"], 1)}
 
 
 def _moving(data: Record, metric: str, heads: Mapping[str, str]) -> list[Record]:

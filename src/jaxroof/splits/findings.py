@@ -1,21 +1,16 @@
 """``jaxroof splits``: its tables, its answers in words, FINDINGS.md, files and figures."""
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
-from jaxroof.report import report
-from jaxroof.report.figures import save_figure
-from jaxroof.report.progress import progress
-from jaxroof.report.tables import markdown
+from jaxroof.report.document import bullets, document, headed, reproducing
+from jaxroof.report.figures import Figure, figure
 from jaxroof.splits import sampling, search
 from jaxroof.splits.analysis import KINDS, SplitsResult
 from jaxroof.splits.record import QUANTITIES, Record, split_rows
 from jaxroof.units import PERCENT
-
-Figure = tuple[str, str, Callable[..., Any], tuple[Any, ...]]
 
 
 def tables(data: Record) -> dict[str, tuple[str, pd.DataFrame]]:
@@ -120,72 +115,62 @@ def findings(result: SplitsResult, data: Record, images: Sequence[str]) -> str:
     """FINDINGS.md: the questions, the definitions fixed beforehand, the answers, every table and figure."""
     grid = data["grid_us"]
     criteria = "; ".join(f"{c.name} {c.comparison} {c.threshold:g} {c.unit}" for c in result.study.criteria)
-    lines = [
-        "# HG1's search on every split, group and sample", "",
-        f"**Step model:** `{data['step_model']}`, **hardware:** `h100-sxm`, **scorings:** `published`, `itl`  ",
+    return document(
+        "# HG1's search on every split, group and sample",
+        f"**Step model:** `{data['step_model']}`, **hardware:** `h100-sxm`, **scorings:** `published`, `itl`  \n"
         "**Source of the questions:** HG1 findings of the BLIS inference simulator, \"Devil's Advocate\" and "
         "\"What was NOT tested\"",
-        "", "## Questions", "",
+        "## Questions",
         "Is HG1's gap between test and train an artefact of its split? Can one constant serve every family, "
-        "tensor-parallel degree and workload? What do drawn requests and rounded measurements move?", "",
-        "## Design", "",
+        "tensor-parallel degree and workload? What do drawn requests and rounded measurements move?",
+        "## Design",
         f"- The overhead per layer, in both phases, is searched on {grid[0]:g} to {grid[-1]:g} µs "
-        f"({len(grid)} values) for the least train TPOT MAPE; ties go to the smaller value.",
+        f"({len(grid)} values) for the least train TPOT MAPE; ties go to the smaller value.\n"
         f"- Splits: all {len(data['splits'])} of {result.train[0].sum()} train experiments and the rest; each group "
-        f"left out; {search.RESAMPLES} bootstrap resamples (seed {search.SEED}), tested on the experiments not drawn.",
-        f"- HG1's criteria: {criteria}.",
+        f"left out; {search.RESAMPLES} bootstrap resamples (seed {search.SEED}), tested on the experiments not drawn.\n"
+        f"- HG1's criteria: {criteria}.\n"
         f"- One constant exists if some value is within {search.TOLERANCE / PERCENT:g} pp of every group's own best "
-        "MAPE.",
+        "MAPE.\n"
         "- Rounding: a record is known to ± 0.05 ms; an APE's interval is its range over the corners, at a fixed "
         "prediction; a MAPE's ends are the means of the APEs'. The recovered TPOT digits of `tpot_digits.csv` narrow "
         "it, and since the record stays the rounded value, its MAPE may lie outside the narrowed interval.",
-        "", "## Answers", "", *(f"- {line}" for line in answers(data)),
-    ]  # fmt: skip
-    for title, (_, table) in tables(data).items():
-        lines += ["", f"### {title}", "", markdown(table)]
-    lines += [line for name in images for line in ("", f"![{name}]({name}.png)")]
-    lines += ["", "## Reproducing", "", "```bash", f"jaxroof splits --step-model {data['step_model']} --out out/splits"]
-    return "\n".join([*lines, "```", ""])
+        "## Answers", bullets(answers(data)),
+        *headed({title: table for title, (_, table) in tables(data).items()}, "###"),
+        *(f"![{name}]({name}.png)" for name in images),
+        *reproducing(f"jaxroof splits --step-model {data['step_model']} --out out/splits"),
+    )  # fmt: skip
 
 
-def fill(folder: Path, result: SplitsResult, data: Record) -> None:
-    """FINDINGS.md, results.json, CSVs and PNGs."""
-    for csv, table in _csvs(result, data).items():
-        table.to_csv(folder / f"{csv}.csv", index=False)
-    figures = list(_figures(result, data))
-    for png, heading, plot, arguments in progress(figures, "figures", len(figures)):
-        save_figure(folder / f"{png}.png", heading, plot, *arguments)
-    (folder / "results.json").write_text(report.dump(data), encoding="utf-8")
-    (folder / "FINDINGS.md").write_text(findings(result, data, [png for png, *_ in figures]), encoding="utf-8")
-
-
-def _csvs(result: SplitsResult, data: Record) -> dict[str, pd.DataFrame]:
-    """The tables shown, and per scoring all splits and the loss curves of the groups, by file name."""
-    csvs = dict(tables(data).values())
+def files(result: SplitsResult, data: Record) -> dict[str, Any]:
+    """FINDINGS.md, results.json, figures, and as CSVs the tables, all splits and the loss curves of the groups."""
+    figures, csvs = dict(_figures(result, data)), dict(tables(data).values())
     for scoring, record in data["scorings"].items():
         rows = [row | {"train": " ".join(row["train"])} for row in split_rows(result, scoring)]
         curves = {f"{g['label']}_tpot_mape_pct": g["curve_pct"] for g in record["groups"]}
         csvs[f"splits_{scoring}"] = pd.DataFrame(rows)
         csvs[f"curves_{scoring}"] = pd.DataFrame({"overhead_us": data["grid_us"], **curves})
-    return csvs
+    return {
+        **{f"{name}.csv": table for name, table in csvs.items()},
+        **{f"{name}.png": drawn for name, drawn in figures.items()},
+        "results.json": data, "FINDINGS.md": findings(result, data, list(figures)),
+    }  # fmt: skip
 
 
-def _figures(result: SplitsResult, data: Record) -> Iterator[Figure]:
-    """Name, heading, plot and its data of every figure."""
+def _figures(result: SplitsResult, data: Record) -> Iterator[tuple[str, Figure]]:
     from jaxroof.splits import plots
 
     step_us = float(result.values_us[1] - result.values_us[0])
     for scoring, found in result.searches.items():
         where = f"({result.model.step} step time, {scoring} scoring)"
         heading = f"HG1's search on all {len(result.train)} splits into train and test {where}"
-        both = (found.every, found.published)
-        yield f"optimum_{scoring}", heading, plots.plot_optima, (*both, step_us)
-        yield f"mape_{scoring}", heading, plots.plot_mapes, both
-        yield f"gap_{scoring}", heading, plots.plot_gaps, (*both, result.study.criteria[0].threshold)
+        both, threshold_pp = (found.every, found.published), result.study.criteria[0].threshold
+        yield f"optimum_{scoring}", figure(heading, plots.plot_optima, *both, step_us)
+        yield f"mape_{scoring}", figure(heading, plots.plot_mapes, *both)
+        yield f"gap_{scoring}", figure(heading, plots.plot_gaps, *both, threshold_pp)
         for kind in KINDS:
             groups = [g for g in data["scorings"][scoring]["groups"] if g["kind"] == kind]
             heading = f"HG1's search on each {kind} alone {where}"
-            yield f"{kind}_{scoring}", heading, plots.plot_curves, (data["grid_us"], groups)
-    where = f"({result.model.step} step time, published scoring)"
-    sampled = (result.sampled.searched, result.searches["published"].published, step_us, "seeds")
-    yield "sampling", f"HG1's search on {sampling.SEEDS} sampled workloads {where}", plots.plot_optima, sampled
+            yield f"{kind}_{scoring}", figure(heading, plots.plot_curves, data["grid_us"], groups)
+    heading = f"HG1's search on {sampling.SEEDS} sampled workloads ({result.model.step} step time, published scoring)"
+    seeds, published = result.sampled.searched, result.searches["published"].published
+    yield "sampling", figure(heading, plots.plot_optima, seeds, published, step_us, "seeds")

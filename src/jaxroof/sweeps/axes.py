@@ -34,11 +34,12 @@ class Axes:
 
 @dataclasses.dataclass(frozen=True)
 class _Parsed:
-    """One ``KEY=…``: numbers, or names."""
+    """One ``KEY=…``: numbers, or names and their codes."""
 
     key: str
-    values: NDArray[np.float64] | list[str]
+    values: NDArray[Any]
     spacing: str | None = None
+    names: tuple[str, ...] = ()
 
 
 def load_space(options: Axes, keys: Keys) -> Space:
@@ -57,7 +58,7 @@ def load_space(options: Axes, keys: Keys) -> Space:
     if not parsed:
         raise InputError("sweep", "nothing varies: --vary KEY=…, --zip KEY=… or --points FILE")
     _no_key_twice(parsed)
-    labels = {p.key: tuple(p.values) for _, each in parsed for p in each if isinstance(p.values, list)}
+    labels = {p.key: p.names for _, each in parsed for p in each if p.names}
     axes = [_axis(option, each) for option, each in parsed]
     if options.random is not None:
         points = int(check.number("--random", "N", options.random, dataclasses.replace(COUNT, high=2**SOBOL_BITS)))
@@ -74,15 +75,13 @@ def key_of(text: str) -> str:
 
 
 def _parse(option: str, text: str, keys: Keys) -> _Parsed:
-    key, found, right = text.partition("=")
-    if not found:
-        raise InputError(option, key, "must be KEY=VALUES")
+    key, right = check.key_and_value(option, text, "KEY=VALUES")
     check.unknown_key(option, [key], keys)
     legal = keys[key]
     if legal is None:
         names = [name.strip() for name in right.split(",")]
         check.no_repeats(option, key, names)
-        return _Parsed(key, names)
+        return _Parsed(key, np.arange(len(names)), names=tuple(names))
     values, spacing = _numbers(option, key, right)
     check_numbers(f"{option}: {key}", values, legal)
     return _Parsed(key, values, None if legal.whole else spacing)
@@ -123,9 +122,8 @@ def _steps(option: str, key: str, parts: Sequence[str]) -> NDArray[np.float64]:
         raise InputError(option, key, "must be START:STOP:STEP")
     try:
         start, stop, step = map(Decimal, parts)
-        finite = all(number.is_finite() for number in (start, stop, step))
-        finite = finite and all(math.isfinite(float(number)) for number in (start, stop, step))
-    except ArithmeticError:
+        finite = all(map(math.isfinite, (start, stop, step)))
+    except (ArithmeticError, ValueError):  # ValueError: a signalling NaN
         finite = False
     if not finite:
         raise InputError(option, key, f"must be three numbers, got {':'.join(parts)!r}")
@@ -139,19 +137,14 @@ def _steps(option: str, key: str, parts: Sequence[str]) -> NDArray[np.float64]:
 
 
 def _no_key_twice(parsed: Sequence[tuple[str, Sequence[_Parsed]]]) -> None:
-    seen = set()
-    for option, each in parsed:
-        for p in each:
-            if p.key in seen:
-                raise InputError(option, p.key, "varies twice")
-            seen.add(p.key)
+    keys = [(option, p.key) for option, each in parsed for p in each]
+    for i, (option, key) in enumerate(keys):
+        if any(key == other for _, other in keys[:i]):
+            raise InputError(option, key, "varies twice")
 
 
 def _axis(option: str, each: Sequence[_Parsed]) -> Axis:
     lengths = {p.key: len(p.values) for p in each}
     if len(set(lengths.values())) > 1:
         raise InputError(option, "lengths differ", ", ".join(f"{key} has {n} values" for key, n in lengths.items()))
-    columns: dict[str, NDArray[Any]] = {
-        p.key: np.arange(len(p.values)) if isinstance(p.values, list) else p.values for p in each
-    }
-    return Axis(columns, each[0].spacing if len(each) == 1 else None)
+    return Axis({p.key: p.values for p in each}, each[0].spacing if len(each) == 1 else None)

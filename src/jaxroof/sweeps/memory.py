@@ -34,26 +34,27 @@ def left_bytes(memory: float | None) -> float:
 
 def free_bytes() -> float:
     """Memory that programs can still have [B]."""
-    try:
-        (kilobytes,) = re.findall(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-        return float(kilobytes) * 1024
-    except (OSError, ValueError):
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) / 2
+    return _told("meminfo", "MemAvailable", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2)
 
 
 def resident_bytes() -> float:
     """Memory that this process has now [B]; its peak where the system does not say."""
-    return _status("VmRSS")
+    return _told("self/status", "VmRSS", _peak())
 
 
 def peak_bytes() -> float:
     """The most memory that this process has had [B]."""
-    return _status("VmHWM")
+    return _told("self/status", "VmHWM", _peak())
 
 
-def _status(line: str) -> float:
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
+
+
+def _told(file: str, line: str, otherwise: float) -> float:
+    """What a line of a file of Linux's ``/proc`` says [B]."""
     try:
-        (kilobytes,) = re.findall(rf"{line}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        (kilobytes,) = re.findall(rf"{line}:\s+(\d+) kB", Path("/proc", file).read_text())
         return float(kilobytes) * 1024
     except (OSError, ValueError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
+        return otherwise

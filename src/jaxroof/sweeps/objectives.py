@@ -23,6 +23,7 @@ from jaxroof.request.latency import step_times, total
 from jaxroof.request.schedule import Latency
 from jaxroof.serving.capacity import attends_in_full, can_serve
 from jaxroof.step import Model
+from jaxroof.sweeps.space import Labels
 from jaxroof.units import MILLI, PERCENT
 
 # Parts of a decode phase that get nodes of their own where measured tables kink.
@@ -60,12 +61,12 @@ class Objective(NamedTuple):
     evaluations: int
 
 
-def variants(trees: NDArray[Any], names: Sequence[str]) -> Variants:
-    """Variants of an array of trees, one axis per name; what is no declared leaf they share."""
-    first = trees.flat[0]
-    columns = {path: np.array([get(tree, path) for tree in trees.flat]) for _, path, _ in walk(first)}
-    differing = {path: leaf.reshape(trees.shape) for path, leaf in columns.items() if np.any(leaf != leaf[0])}
-    return Variants(first, differing, tuple(names))
+def variants(trees: Sequence[Any], labels: Labels) -> Variants:
+    """Variants of trees, one for each combination of ``labels``; what is no declared leaf they share."""
+    columns = {path: np.array([get(tree, path) for tree in trees]) for _, path, _ in walk(trees[0])}
+    shape = [len(names) for names in labels.values()]
+    differing = {path: leaf.reshape(shape) for path, leaf in columns.items() if np.any(leaf != leaf[0])}
+    return Variants(trees[0], differing, tuple(labels))
 
 
 def scored(
@@ -74,11 +75,9 @@ def scored(
     """MAPEs over ``group``, or with the experiments' ``names`` the latencies of each."""
     constants = (models, runs, group.astype(jnp.result_type(float)))
     evaluate = functools.partial(_scored, scoring=scoring, each=names is not None)
-    columns = (
-        [f"{metric}_mape_pct" for metric in ("tpot", "ttft", "e2e")]
-        if names is None
-        else [f"{name}.{metric}_ms" for name in names for metric in METRICS]
-    )
+    columns = [f"{metric}_mape_pct" for metric in ("tpot", "ttft", "e2e")]
+    if names is not None:
+        columns = [f"{name}.{metric}_ms" for name in names for metric in METRICS]
     return Objective(tuple(columns), constants, evaluate, len(group))
 
 

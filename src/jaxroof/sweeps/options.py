@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jaxroof import defaults
-from jaxroof.catalogue.choice import ModelOptions, refuse_mixture
+from jaxroof.catalogue.choice import REQUEST_RANGES, ModelOptions, RequestOptions, refuse_mixture
 from jaxroof.catalogue.load import load_architecture
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.experiments.runs import SPLITTING
-from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
-from jaxroof.parameters import TP, Architecture, replace, walk
+from jaxroof.files import COUNT, InputError, check
+from jaxroof.parameters import Architecture, declared, replace, walk
 from jaxroof.report import report
 from jaxroof.serving.capacity import beyond_positions
 from jaxroof.step import Model
@@ -28,22 +27,9 @@ from jaxroof.sweeps.points_file import columns_of
 from jaxroof.sweeps.reductions import Best, Marginals, Pareto, Reduction
 from jaxroof.sweeps.space import Grid, Space
 
-REQUEST_RANGES = {"tp": TP, "prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}
 # Where the quadrature over lengths splits: at every multiple, so not at many of them.
 MOST_SPLITTING = 16
 MOST_BEST = dataclasses.replace(COUNT, high=1e5)
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """The options that name a model and describe a request, as far as they are given."""
-
-    model: str | None
-    tp: int | None
-    prompt: int | None
-    output: int | None
-    cached: int | None
-    batch: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +52,7 @@ class Keep:
     marginals: bool
 
 
-def load_plan(options: ModelOptions, axes: Axes, request: Request, score: Score, keep: Keep) -> Plan:
+def load_plan(options: ModelOptions, axes: Axes, request: RequestOptions, score: Score, keep: Keep) -> Plan:
     """Everything checked, before anything is computed. Raises InputError."""
     varied = columns_of(axes.points) if axes.points is not None else [key_of(t) for t in (*axes.vary, *axes.zipped)]
     serves = request.model is not None or "model" in varied
@@ -84,15 +70,14 @@ def load_plan(options: ModelOptions, axes: Axes, request: Request, score: Score,
 
 def _keys(model: Model, varied: Sequence[str], serves: bool) -> Keys:
     constants = {key: leaf.range for key, _, leaf in walk(model)} | {"hardware": None, "formula": None}
-    fields = {f.name: f.metadata["leaf"] for f in dataclasses.fields(Architecture)}
-    of_model = {f"{ARCHITECTURE}{leaf.key}": leaf.range for leaf in fields.values()}
+    of_model = {f"{ARCHITECTURE}{key}": leaf.range for key, (_, leaf) in declared(Architecture).items()}
     of_request = REQUEST_RANGES | of_model | {"model": None}
     if not serves and (key := next((key for key in varied if key in of_request), None)):
         raise InputError("--vary", key, "needs --model, or a model that varies")
     return constants | of_request
 
 
-def _not_twice(varied: Sequence[str], options: ModelOptions, request: Request) -> None:
+def _not_twice(varied: Sequence[str], options: ModelOptions, request: RequestOptions) -> None:
     """An option must not name what varies."""
     hardware = options.hardware if options.hardware != defaults.HARDWARE else None
     given = dataclasses.asdict(request) | {"formula": options.formula, "hardware": hardware}
@@ -107,26 +92,15 @@ def _not_twice(varied: Sequence[str], options: ModelOptions, request: Request) -
 
 def _models(options: ModelOptions, space: Space) -> Variants:
     """The model of every combination of the names that vary."""
-    names = [name for name in ("hardware", "formula") if name in space.labels]
-
-    def named(values: Sequence[str]) -> ModelOptions:
-        chosen = dict(zip(names, values, strict=True))
-        hardware, formula = (chosen.get(name, getattr(options, name)) for name in ("hardware", "formula"))
-        return dataclasses.replace(options, hardware=hardware, formula=formula)
-
-    trees = [named(values).model() for values in itertools.product(*(space.labels[name] for name in names))]
-    shape = [len(space.labels[name]) for name in names]
-    return objectives.variants(_array(trees, shape), names)
-
-
-def _array(trees: Sequence[Any], shape: Sequence[int]) -> NDArray[Any]:
-    array = np.empty(len(trees), dtype=object)
-    array[:] = trees
-    return array.reshape(shape)
+    labels = {name: space.labels[name] for name in ("hardware", "formula") if name in space.labels}
+    chosen: list[dict[str, Any]] = [
+        dict(zip(labels, each, strict=True)) for each in itertools.product(*labels.values())
+    ]
+    return objectives.variants([dataclasses.replace(options, **each).model() for each in chosen], labels)
 
 
 def _served(
-    options: ModelOptions, models: Variants, space: Space, request: Request, score: Score
+    options: ModelOptions, models: Variants, space: Space, request: RequestOptions, score: Score
 ) -> tuple[Objective, dict[str, Any]]:
     for option, value in dataclasses.asdict(score).items():
         if value is not None:
@@ -140,18 +114,10 @@ def _served(
         raise InputError(
             "--vary", f"{ARCHITECTURE}num_experts", f"the {options.step_model} step time is for dense models"
         )
-    fixed = {}
-    for key, legal in REQUEST_RANGES.items():
-        if key not in varied:
-            value = getattr(request, key)
-            value = {"cached": 0, "batch": 1}.get(key) if value is None else value
-            if value is None:
-                raise InputError("sweep", f"--{key}", "is missing: give it or vary it")
-            fixed[key] = check.number("sweep", f"--{key}", value, legal)
+    fixed = request.checked("sweep", [key for key in REQUEST_RANGES if key not in varied])
     prompt, output = (space.largest(key) if key in varied else fixed[key] for key in ("prompt", "output"))
     report.note({note for arch in archs if (note := beyond_positions(arch, prompt + output))})
-    axes = ["model"] if "model" in space.labels else []
-    named = objectives.variants(_array(archs, [len(archs)] * len(axes)), axes)
+    named = objectives.variants(archs, {"model": names} if "model" in space.labels else {})
     return objectives.served(models, named, fixed, prompt), {}
 
 

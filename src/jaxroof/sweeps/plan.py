@@ -1,16 +1,14 @@
 """A sweep as plain data: where, what, and what is kept of it."""
 
 import dataclasses
-import hashlib
 from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from jaxroof.sweeps.objectives import Objective
 from jaxroof.sweeps.reductions import Reduction
-from jaxroof.sweeps.space import Space
+from jaxroof.sweeps.space import Space, identity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +39,6 @@ class Plan:
 def _described(constants: Any) -> dict[str, Any]:
     """Every number of a tree by its path, a model's constants as its own; arrays that are long as a digest."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(constants)
-    return {jax.tree_util.keystr(path).replace("constants.", ""): _value(np.asarray(leaf)) for path, leaf in leaves}
-
-
-def _value(array: NDArray[Any]) -> Any:
-    return array.tolist() if array.size <= 32 else hashlib.sha256(array.tobytes()).hexdigest()
+    return {
+        jax.tree_util.keystr(path).replace("constants.", ""): identity(np.asarray(leaf), 32) for path, leaf in leaves
+    }

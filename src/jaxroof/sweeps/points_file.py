@@ -1,5 +1,6 @@
 """A CSV or Parquet file of points → a space. It is read once, block by block, into a scratch file of plain numbers."""
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -14,19 +15,13 @@ from numpy.typing import NDArray
 from jaxroof.files import InputError, Range, check
 from jaxroof.sweeps.space import Columns, Listed
 
-SUFFIXES = (".csv", ".parquet")
-
 
 def read_points(path: Path, keys: Mapping[str, Range | None]) -> Listed:
     """The points of a file with keys as columns, every value checked. Raises InputError."""
-    scratch = tempfile.TemporaryFile()  # noqa: SIM115  # the space reads it as long as it lives
-    try:
-        points = _copied(path, keys, scratch)
-    except BaseException:
-        scratch.close()
-        raise
-    weakref.finalize(points, scratch.close)
-    return points
+    with contextlib.ExitStack() as scratch:
+        points = _copied(path, keys, scratch.enter_context(tempfile.TemporaryFile()))
+        weakref.finalize(points, scratch.pop_all().close)  # the space reads it as long as it lives
+        return points
 
 
 def _copied(path: Path, keys: Mapping[str, Range | None], scratch: Any) -> Listed:
@@ -64,7 +59,7 @@ def columns_of(path: Path) -> list[str]:
     import pyarrow
     from pyarrow import csv, parquet
 
-    if path.suffix not in SUFFIXES:
+    if path.suffix not in (".csv", ".parquet"):
         raise InputError(path, "--points", "must end in .csv or .parquet")
     try:
         with path.open("rb") as file:

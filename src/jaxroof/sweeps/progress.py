@@ -22,8 +22,4 @@ def rated(indices: Sequence[int], program: Program) -> Iterator[int]:
             yield index
             done += program.count(index)
             rate = done / (time.monotonic() - began)
-            bar.update(
-                task,
-                advance=1,
-                rate=f"{rate:.3g} points/s, {rate * program.evaluations:.3g} evaluations/s",
-            )
+            bar.update(task, advance=1, rate=f"{rate:.3g} points/s, {rate * program.evaluations:.3g} evaluations/s")

@@ -41,7 +41,7 @@ class Space(Protocol):
     def labels(self) -> Labels:
         """The names of the keys that are not numbers, in the order of their codes."""
 
-    def block(self, first: int, count: int) -> Columns:
+    def block(self, first: int, count: int, /) -> Columns:
         """Values by key of ``count`` points from ``first`` on."""
 
     def inputs(self, first: int, count: int) -> Any:
@@ -85,14 +85,14 @@ class Axis:
 
     def identity(self) -> dict[str, Any]:
         """Every value of a short axis, a digest of a long one."""
-        return {key: _identity(values) for key, values in self.columns.items()} | {"spacing": self.spacing}
+        return {key: identity(values, 1000) for key, values in self.columns.items()} | {"spacing": self.spacing}
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
     """The product of axes, the last one fastest: the number's digits in mixed radix are places on the axes.
 
-    The first point's digits are Python integers; a device adds 32-bit offsets with carry, so
+    The host finds the first point's digits in 64 bits; a device adds 32-bit offsets with carry, so
     ``size`` may exceed what 32 bits hold.
     """
 
@@ -111,11 +111,7 @@ class Grid:
 
     def inputs(self, first: int, count: int) -> NDArray[np.int32]:
         """The place of point ``first`` on every axis: its digits in mixed radix ``[axis]``."""
-        digits = []
-        for axis in reversed(self.axes):
-            first, digit = divmod(first, len(axis))
-            digits.append(digit)
-        return np.array(digits[::-1], dtype=np.int32)
+        return np.array(np.unravel_index(first % self.size, [len(axis) for axis in self.axes]), dtype=np.int32)
 
     def tables(self) -> list[Columns]:
         """The values that a device looks up by place, axis by axis."""
@@ -146,22 +142,18 @@ class Grid:
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """Points that the host reads or draws block by block with ``block_of(first, count)``."""
+    """Points that the host reads or draws block by block: ``block(first, count)``."""
 
     size: int
     labels: Labels
-    block_of: Callable[[int, int], Columns]
+    block: Callable[[int, int], Columns]
     most: Mapping[str, float]
     described: dict[str, Any]
-
-    def block(self, first: int, count: int) -> Columns:
-        """What the reader or the generator gives for these numbers."""
-        return self.block_of(first, count)
 
     def inputs(self, first: int, count: int) -> Columns:
         """The values themselves; the last point stands in past the end."""
         there = max(min(count, self.size - first), 1)
-        block = self.block_of(min(first, self.size - 1), there)
+        block = self.block(min(first, self.size - 1), there)
         return {key: _for_device(np.pad(values, (0, count - there), mode="edge")) for key, values in block.items()}
 
     def tables(self) -> None:
@@ -221,8 +213,9 @@ def _largest(axes: Sequence[Axis]) -> dict[str, float]:
     return {key: float(values.max()) for axis in axes for key, values in axis.columns.items()}
 
 
-def _identity(values: NDArray[Any]) -> Any:
-    return values.tolist() if len(values) <= 1000 else hashlib.sha256(values.tobytes()).hexdigest()
+def identity(values: NDArray[Any], longest: int) -> Any:
+    """The values themselves, a digest of more than ``longest``."""
+    return values.tolist() if values.size <= longest else hashlib.sha256(values.tobytes()).hexdigest()
 
 
 def _lists(labels: Labels) -> dict[str, list[str]]:

@@ -7,7 +7,6 @@ finished chunk, or one state. A file appears under its name by renaming, after i
 import dataclasses
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,8 +17,9 @@ import pyarrow
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from jaxroof.files import InputError, check_writable, read_json, sync, write
-from jaxroof.sweeps.space import Columns, Labels
+from jaxroof.files import InputError, check_writable, publish, read_json, write
+from jaxroof.sweeps.plan import Plan
+from jaxroof.sweeps.space import Columns
 from jaxroof.sweeps.stream import States
 
 MANIFEST = "manifest.json"
@@ -31,12 +31,17 @@ METADATA, INFEASIBLE = b"jaxroof", b"infeasible"
 
 @dataclasses.dataclass(frozen=True)
 class Store:
-    """``target`` is the file of a finished sweep, ``part`` the folder where it stands until then."""
+    """``target`` is the file of a finished sweep, ``part`` the folder where it stands until then.
+
+    What is there may be gone on with (``resume``) or overwritten (``force``).
+    """
 
     target: Path
     part: Path
+    resume: bool
+    force: bool
 
-    def previous(self, resume: bool, force: bool, must: bool) -> dict[str, Any] | None:
+    def previous(self, must: bool) -> dict[str, Any] | None:
         """The manifest to go on from, if any. Raises InputError where results would be lost.
 
         And where there is nothing to ``resume``, if there ``must`` be: one of several processes may not have begun.
@@ -46,26 +51,27 @@ class Store:
             raise InputError(self.target, "--out", "is a folder")
         if foreign := next((path for path in self.part.glob("*") if not path.name.startswith(PARTS)), None):
             raise InputError(foreign, "--out", "is in the way: no part of a sweep")
-        if resume:
+        if self.resume:
             if must and not (there or manifest.exists()):
                 raise InputError("--resume", str(self.part), "no interrupted sweep is there to go on with")
             return read_json(manifest) if manifest.exists() else finished_manifest(self.target)
-        if there and not force:
+        if there and not self.force:
             raise InputError(self.target, "--out", "is there already; --force overwrites it")
-        if manifest.exists() and not force:
+        if manifest.exists() and not self.force:
             raise InputError(self.part, "--out", "is an interrupted sweep's; --resume goes on, --force starts over")
         return None
 
-    def begin(self, manifest: Mapping[str, Any], resume: bool, force: bool) -> bool:
+    def begin(self, manifest: Mapping[str, Any]) -> bool:
         """Make or find this sweep's part folder; False where it is finished. Raises InputError at another's."""
-        finished = finished_manifest(self.target) if resume and self.target.exists() else None
-        if finished is not None and next(_differences(finished, _plain(manifest)), None) is None:
-            self.clear()
-            return False
-        if resume and self.target.exists() and not force:
-            raise InputError(self.target, "--resume", "is another sweep's; --force overwrites it")
-        if resume and (self.part / MANIFEST).exists():
-            same_sweep(self.part, read_json(self.part / MANIFEST), manifest)
+        if self.resume and self.target.exists():
+            if finished_manifest(self.target) == _plain(manifest):
+                self.clear()
+                return False
+            if not self.force:
+                raise InputError(self.target, "--resume", "is another sweep's; --force overwrites it")
+        if self.resume and (self.part / MANIFEST).exists():
+            if differing := next(_differences(read_json(self.part / MANIFEST), _plain(manifest)), None):
+                raise InputError("--resume", str(self.part), f"is another sweep's: {differing} differs")
             return True
         check_writable(self.target.parent)
         shutil.rmtree(self.part, ignore_errors=True)
@@ -101,8 +107,7 @@ class Store:
                 table = parquet.read_table(self.chunk(index))
                 infeasible += int(table.schema.metadata[INFEASIBLE])
                 writer.write_table(table.replace_schema_metadata(writer.schema.metadata), row_group_size=len(table))
-        sync(draft)
-        os.replace(draft, self.target)
+        publish(draft, self.target)
         self.clear()
         return infeasible
 
@@ -131,23 +136,17 @@ def same_points(previous: Mapping[str, Any], identity: Mapping[str, Any]) -> boo
     return all(previous.get(key) == value for key, value in _plain(identity).items() if key in ("space", "metrics"))
 
 
-def same_sweep(where: Path, previous: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-    """Raise InputError that names the first thing that differs."""
-    if differing := next(_differences(previous, _plain(manifest)), None):
-        raise InputError("--resume", str(where), f"is another sweep's: {differing} differs")
-
-
-def table(values: Columns, labels: Labels, names: tuple[str, ...], metrics: NDArray[np.floating]) -> pyarrow.Table:
+def table(plan: Plan, values: Columns, metrics: NDArray[np.floating]) -> pyarrow.Table:
     """Points as rows: names from their codes, numbers in the metrics' precision, no number as null."""
     columns: dict[str, Any] = {}
     for key, column in values.items():
-        if key in labels:
-            indices = pyarrow.array(column.astype(np.int32))
-            columns[key] = pyarrow.DictionaryArray.from_arrays(indices, pyarrow.array(labels[key], pyarrow.string()))
+        if key in plan.space.labels:
+            names = pyarrow.array(plan.space.labels[key], pyarrow.string())
+            columns[key] = pyarrow.DictionaryArray.from_arrays(pyarrow.array(column.astype(np.int32)), names)
         else:
             columns[key] = pyarrow.array(column.astype(metrics.dtype))
-    columns |= {name: pyarrow.array(row, mask=np.isnan(row)) for name, row in zip(names, metrics, strict=True)}
-    return pyarrow.table(columns)
+    rows = zip(plan.objective.metrics, metrics, strict=True)
+    return pyarrow.table(columns | {name: pyarrow.array(row, mask=np.isnan(row)) for name, row in rows})
 
 
 def pack(states: States, done: int) -> bytes:
@@ -181,7 +180,7 @@ def _plain(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
     if isinstance(one, dict) and isinstance(other, dict):
-        for key in [*one, *(key for key in other if key not in one)]:
+        for key in one | other:
             yield from _differences(one.get(key), other.get(key), f"{where}.{key}" if where else key)
     elif one != other:
         yield where

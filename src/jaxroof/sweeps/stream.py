@@ -68,11 +68,7 @@ class Program:
 
 
 def build(
-    plan: Plan,
-    *,
-    left_bytes: Callable[[], float],
-    host_bytes_per_setting: float = 0.0,
-    block: int | None = None,
+    plan: Plan, *, left_bytes: Callable[[], float], host_bytes_per_setting: float = 0.0, block: int | None = None
 ) -> Program:
     """Compile a sweep on this process's devices, with blocks that fit what ``left_bytes()`` says once it is compiled.
 
@@ -99,16 +95,6 @@ def start(reductions: Reductions) -> States:
     return {"counts": {"infeasible": np.zeros(1, dtype=np.int64)}} | {n: r.start() for n, r in reductions.items()}
 
 
-def merge(program: Program, states: States, index: int, chunk: Sequence[Any]) -> States:
-    """The states with a chunk's blocks."""
-    states = dict(states)
-    for device, block in enumerate(chunk):
-        first = index * program.chunk + device * program.block
-        states["counts"] = {"infeasible": states["counts"]["infeasible"] + block["infeasible"]}
-        states |= {name: r.merge(states[name], block[name], first) for name, r in program.plan.reductions.items()}
-    return states
-
-
 def join(reductions: Reductions, each: Iterable[States]) -> States:
     """The states of several processes as one."""
     joined = start(reductions)
@@ -120,9 +106,13 @@ def join(reductions: Reductions, each: Iterable[States]) -> States:
 
 def reduced(program: Program, states: States, indices: Iterable[int]) -> Iterator[States]:
     """The states after each chunk."""
+    reductions = program.plan.reductions.items()
     for index in indices:
-        chunk = program(index, {name: r.hint(states[name]) for name, r in program.plan.reductions.items()})
-        states = merge(program, states, index, chunk)
+        chunk = program(index, {name: r.hint(states[name]) for name, r in reductions})
+        for device, block in enumerate(chunk):
+            first = index * program.chunk + device * program.block
+            counts = {"infeasible": states["counts"]["infeasible"] + block["infeasible"]}
+            states = {"counts": counts} | {name: r.merge(states[name], block[name], first) for name, r in reductions}
         yield states
 
 
