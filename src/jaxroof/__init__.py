@@ -32,11 +32,8 @@ if TYPE_CHECKING:
     from jaxroof.step import Model as Model
     # fmt: on
 else:
-    _IMPORTS = [
-        node
-        for node in ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("jaxroof.")
-    ]
+    _NODES = ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8")))
+    _IMPORTS = [n for n in _NODES if isinstance(n, ast.ImportFrom) and n.module.startswith("jaxroof.")]
     _HOMES = {alias.name: node.module for node in _IMPORTS for alias in node.names}
     __all__ = sorted(_HOMES)
 

@@ -20,7 +20,7 @@ def padded(rows: list[list[tuple[float, float]]]) -> Requests:
     for i, row in enumerate(rows):
         for j, (context, new) in enumerate(row):
             table[:, i, j] = context, new, 1
-    return Requests(*table)
+    return jax.tree.unflatten(jax.tree.structure(Requests(*table[:, 0])), table)  # leaves [row request]
 
 
 def test_every_step_time_within_1_us_or_0_02_percent():

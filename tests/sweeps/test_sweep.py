@@ -11,8 +11,10 @@ from command_line import refused, run, works
 
 from jaxroof.commands import devices as devices_command
 from jaxroof.sweeps import stream
+from jaxroof.sweeps.objectives import Objective
 from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.reductions import Best, least_indices, pareto_front
+from jaxroof.sweeps.space import Listed
 
 FAST = "--step-model=memory"  # the memory step time compiles quickly
 AXES = [
@@ -242,16 +244,16 @@ def test_memory_bounds_the_chunk():
 
 
 def test_a_block_is_halved_until_it_fits():
-    class Fake:
+    class Fake(stream.Program):
         def __init__(self, size):
-            self.device_bytes = 1000 * size
+            vars(self)["device_bytes"] = 1000 * size
 
     sizes = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream, "BLOCK_SIZES", {"cpu": 2**16})
         patch.setattr(stream, "_compile", lambda *arguments: sizes.append(arguments[-1]) or Fake(arguments[-1]))
-        space = type("Space", (), {"size": 10**9})()
-        stream.build(Plan(space, None, {}, 0, {}), left_bytes=lambda: 5e6)
+        space, nothing = Listed(10**9, {}, lambda first, count: {}, {}, {}), Objective((), None, lambda *_: None, 1)
+        stream.build(Plan(space, nothing, {}, 0, {}), left_bytes=lambda: 5e6)
     assert sizes == [2**16, 2**12]
 
 

@@ -47,7 +47,7 @@ def check_memory(arch: Architecture, tp: int, tokens: int, batch: int, tier0: Ti
     """Weights and the KV cache of ``batch`` requests must fit. Raises InputError that says what would."""
     if batch <= most_requests(arch, scalar(tp), tokens, tier0):
         return
-    need, weights = (float(gpu_bytes(arch, scalar(tp), n * tokens)) / GIGA for n in (batch, 0))
+    need, weights = (float(gpu_bytes(arch, scalar(tp), scalar(n * tokens))) / GIGA for n in (batch, 0))
     usable = float(usable_bytes(tier0)) / GIGA
     degrees = [n for n in range(1, int(TP.high) + 1) if divides(arch, scalar(n))]
     fits = {n: most_requests(arch, scalar(n), tokens, tier0) for n in degrees}

@@ -11,7 +11,7 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jaxroof import defaults
 from jaxroof.experiments import metrics
@@ -43,7 +43,7 @@ def latencies(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> L
 
 
 def tpot_mape(
-    model: Model, runs: Runs, *, scoring: str = defaults.SCORING, group: Float[Array, " experiment"] | None = None
+    model: Model, runs: Runs, *, scoring: str = defaults.SCORING, group: Float[ArrayLike, " experiment"] | None = None
 ) -> Float[Array, "..."]:
     """Mean over runs of |predicted TPOT / measured TPOT − 1|, TPOT in the convention of ``scoring``.
 

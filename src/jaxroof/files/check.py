@@ -29,12 +29,12 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def one_of(path: object, key: str, value: str, known: Iterable[str]) -> str:
+def one_of(path: object, key: str, value: Any, known: Iterable[str]) -> str:
     """``value``, which must be one of the known ones."""
     known = list(known)
     if value not in known:
         raise InputError(path, key, f"must be one of {', '.join(known)}, got {value!r}{suggestion(str(value), known)}")
-    return value
+    return str(value)
 
 
 def required(path: object, table: Mapping[str, Any], key: str, where: str = "") -> Any:

@@ -33,7 +33,7 @@ def within(legal: Range) -> msgspec.Meta:
     return msgspec.Meta(**constraints, extra={"check": check.number, "legal": legal})
 
 
-def to_struct(path: Path, value: Any, kind: type[T], where: str = "") -> T:
+def to_struct(path: Path, value: Any, kind: type[T] | Any, where: str = "") -> T:
     """What stands at ``where`` ("" or "key.") in the file at ``path``, all of it by default. Raises InputError.
 
     msgspec tells neither a wrong value nor the key of a mapping, so the parts of what does not fit are tried in turn.

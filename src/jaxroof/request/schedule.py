@@ -65,8 +65,7 @@ class Latency(eqx.Module):
         return getattr(self, f"{check.one_of('latency', 'metric', metric, METRICS)}_s")
 
     def __repr__(self) -> str:
-        shown = (f"{name.removesuffix('_s')}_ms={_milliseconds(value)}" for name, value in vars(self).items())
-        return f"Latency({', '.join(shown)})"
+        return f"Latency({', '.join(f'{name[:-1]}ms={_milliseconds(x)}' for name, x in vars(self).items())})"
 
 
 def _milliseconds(seconds: Any) -> Any:

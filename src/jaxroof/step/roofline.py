@@ -72,8 +72,7 @@ def _decode_compute(requests: Requests, arch: Architecture, deployment: Deployme
         return Compute(jnp.zeros(()), jnp.zeros(()))
     hardware, batch = tier0.hardware, jnp.sum(requests.count)
     flops = requests.count * work.attention_flops(arch, requests.new_tokens, requests.context_tokens)
-    total = jnp.sum(flops)
-    at = (heads(arch), deployment.tp, batch)
+    total, at = jnp.sum(flops), (heads(arch), deployment.tp, batch)
     mfu = jax.vmap(lambda context: hardware.mfu.decode_attention(*at, context))(requests.context_tokens)
     # No context, no attention: keep 0/0 out of the value and out of the gradient.
     weighted = jnp.sum(flops * mfu)

@@ -44,7 +44,7 @@ class TwoPassGrid:
 
     def fine(self, centre: float) -> Vector:
         """The values of the second pass, clipped at 0."""
-        values = centre + self.fine_step * np.arange(-self.reach, self.reach + 1)
+        values = centre + self.fine_step * np.arange(-self.reach, self.reach + 1.0)
         return values[values >= 0]
 
 

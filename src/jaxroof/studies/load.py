@@ -36,7 +36,7 @@ def load_studies(name: str) -> tuple[Study | Collection | ComparisonSpec, dict[s
     if key is None:
         study = _checked(path, to_struct(path, table, Study))
         return study, {name: study}
-    spec = to_struct(path, table, LISTS[key])
+    spec: Any = to_struct(path, table, LISTS[key])
     check.no_repeats(path, key, table[key])
     try:
         studies = [load_study(beside(path, listed)) for listed in table[key]]

@@ -146,7 +146,7 @@ class Marginals:
         return {axis: np.minimum(least, other[axis]) for axis, least in one.items()}
 
 
-def least_indices(values: Float[Array, " setting"], count: int) -> Int[Array, " best"]:
+def least_indices(values: Float[Any, " setting"], count: int) -> Int[Array, " best"]:
     """Indices of the ``count`` least values in order, ties to the smaller index: minima of blocks first."""
     count = min(count, values.size)
     if values.size % BLOCK or values.size // BLOCK <= count:

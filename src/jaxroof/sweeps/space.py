@@ -110,7 +110,7 @@ class Grid:
         return {key: v for axis, digit in zip(self.axes, digits, strict=True) for key, v in axis.at(digit).items()}
 
     def inputs(self, first: int, count: int) -> NDArray[np.int32]:
-        """The place of point ``first`` on every axis ``[axis]``."""
+        """The place of point ``first`` on every axis: its digits in mixed radix ``[axis]``."""
         return np.array(np.unravel_index(first % self.size, [len(axis) for axis in self.axes]), dtype=np.int32)
 
     def tables(self) -> list[Columns]:
