@@ -27,7 +27,7 @@ def load_workloads(path: Path) -> dict[str, Workload]:
     """Named length distributions of a TOML file. Raises InputError."""
     workloads = {}
     for name, table in read_toml(path).items():
-        read = to_struct(path, table, _Workload, f"{name}.")
+        read: _Workload = to_struct(path, table, _Workload, f"{name}.")
         lengths = (_checked(path, f"{name}.{key}", getattr(read, key)) for key in ("prompt", "output"))
         workloads[name] = Workload(int(read.prefix_tokens), *lengths)
     return workloads
