@@ -9,7 +9,6 @@ measured runs, :func:`sensitivities` how that answers to every constant; ``jax.g
 # ruff: noqa: I001  (short imports, several to a line)
 import ast
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # The public names: type checkers follow these imports. At run time each one happens on the first use of its name, so
@@ -32,10 +31,13 @@ if TYPE_CHECKING:
     from jaxroof.step import Model as Model
     # fmt: on
 else:
-    _NODES = ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8")))
+    _NODES = ast.walk(ast.parse(__spec__.loader.get_source(__name__)))
     _IMPORTS = [n for n in _NODES if isinstance(n, ast.ImportFrom) and n.module.startswith("jaxroof.")]
     _HOMES = {alias.name: node.module for node in _IMPORTS for alias in node.names}
     __all__ = sorted(_HOMES)
+
+    def __dir__() -> list[str]:
+        return __all__
 
     def __getattr__(name: str) -> Any:
         if name not in _HOMES:

@@ -1,5 +1,5 @@
 """``python -m jaxroof``."""
 
-from jaxroof.cli import main
+from jaxroof.cli import run_process
 
-main()
+run_process()

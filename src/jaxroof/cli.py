@@ -261,17 +261,24 @@ def _use_precision(precision: str) -> None:
             jax.config.update(name, value)
 
 
+def run_process() -> None:
+    """The process that is this command line; to look for garbage among its imports would take a fifth of it."""
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
+    main()
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: wrong input is one line on stderr and exit code 2, never a traceback."""
     from jaxroof.files import InputError
 
-    gc.set_threshold(100_000)  # what libraries import is no garbage: looking for some takes a fifth of a short command
-    atexit.register(gc.freeze)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "µ" still gets its table
     try:
-        code = app(_no_cache_first(arguments or sys.argv[1:]) or ["--help"], standalone_mode=False)
+        code = app(
+            _no_cache_first(sys.argv[1:] if arguments is None else arguments) or ["--help"], standalone_mode=False
+        )
     except typer.Abort:
         sys.exit(130)
     except (InputError, OSError) as error:

@@ -84,14 +84,16 @@ class GradientAgainstGrid:
 
 
 def compare_all(problems: Iterable[tuple[Study, GroundTruth, Mapping[str, Model]]]) -> GradientAgainstGrid:
-    """Solve the search of every study on its train split, its models by configuration, the searched one last."""
-    solved = {s.name: compare(s, [*models.values()][-1], truth) for s, truth, models in problems}
-    return GradientAgainstGrid(solved)
+    """Solve the search of every study, its models by configuration."""
+    return GradientAgainstGrid({s.name: compare(s, models, truth) for s, truth, models in problems})
 
 
-def compare(study: Study, model: Model, truth: GroundTruth) -> Comparison:
-    """Solve the study's search on the train split by its grid and by descent; both timed compiled."""
-    free, runs, train = searched(study), truth.runs, truth.groups()["train"]
+def compare(study: Study, models: Mapping[str, Model], truth: GroundTruth) -> Comparison:
+    """Solve the study's search on its split by its grid and by descent; both timed compiled."""
+    search = study.search or study.grid
+    assert search is not None  # as the loader of comparisons checks
+    model, train = models[search.name], study.unions(truth.groups())[search.split]
+    free, runs = searched(study), truth.runs
     affine = affine_tpot(model, runs, [f.keys for f in free], scoring=study.scoring).select(train)
     measured = np.asarray(runs.measured[study.scoring].tpot_s)[train]
     bounded = [Bounded(f.keys, f.start, f.stop, (f.start + f.stop) / 2) for f in free]

@@ -5,15 +5,14 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from jaxroof import defaults
 from jaxroof.catalogue.load import is_original, load_model, with_settings
-from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
-from jaxroof.parameters import TP, Architecture
+from jaxroof.files import InputError, check
+from jaxroof.parameters import TP
+from jaxroof.request.limits import LEGAL
 from jaxroof.step import Model
 
-REQUEST_RANGES = {"tp": TP, "prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}
+REQUEST_RANGES = {"tp": TP, **LEGAL}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +60,3 @@ class RequestOptions:
                 raise InputError(where, f"--{key}", "is missing: give it or vary it")
             check.number(where, f"--{key}", values[key], REQUEST_RANGES[key])
         return {key: values[key] for key in keys}
-
-
-def refuse_mixture(where: object, step_model: str, arch: Architecture) -> None:
-    """Only ``kernels`` models a mixture of experts. Raises InputError."""
-    if step_model != "kernels" and np.any(np.asarray(arch.num_experts) > 0):
-        raise InputError(where, "num_experts", f"the {step_model} step time is for dense models; use kernels")

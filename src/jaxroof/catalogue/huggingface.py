@@ -68,6 +68,7 @@ def shape_from_config(path: Path, config: Mapping[str, Any]) -> dict[str, float]
     if heads % kv_heads:
         raise InputError(path, "num_key_value_heads", f"{heads:g} heads cannot be divided by {kv_heads:g} KV heads")
     activation_bytes = _activation_bytes(path, text, config)
+    every = {**config, **{key: value for key, value in text.items() if value is not None}}
     return {
         "num_hidden_layers": _count(path, text, "num_hidden_layers"),
         "hidden_size": hidden,
@@ -75,9 +76,9 @@ def shape_from_config(path: Path, config: Mapping[str, Any]) -> dict[str, float]
         "num_attention_heads": heads,
         "num_key_value_heads": kv_heads,
         "head_dim": _count(path, text, "head_dim", hidden / heads),
-        "weight_bytes": _weight_bytes(path, {**config, **text}, activation_bytes),
+        "weight_bytes": _weight_bytes(path, every, activation_bytes),
         "activation_bytes": activation_bytes,
-        "tie_word_embeddings": _tied(path, {**config, **text}),
+        "tie_word_embeddings": _tied(path, every),
         "sliding_window": _optional(path, text, "sliding_window") if text.get(MODELLED[name]) else 0.0,
         "max_position_embeddings": _positions(path, text),
         **_ffn(path, text),

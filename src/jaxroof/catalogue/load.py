@@ -30,14 +30,6 @@ def load_architecture(name: str) -> Architecture:
     return Architecture(**load_shape(name))
 
 
-def check_window(file: object, arch: Architecture, longest_tokens: float) -> None:
-    """Raise if attention would slide; ``file`` is what named the model."""
-    window = float(arch.sliding_window)
-    if 0 < window < longest_tokens:
-        tokens = f"the window of {window:.0f} tokens is shorter than the request's {longest_tokens:.0f}"
-        raise InputError(file, "sliding_window", f"windowed attention is not modelled: {tokens}")
-
-
 def load_deployment(file: object, arch: Architecture, tp: float) -> Deployment:
     """A deployment whose heads can be divided by ``tp``; ``file`` is what named it. Raises InputError."""
     check_deployment(file, arch, tp)

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from jaxroof.catalogue.choice import ModelOptions, refuse_mixture
+from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.files import Range, check
 from jaxroof.report import report
+from jaxroof.request.limits import refuse_mixture
 from jaxroof.step import Model
 
 

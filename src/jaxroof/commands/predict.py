@@ -4,14 +4,15 @@ from pathlib import Path
 
 import jax
 
-from jaxroof.catalogue.choice import ModelOptions, RequestOptions, refuse_mixture
-from jaxroof.catalogue.load import check_window, load_architecture, load_deployment
+from jaxroof.catalogue.choice import ModelOptions, RequestOptions
+from jaxroof.catalogue.load import load_architecture, load_deployment
 from jaxroof.commands import predict_tables
 from jaxroof.files import InputError
 from jaxroof.parameters import TP, Architecture, Tier0, scalar
 from jaxroof.report import report
 from jaxroof.report.tables import columns
 from jaxroof.request import predict as core_prediction
+from jaxroof.request.limits import check_window, refuse_mixture
 from jaxroof.serving.capacity import beyond_positions, divides, gpu_bytes, most_requests, usable_bytes
 from jaxroof.units import GIGA
 

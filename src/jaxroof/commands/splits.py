@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from jaxroof.catalogue.choice import refuse_mixture
 from jaxroof.catalogue.load import load_model
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.files import check_writable
 from jaxroof.report import report
 from jaxroof.report.folder import write_files
+from jaxroof.request.limits import refuse_mixture
 from jaxroof.splits import findings
 from jaxroof.splits.analysis import analyse
 from jaxroof.splits.load import tpot_digits

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from jaxroof.catalogue.choice import refuse_mixture
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.files import check_writable
 from jaxroof.report.progress import progress
+from jaxroof.request.limits import refuse_mixture
 from jaxroof.step import Model
 from jaxroof.studies import record, write
 from jaxroof.studies import run as core_study

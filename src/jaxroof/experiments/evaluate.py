@@ -18,6 +18,7 @@ from jaxroof.experiments import metrics
 from jaxroof.experiments.runs import Runs
 from jaxroof.parameters import Architecture, Deployment, get, put, walk
 from jaxroof.request.latency import breakdown, latency, step_times
+from jaxroof.request.limits import refuse_mixture
 from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.step import Model, StepTime
 
@@ -30,7 +31,7 @@ def latencies(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> L
 
     Arguments: ``model``, any of whose constants may have a leading axis ``setting``; ``runs`` of
     :func:`load_experiments`; ``scoring``, ``published``, ``itl`` or ``e2e_per_token``: the TPOT's convention.
-    Raises InputError for another scoring or an unknown step model.
+    Raises InputError for another scoring, an unknown step model, mixtures of experts outside ``kernels``.
 
     >>> runs, model = jaxroof.load_experiments(), jaxroof.load_model("memory", overheads="h2b")
     >>> (jaxroof.latencies(model, runs)["tpot"][:2] * 1000).round(2)  # ms
@@ -39,6 +40,7 @@ def latencies(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> L
     >>> jaxroof.latencies(swept, runs).ttft_s.shape
     (13, 3)
     """
+    refuse_mixture("runs", model.step, runs.architecture)
     return cast(Latency, _latencies(model, runs.scheduled(scoring), runs.architecture, runs.deployment))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxroof.catalogue.load import check_window, load_architecture, load_deployment, load_model
+from jaxroof.catalogue.load import load_architecture, load_deployment, load_model
 from jaxroof.experiments import metrics
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.recorded import Experiment, check_labels, load_published, load_recorded
@@ -11,6 +11,7 @@ from jaxroof.experiments.runs import Runs, schedules_by_scoring, stack_runs
 from jaxroof.experiments.workloads import load_workloads
 from jaxroof.files import InputError, check, data_dir
 from jaxroof.parameters import scalar
+from jaxroof.request.limits import check_window
 from jaxroof.request.schedule import Latency
 from jaxroof.request.workload import Workload, exact, sampled
 from jaxroof.step import Model

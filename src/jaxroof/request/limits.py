@@ -1,22 +1,48 @@
 """What cannot be predicted is refused in one sentence, before anything is traced."""
 
+from typing import Any
+
 import numpy as np
 
 from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
 from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
+from jaxroof.step import Model
 
 LEGAL = {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}
-# Text is here to be refused: it is no array.
-NUMBER = (int, float, np.number, str)
 
 
-def check_request(arch: Architecture, deployment: Deployment, **request: object) -> None:
-    """Raise InputError for a request or a deployment that cannot be.
+def check_request(model: Model, arch: Architecture, deployment: Deployment, **request: Any) -> None:
+    """Raise InputError for a request, a model or a deployment that cannot be.
 
-    Only concrete single numbers are checked: arrays and tracers stand for many, and inside a program nothing can raise.
+    Only concrete numbers are checked: a tracer stands for many, and inside a program nothing can raise.
     """
-    number = {k: check.number("predict", k, v, LEGAL[k]) for k, v in request.items() if isinstance(v, NUMBER)}
-    if number.get("cached", 0.0) > number.get("prompt", np.inf):
-        raise InputError("predict", "cached", f"must be ≤ prompt {request['prompt']}, got {request['cached']}")
-    if all(isinstance(x, np.ndarray) and x.ndim == 0 for x in (deployment.tp, arch.num_attention_heads)):
+    for key, value in request.items():
+        if isinstance(value, (int, float, np.number, str)):  # text is here to be refused
+            check.number("predict", key, value, LEGAL[key])
+    prompt, output, cached = (request[key] for key in ("prompt", "output", "cached"))
+    if _known(prompt, cached) and cached > prompt:
+        raise InputError("predict", "cached", f"must be ≤ prompt {prompt}, got {cached}")
+    if _known(arch.num_attention_heads, arch.num_key_value_heads, deployment.tp):
         check_deployment("predict", arch, float(deployment.tp))
+    refuse_mixture("predict", model.step, arch)
+    if _known(arch.sliding_window, prompt, output):
+        check_window("predict", arch, prompt + output)
+
+
+def refuse_mixture(where: object, step_model: str, arch: Architecture) -> None:
+    """Only ``kernels`` models a mixture of experts; ``arch`` may be many. Raises InputError."""
+    if step_model != "kernels" and _known(arch.num_experts) and np.any(arch.num_experts > 0):
+        raise InputError(where, "num_experts", f"the {step_model} step time is for dense models; use kernels")
+
+
+def check_window(where: object, arch: Architecture, longest_tokens: float) -> None:
+    """Raise if attention would slide; ``where`` is what named the model."""
+    window = float(arch.sliding_window)
+    if 0 < window < longest_tokens:
+        tokens = f"the window of {window:.0f} tokens is shorter than the request's {longest_tokens:.0f}"
+        raise InputError(where, "sliding_window", f"windowed attention is not modelled: {tokens}")
+
+
+def _known(*values: Any) -> bool:
+    """Whether they are numbers now, not tracers."""
+    return all(isinstance(value, (int, float, np.number, np.ndarray)) for value in values)

@@ -53,14 +53,15 @@ def predict(
 
     Arguments: ``model`` of :func:`load_model`, ``arch`` of :func:`load_architecture`; all counts whole.
     Raises InputError for a count that is none, more ``cached`` than ``prompt`` tokens, heads that ``tp`` does not
-    divide, an unknown step model. Arrays and tracers are not checked; whether the model fits is not asked here.
+    divide, a mixture of experts outside ``kernels``, an attention window that is shorter than the request. Tracers are
+    not checked (``prompt`` must be none: it decides how many steps there are); nor is whether the model fits.
 
     >>> model, arch = jaxroof.load_model("memory", overheads="h2b"), jaxroof.load_architecture("llama-3.1-8b")
     >>> prediction = jaxroof.predict(model, arch, jaxroof.Deployment(tp=1), prompt=512, output=128)
     >>> print(prediction.latency)
     Latency(ttft_ms=8.347, tpot_ms=8.303, e2e_ms=1062...)
     """
-    check_request(arch, deployment, prompt=prompt, output=output, cached=cached, batch=batch)
+    check_request(model, arch, deployment, prompt=prompt, output=output, cached=cached, batch=batch)
     steps: Schedule | Lengths = (scalar(prompt), scalar(output), scalar(cached))
     mfu = model.constants.hardware.mfu
     if not isinstance(mfu, AnalyticMfu):  # measured tables kink and jump at places of their own

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxroof.parameters import Architecture, Flag, Scalar, Tier0, heads_divide, kv_heads_divide, scalar
 from jaxroof.step import work
@@ -21,6 +22,10 @@ def beyond_positions(arch: Architecture, tokens: float) -> str | None:
     """What there is to say of a request of ``tokens`` that is longer than the model's positions."""
     positions = float(arch.max_position_embeddings)
     return f"{tokens:g} tokens are more than the model's {positions:g} positions" if 0 < positions < tokens else None
+
+
+# More than any server has: whatever the memory, a count is finite.
+MOST_REQUESTS = 10**9
 
 
 @jax.jit
@@ -45,4 +50,4 @@ def can_serve(arch: Architecture, tp: Scalar, tokens: Scalar, tier0: Tier0) -> F
 def most_requests(arch: Architecture, tp: Scalar, tokens: float, tier0: Tier0) -> int:
     """How many requests of ``tokens`` each fit beside the weights; none where the weights alone do not."""
     weights, full = (float(gpu_bytes(arch, tp, scalar(n))) for n in (0, tokens))
-    return max(int((float(usable_bytes(tier0)) - weights) / (full - weights)), 0)
+    return int(np.clip((float(usable_bytes(tier0)) - weights) / (full - weights), 0, MOST_REQUESTS))

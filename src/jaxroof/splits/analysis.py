@@ -12,7 +12,6 @@ from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import SPLITS
 from jaxroof.files import InputError
 from jaxroof.parameters import Mask, Vector, replace
-from jaxroof.report.progress import progress
 from jaxroof.request.schedule import Latency
 from jaxroof.splits import sampling
 from jaxroof.splits.search import GroupSearch, Outcomes, bootstrap, every_split, finest, search, search_groups, tpot_ape
@@ -104,7 +103,7 @@ def analyse(model: Model, truth: GroundTruth, study: Study, digits: Interval | N
         "resampled": bootstrap(count),
     }
     searches = {}
-    for scoring in progress(SCORINGS, "searches", len(SCORINGS)):
+    for scoring in SCORINGS:
         ape = tpot_ape(model, truth.runs, keys, values, scoring=scoring)
         outcomes = {name: search(ape, values, train) for name, train in weights.items()}
         alone = {kind: search_groups(ape, values, masks) for kind, masks in groups.items()}

@@ -145,6 +145,8 @@ def _check_constants(path: Path, study: Study) -> None:
     """Names of files and keys of settings, found and legal before anything runs."""
     try:
         models = study_models(study)
+        for step in study.also_step_model:
+            load_model(step, study.hardware)
         if study.search:
             values = [(key, study.search.start_us) for key in study.search.keys]
             with_settings(models[study.search.name], values, "search.keys")

@@ -48,15 +48,11 @@ class Result:
 
 def run_all(study: Study, runs: Runs, groups: Mapping[str, Mask], models: Mapping[str, Model]) -> list[Result]:
     """The study on each of its step models, under each of its scorings; its own come first."""
-    return [
-        run(study.on(step), scoring, runs, groups, {n: _on(study, step, model) for n, model in models.items()})
-        for step in (study.step_model, *study.also_step_model)
-        for scoring in (study.scoring, *study.also_scoring)
-    ]
-
-
-def _on(study: Study, step: str, model: Model) -> Model:
-    return dataclasses.replace(model, step=step) if model.step == study.step_model else model
+    results = []
+    for moved in map(study.on, (study.step_model, *study.also_step_model)):
+        own = {c.name: dataclasses.replace(models[c.name], step=c.step_model) for c in moved.all_configurations()}
+        results += [run(moved, scoring, runs, groups, own) for scoring in (study.scoring, *study.also_scoring)]
+    return results
 
 
 def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], models: Mapping[str, Model]) -> Result:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxroof import defaults
-from jaxroof.catalogue.choice import REQUEST_RANGES, ModelOptions, RequestOptions, refuse_mixture
+from jaxroof.catalogue.choice import REQUEST_RANGES, ModelOptions, RequestOptions
 from jaxroof.catalogue.load import load_architecture
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.metrics import SCORINGS
@@ -17,6 +17,7 @@ from jaxroof.experiments.runs import SPLITTING
 from jaxroof.files import COUNT, InputError, check
 from jaxroof.parameters import Architecture, declared, replace, walk
 from jaxroof.report import report
+from jaxroof.request.limits import refuse_mixture
 from jaxroof.serving.capacity import beyond_positions
 from jaxroof.step import Model
 from jaxroof.sweeps import objectives
