@@ -1,5 +1,6 @@
 """jaxroof as a Python library: its types, its examples, its errors, what it prints."""
 
+import dataclasses
 import doctest
 import os
 import subprocess
@@ -66,9 +67,25 @@ def test_a_request_that_cannot_be_is_refused(h2b, llama, request_, message):
 @pytest.mark.parametrize(
     ("prompt", "why"), [(1.5, "must be a whole number, got 1.5"), ("9", "must be a number, got '9'")]
 )
-def test_what_is_no_count_is_refused(llama, prompt, why):
+def test_what_is_no_count_is_refused(h2b, llama, prompt, why):
     with pytest.raises(InputError, match=f"predict: prompt: {why}"):
-        check_request(llama, jaxroof.Deployment(1), prompt=prompt, output=2)
+        check_request(h2b, llama, jaxroof.Deployment(1), prompt=prompt, output=2, cached=0, batch=1)
+
+
+def test_what_a_model_cannot_say_is_refused(h2b, truth):
+    """A mixture outside ``kernels``, a window that is shorter than the request."""
+    mixtral, mistral = map(jaxroof.load_architecture, ("mixtral-8x7b", "mistral-7b"))
+    mixtures = dataclasses.replace(truth.runs, architecture=jax.tree.map(lambda leaf: np.stack([leaf] * 13), mixtral))
+    one = jaxroof.Deployment(1)
+    for call, message in {
+        lambda: jaxroof.predict(
+            h2b, mixtral, one, prompt=8, output=2
+        ): "predict: num_experts: the memory step time is for",
+        lambda: jaxroof.latencies(h2b, mixtures): "runs: num_experts: the memory step time is for dense",
+        lambda: jaxroof.predict(h2b, mistral, one, prompt=4095, output=2): "the window of 4096 tokens is shorter",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            call()
 
 
 def test_unknown_names_are_refused(h2b, truth):
@@ -96,7 +113,8 @@ def test_tracers_are_not_checked(h2b, llama):
 
     one, three = jax.vmap(e2e_s)(np.array([1.0, 3.0]))
     assert three < one
-    jax.jit(lambda output: check_request(llama, jaxroof.Deployment(1), prompt=8, output=output))(-2)
+    counts = {"prompt": 8, "cached": 0, "batch": 1}
+    jax.jit(lambda output: check_request(h2b, llama, jaxroof.Deployment(1), output=output, **counts))(-2)
 
 
 def test_a_latency_prints_in_milliseconds_whatever_it_holds():

@@ -193,3 +193,10 @@ def test_a_quantised_checkpoint_is_refused(tmp_path, content, says):
     assert load_architecture(str(tmp_path / "config.json")) is not None
     beside.write_text(json.dumps(content))
     refused(tmp_path, predict(model=tmp_path), f"{beside}: quantization.{says}")
+
+
+def test_a_null_of_the_text_part_hides_nothing(tmp_path):
+    outer = {"quantization_config": {"quant_method": "fp8"}, "tie_word_embeddings": True}
+    text = LLAMA | dict.fromkeys(outer)
+    shape = shape_from_config(tmp_path / "config.json", outer | {"text_config": text})
+    assert (shape["weight_bytes"], shape["tie_word_embeddings"]) == (1, 1)

@@ -1,4 +1,4 @@
-"""The only place that touches the disk: read, check, write; every problem is one line."""
+"""Input files are read and checked, output is written whole or not at all; every problem is one line."""
 
 from jaxroof.files.errors import InputError
 from jaxroof.files.ranges import AT_LEAST_ONE, CACHED_TOKENS, COUNT, FRACTION, NON_NEGATIVE, POSITIVE, TOKENS, Range

@@ -1,1 +1,1 @@
-"""Many requests on one deployment."""
+"""What a deployment can hold."""
