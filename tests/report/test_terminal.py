@@ -110,8 +110,17 @@ def test_every_cell_is_shown(piped, screens, width):
 
 
 def beside_first(tables):
-    """Every column after the first, together with the first of its table."""
-    return [(first, column) for first, *others in tables for column in others]
+    """Every column after the first, together with the first of its table; further parts may repeat some."""
+    return list(dict.fromkeys((first, column) for first, *others in tables for column in others))
+
+
+def test_parts_of_a_wide_table_repeat_what_tells_rows_apart(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = [{"group": "all", "N": 13, "name": name, "first column": 1.0, "second column": 2.0} for name in "ab"]
+    report.print_table(report.columns(rows), "wide")
+    heads = [re.sub("[ ┃]+", " ", line).strip() for line in capsys.readouterr().out.split("\n") if line[:1] == "┃"]
+    assert heads == ["group N name first column", "group N name second column"]
 
 
 def squeezed(text):

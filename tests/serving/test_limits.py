@@ -19,7 +19,7 @@ def test_weights_and_kv_cache_fit_or_what_would_is_said(tmp_path):
     works(predict(**LARGE, tp=2, batch=7))
     says = "predict: --batch: 70.6 GB of weights and 1.6 GB of KV cache per GPU exceed 72.0 GB (0.9 of its memory); "
     refused(tmp_path, predict(**LARGE, tp=2, batch=8), f"{says}--batch 7 or --tp 4 would fit")
-    refused(tmp_path, predict(**LARGE), "predict: --batch: 141.1 GB of weights and 0.4 GB of KV cache per GPU exceed")
+    refused(tmp_path, predict(**LARGE), "predict: --tp: 141.1 GB of weights and 0.4 GB of KV cache per GPU exceed")
     works(predict(**LARGE, tp=2, batch=8, set="host.gpu_memory_utilization=0.95"))
     refused(tmp_path, predict(**LARGE, tp=8, batch=10**7), "predict: --batch: 17.6 GB of weights")
 

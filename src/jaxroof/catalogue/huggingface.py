@@ -26,6 +26,7 @@ EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
 # Layers of several kinds and compressed KV caches have no home in Architecture.
 UNSUPPORTED_KEYS = (
     "kv_lora_rank", "first_k_dense_replace", "mlp_only_layers", "hybrid_override_pattern", "interleave_moe_layer_step",
+    "cross_attention_layers", "is_encoder_decoder", "compression_config",
 )  # fmt: skip
 UNSUPPORTED_PREFIXES = ("mamba_", "linear_")
 # Rope types whose max_position_embeddings already counts their factor.
@@ -176,7 +177,7 @@ def _weight_bytes(path: Path, config: Mapping[str, Any], unquantised: float) -> 
     method, groups = quantisation.get("quant_method"), _object(path, quantisation, "config_groups")
     weights = [_object(path, _object(path, groups, name), "weights") for name in groups]
     found = sorted({f"{w.get('num_bits')}-bit {w.get('type')}" for w in weights})
-    if method == "fp8" or found == ["8-bit float"]:
+    if method == "fp8" or (method, found) == ("compressed-tensors", ["8-bit float"]):
         return 1.0
     found_weights = f" with {' and '.join(found)} weights" if found else ""
     understood = "only fp8 and compressed-tensors with 8-bit float weights are modelled"

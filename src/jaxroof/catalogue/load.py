@@ -16,6 +16,7 @@ from jaxroof.parameters.constants import Host, Traffic
 from jaxroof.parameters.hardware import Hardware
 from jaxroof.step import STEP_MODELS, Model
 
+AnyPath = str | Path
 Tree = TypeVar("Tree", Model, Tier0)
 
 
@@ -36,7 +37,7 @@ def load_deployment(file: object, arch: Architecture, tp: float) -> Deployment:
     return Deployment(tp)
 
 
-def load_hardware(name: str = defaults.HARDWARE, mfu_tables: Path | None = None) -> Hardware:
+def load_hardware(name: str = defaults.HARDWARE, mfu_tables: AnyPath | None = None) -> Hardware:
     """A catalogue GPU, a TOML file, or the original simulator's ``hardware_config.json``.
 
     ``mfu_tables`` is a folder of measured tables that replaces the analytic MFU. Raises InputError.
@@ -49,7 +50,9 @@ def load_hardware(name: str = defaults.HARDWARE, mfu_tables: Path | None = None)
     hardware = replace(load_hardware(), _original(path)[0]) if is_original(path) else load_tree(path, Hardware)
     if mfu_tables is None:
         return hardware
-    return put(hardware, {"mfu": load_mfu_tables(mfu_tables, defaults.HARDWARE if is_original(path) else path.stem)})
+    return put(
+        hardware, {"mfu": load_mfu_tables(Path(mfu_tables), defaults.HARDWARE if is_original(path) else path.stem)}
+    )
 
 
 def is_original(hardware: str | Path) -> bool:
@@ -67,7 +70,7 @@ def load_overheads(name: str) -> Overheads:
 
 
 def load_tier0(
-    hardware: str = defaults.HARDWARE, overheads: str | None = None, mfu_tables: Path | None = None
+    hardware: str = defaults.HARDWARE, overheads: str | None = None, mfu_tables: AnyPath | None = None
 ) -> Tier0:
     """Every constant of a prediction, from files with sources; nothing is fitted. Raises InputError.
 
@@ -89,7 +92,7 @@ def load_model(
     step: str = defaults.STEP_MODEL,
     hardware: str = defaults.HARDWARE,
     overheads: str | None = None,
-    mfu_tables: Path | None = None,
+    mfu_tables: AnyPath | None = None,
 ) -> Model:
     """A step-time model, ``kernels``, ``memory`` or ``roofline``, with its constants as :func:`load_tier0` finds them.
 

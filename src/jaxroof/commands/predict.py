@@ -55,7 +55,7 @@ def check_memory(arch: Architecture, tp: int, tokens: int, batch: int, tier0: Ti
     wider = next((f"--tp {n}" for n, most in fits.items() if most >= batch), None)
     fewer = f"--batch {fits[tp]}" if fits[tp] else None
     raise InputError(
-        "predict", "--batch",
+        "predict", "--batch" if fewer else "--tp",
         f"{weights:.1f} GB of weights and {need - weights:.1f} GB of KV cache per GPU exceed {usable:.1f} GB "
         f"({float(tier0.host.gpu_memory_utilization):g} of its memory); "
         f"{' or '.join(filter(None, (fewer, wider))) or 'no degree'} would fit",

@@ -18,7 +18,9 @@ from jaxroof.step import Model
 from jaxroof.units import MILLI
 
 
-def load_ground_truth(path: Path | None = None, models: Sequence[Model] = (), seed: int | None = None) -> GroundTruth:
+def load_ground_truth(
+    path: str | Path | None = None, models: Sequence[Model] = (), seed: int | None = None
+) -> GroundTruth:
     """A folder with ``experiments.csv`` and ``workloads.toml``, or such a CSV file. Raises InputError.
 
     The steps of a request are nodes of a quadrature that splits where step time jumps: ``models`` are
@@ -29,7 +31,7 @@ def load_ground_truth(path: Path | None = None, models: Sequence[Model] = (), se
     >>> len(jaxroof.load_ground_truth().experiments)
     13
     """
-    folder = path or data_dir() / "ground_truth"
+    folder = Path(path or data_dir() / "ground_truth")
     csv_path = folder if folder.suffix == ".csv" else folder / "experiments.csv"
     experiments = load_recorded(csv_path)
     workloads = load_workloads(csv_path.with_name("workloads.toml"))
@@ -39,7 +41,7 @@ def load_ground_truth(path: Path | None = None, models: Sequence[Model] = (), se
     return GroundTruth(experiments, workloads, stack_runs(stacked), load_published(csv_path.with_name("published.csv")))
 
 
-def load_experiments(path: Path | None = None, model: Model | None = None) -> Runs:
+def load_experiments(path: str | Path | None = None, model: Model | None = None) -> Runs:
     """The measured runs, stacked: every leaf has a leading axis ``experiment``. Raises InputError.
 
     Arguments: ``path`` as :func:`load_ground_truth` takes it; ``model``, which only one with measured MFU tables or

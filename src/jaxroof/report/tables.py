@@ -76,7 +76,7 @@ def _print_framed(text: Mapping[str, Sequence[str]], numeric: Mapping[str, bool]
 
     console = Console()
     console.print(Text(title, style="table.title"))
-    for part in _beside(text, console.width):
+    for part in _beside(text, console.width, _labels(numeric)):
         framed = Frame()
         for name in part:
             framed.add_column(Text(name), overflow="fold", justify="right" if numeric[name] else "left")
@@ -85,15 +85,27 @@ def _print_framed(text: Mapping[str, Sequence[str]], numeric: Mapping[str, bool]
         console.print(framed)
 
 
-def _beside(text: Mapping[str, Sequence[str]], width: int) -> Iterator[list[str]]:
-    """Columns of each table that ``width`` holds: the first one, then the next ones that fit, at least one."""
+def _labels(numeric: Mapping[str, bool]) -> list[str]:
+    """What tells rows apart: of the first three columns those up to the last that is text, at least one."""
+    first = list(numeric)[:3]
+    return first[: max((place for place, name in enumerate(first, 1) if not numeric[name]), default=1)]
+
+
+def _beside(text: Mapping[str, Sequence[str]], width: int, labels: Sequence[str]) -> Iterator[list[str]]:
+    """Columns of each table that ``width`` holds: what labels a row, then the next ones that fit, at least one.
+
+    Labels that take more than half of the width are the first one alone.
+    """
     from rich.cells import cell_len
 
     rooms = {name: 3 + max(map(cell_len, [name, *cells])) for name, cells in text.items()}  # padding and a border
-    part: list[str] = []
+    first = list(labels if sum(rooms[name] for name in labels) <= width / 2 else labels[:1])
+    part = first[:]
     for name, room in rooms.items():
-        if len(part) > 1 and 1 + room + sum(rooms[other] for other in part) > width:
+        if name in first:
+            continue
+        if len(part) > len(first) and 1 + room + sum(rooms[other] for other in part) > width:
             yield part
-            part = part[:1]
+            part = first[:]
         part.append(name)
     yield part

@@ -71,7 +71,7 @@ class Latency(eqx.Module):
 def _milliseconds(seconds: Any) -> Any:
     """Numbers in ms; whatever else stands there while JAX transforms (a tracer, an axis) as it is."""
     concrete = eqx.is_array_like(seconds) and not isinstance(seconds, jax.core.Tracer)
-    return np.round(np.asarray(seconds) / MILLI, 3) if concrete else seconds
+    return np.round(np.asarray(seconds, dtype=np.float64) / MILLI, 3) if concrete else seconds
 
 
 @dataclasses.dataclass(frozen=True)
