@@ -192,6 +192,34 @@ def test_paths_in_a_study_or_a_list_of_them_are_relative_to_the_file(tmp_path):
         load_studies(f"{tmp_path}/list.toml")
 
 
+def test_a_collection_of_searches_and_of_other_configurations(tmp_path, capsys):
+    """Its ranking shows where a curve is least, any name has a bar, and every FINDINGS.md says how to make it again."""
+    study = find("studies", "hg1").read_text().replace('"hg1"', '"mine"')
+    (tmp_path / "own name.toml").write_text(
+        study.replace("[search]", '[[configurations]]\nname = "half"\noverheads = "h2b"\n\n[search]')
+    )
+    head = "".join(f'{key} = "x"\n' for key in ("title", "source"))
+    path = tmp_path / "list.toml"
+    path.write_text(f'name = "all"\n{head}members = ["own name.toml"]\n')
+    code, out, err = run_cli(capsys, "study", path, "--out", tmp_path / "out", "--json")
+    assert (code, err) == (0, "")
+    data = json.loads(out)
+    rows = {row["configuration"]: row for row in data["ranking"] if row["scoring"] == "published"}
+    optimum = data["members"]["mine"]["search"]["optimum_us"]
+    said = {name: (row["free"], row["constants"], row["verdict"]) for name, row in rows.items()}
+    assert said["optimum"] == (1, f"{optimum:g} µs", data["members"]["mine"]["verdict"])
+    assert said["half"] == (0, "–", "–")
+    assert "own name.toml' --out out/mine\n" in (tmp_path / "out/mine/FINDINGS.md").read_text()
+    assert (tmp_path / "out/ranking_memory_published.png").exists()
+
+
+def test_findings_of_a_path_say_the_path(tmp_path, capsys):
+    path = tmp_path / "own name.toml"
+    path.write_text(find("studies", "h2b").read_text())
+    assert run_cli(capsys, "study", path, "--out", tmp_path / "out")[0] == 0
+    assert f"\njaxroof study '{path}' --out out/h2b\n" in (tmp_path / "out/FINDINGS.md").read_text()
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_search_needs_both_splits(truth, split):
     groups = {name: mask for name, mask in truth.groups().items() if name != split}

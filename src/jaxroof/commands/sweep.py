@@ -121,16 +121,18 @@ def _manifest(program: Program, group: Processes) -> dict[str, Any]:
 
 
 def _rows(program: Program, store: Store, group: Processes, manifest: dict[str, Any]) -> tuple[int, int]:
-    """Write every point of this process's share: how many were computed now, and how many cannot be."""
+    """Write every point of this process's share: how many were computed now, and how many of those cannot be."""
     plan, indices = program.plan, group.share(program.chunks)
-    missing = store.missing(indices)
+    missing, infeasible = store.missing(indices), 0
     for index in rated(missing, program):
-        metrics, infeasible = stream.metrics_of(program, index)
+        metrics, more = stream.metrics_of(program, index)
+        infeasible += more
         values = plan.space.block(index * program.chunk, program.count(index))
-        store.write_chunk(index, sweep_store.table(plan, values, metrics), infeasible)
+        store.write_chunk(index, sweep_store.table(plan, values, metrics))
     nothing = np.zeros((len(plan.objective.metrics), 0), dtype=jax.numpy.result_type(float))
     schema = sweep_store.table(plan, plan.space.block(0, 0), nothing).schema
-    return sum(map(program.count, missing)), store.finish(indices, schema, manifest)
+    store.finish(indices, schema, manifest)
+    return sum(map(program.count, missing)), infeasible
 
 
 def _shards(program: Program, store: Store, group: Processes, manifest: dict[str, Any]) -> None:
@@ -144,14 +146,15 @@ def _shards(program: Program, store: Store, group: Processes, manifest: dict[str
 def _reduce(
     program: Program, store: Store | None, group: Processes, manifest: dict[str, Any], json: bool
 ) -> tuple[int, int]:
-    """Keep what was asked for, across all processes; the first one reports."""
+    """Keep what was asked for, across all processes; the first one reports. Counts as :func:`_rows`."""
     plan, share, first = program.plan, group.share(program.chunks), (group.process_id or 0) == 0
     done, states = (store and store.read_state()) or (0, stream.start(plan.reductions))
-    rest = share[done:]
+    rest, before = share[done:], stream.infeasible(states)
     for latest in stream.reduced(program, states, rated(rest, program)):
         states, done = latest, done + 1
         if store is not None:
             store.write_state(done, states)
+    infeasible = stream.infeasible(states) - before
     everyone = [sweep_store.unpack(data)[1] for data in processes.gather(sweep_store.pack(states, done))]
     states = stream.join(plan.reductions, everyone)
     if store is not None:
@@ -161,13 +164,13 @@ def _reduce(
         store.clear()
     if first:
         findings.show(plan, states, json)
-    return sum(map(program.count, rest)), int(states["counts"]["infeasible"][0])
+    return sum(map(program.count, rest)), infeasible
 
 
 def _say_complete(store: Store, json: bool) -> None:
     sys.stderr.write(f"jaxroof: {store.target} is complete\n")
     if json:
-        sys.stdout.write(findings.reread(store.target))
+        sys.stdout.write(store.printed())
 
 
 def _interrupted(store: Store | None) -> NoReturn:
@@ -179,7 +182,7 @@ def _interrupted(store: Store | None) -> NoReturn:
 
 
 def _summary(program: Program, points: int, infeasible: int, seconds: float) -> None:
-    """One line on stderr: what was done, how fast, in how much memory."""
+    """One line on stderr: what this process did now, how fast, in how much memory."""
     rate = points / max(seconds, 1e-9)
     sys.stderr.write(
         f"jaxroof: {points} points ({infeasible} infeasible) in {seconds:.1f} s, {rate:.3g} points/s, "

@@ -1,5 +1,6 @@
 """What a study shows, and the text of its FINDINGS.md."""
 
+import shlex
 from collections.abc import Sequence
 
 from jaxroof.experiments.ground_truth import GroundTruth
@@ -13,8 +14,8 @@ from jaxroof.studies.spec import Collection, Configuration, ProductGrid, Search
 from jaxroof.units import PERCENT
 
 
-def findings(name: str, results: Sequence[Result], truth: GroundTruth) -> str:
-    """FINDINGS.md: status, hypothesis, criteria, results, where ours and the published differ and why."""
+def findings(given: str, results: Sequence[Result], truth: GroundTruth) -> str:
+    """FINDINGS.md of the study ``given``: status, criteria, results, where ours and the published differ and why."""
     study, first = results[0].study, results[0]
     passed = sum(outcome.passed for outcome in first.outcomes)
     return document(
@@ -30,8 +31,13 @@ def findings(name: str, results: Sequence[Result], truth: GroundTruth) -> str:
         bullets(_configuration(c) for c in study.all_configurations()),
         *(block for result in results for block in _result_blocks(result, truth)),
         *differences(study.differences),
-        *reproducing(f"jaxroof study {name} --out out/{name}"),
+        *again(given, study.name),
     )
+
+
+def again(given: str, name: str) -> list[str]:
+    """The command that runs again what is ``given``, a catalogue name or a path."""
+    return reproducing(shlex.join(["jaxroof", "study", given, "--out", f"out/{name}"]))
 
 
 def _configuration(c: Configuration) -> str:
@@ -69,8 +75,8 @@ def collection_tables(runs: Runs) -> dict[str, Table]:
     }
 
 
-def collection_findings(spec: Collection, runs: Runs) -> str:
-    """FINDINGS.md of a collection: what was expected, what the evidence says, and where each member's findings are."""
+def collection_findings(given: str, spec: Collection, runs: Runs) -> str:
+    """FINDINGS.md of the collection ``given``: what was expected, what the evidence says, where each member's are."""
     lines = []
     for name, (results, _) in runs.items():
         verdicts = ", ".join(f"{r.study.step_model}/{r.scoring}: {r.verdict}" for r in results)
@@ -84,7 +90,7 @@ def collection_findings(spec: Collection, runs: Runs) -> str:
         bullets(lines),
         *headed(collection_tables(runs)),
         "\n".join(f"![Ranking](ranking_{r.study.step_model}_{r.scoring}.png)" for r in results),
-        *reproducing(f"jaxroof study {spec.name} --out out/{spec.name}"),
+        *again(given, spec.name),
     )
 
 

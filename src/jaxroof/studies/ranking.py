@@ -40,17 +40,19 @@ def evidence(runs: Runs) -> list[dict[str, Any]]:
 def _row(result: Result, truth: GroundTruth, configuration: str) -> dict[str, Any]:
     errors = result.errors[configuration]["tpot_ape_pct"]
     train, test = (float(errors[result.groups[split]].mean()) for split in ("train", "test"))
-    optimum = result.surface if configuration == "optimum" else None
+    search, grid = result.study.search, result.study.grid
+    curve = result.curve if search and search.name == configuration else None
+    surface = result.surface if grid and grid.name == configuration else None
     return {
         "step_model": result.study.step_model,
         "scoring": result.scoring,
         "configuration": configuration,
-        "free": len(optimum.free) if optimum else 0,
-        "constants": optimum.text() if optimum else "–",
+        "free": len(surface.free) if surface else int(curve is not None),
+        "constants": surface.text() if surface else f"{curve.optimum:g} µs" if curve else "–",
         "train": train,
         "test": test,
         "gap": test - train,
         "worst": float(errors.max()),
         "worst_experiment": truth.experiments[int(np.argmax(errors))].name,
-        "verdict": result.verdict if optimum else "–",
+        "verdict": result.verdict if surface or curve else "–",
     }

@@ -95,6 +95,11 @@ def start(reductions: Reductions) -> States:
     return {"counts": {"infeasible": np.zeros(1, dtype=np.int64)}} | {n: r.start() for n, r in reductions.items()}
 
 
+def infeasible(states: States) -> int:
+    """How many settings cannot be."""
+    return int(states["counts"]["infeasible"][0])
+
+
 def join(reductions: Reductions, each: Iterable[States]) -> States:
     """The states of several processes as one."""
     joined = start(reductions)
