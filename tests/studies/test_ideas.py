@@ -14,7 +14,7 @@ from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.files import InputError, data_dir
 from jaxroof.parameters import replace
-from jaxroof.studies.grid_search import GridAxis, product_search
+from jaxroof.studies.grid_search import GridAxis, best_of_product
 from jaxroof.studies.load import check_groups, load_studies, load_study, study_models
 from jaxroof.studies.ranking import evidence, ranking
 from jaxroof.studies.run import run
@@ -34,7 +34,7 @@ def test_product_search_finds_what_trying_every_point_finds(truth):
     ]
     none, measured = load_model("memory"), np.asarray(truth.runs.measured["itl"].tpot_s)
     affine = affine_tpot(none, truth.runs, [f.keys for f in free], scoring="itl")
-    surface = product_search(affine, measured, free)
+    surface = best_of_product(affine, measured, free)
     points = np.array(list(itertools.product(*(f.values() for f in free)))).T
     values = {key: row for f, row in zip(free, points, strict=True) for key in f.keys}
     tried = latencies(replace(none, values), truth.runs).tpot_s
@@ -49,7 +49,7 @@ def test_ties_go_to_the_smaller_values(truth):
     """Prefill constants do not move an ITL."""
     free = [GridAxis("prefill", ("overheads.prefill.base_us",), 100, 500, 100)]
     affine = affine_tpot(H2B, truth.runs, [free[0].keys], scoring="itl")
-    assert product_search(affine, np.asarray(truth.runs.measured["itl"].tpot_s), free).optimum == [100]
+    assert best_of_product(affine, np.asarray(truth.runs.measured["itl"].tpot_s), free).optimum == [100]
 
 
 def test_a_formula_with_a_term_at_zero_is_bitwise_the_formula_without_it(truth):

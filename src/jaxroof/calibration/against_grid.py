@@ -91,7 +91,7 @@ def compare_all(problems: Iterable[tuple[Study, GroundTruth, Mapping[str, Model]
 
 def compare(study: Study, model: Model, truth: GroundTruth) -> Comparison:
     """Solve the study's search on the train split by its grid and by descent; both timed compiled."""
-    free, runs, train = searched(study), truth.runs, truth.groups()["train"]
+    free, runs, train = free_axes(study), truth.runs, truth.groups()["train"]
     affine = affine_tpot(model, runs, [f.keys for f in free], scoring=study.scoring).select(train)
     measured = np.asarray(runs.measured[study.scoring].tpot_s)[train]
     bounded = [Bounded(f.keys, f.start, f.stop, (f.start + f.stop) / 2) for f in free]
@@ -100,7 +100,7 @@ def compare(study: Study, model: Model, truth: GroundTruth) -> Comparison:
     return Comparison(study, model, free, affine, measured, values, loss, points, grid_seconds, fit, seconds)
 
 
-def searched(study: Study) -> Sequence[GridAxis]:
+def free_axes(study: Study) -> Sequence[GridAxis]:
     """The free constants of a study's search, with its finest step."""
     if search := study.search:
         return [GridAxis("per_layer", search.keys, search.start_us, search.stop_us, search.fine_step_us)]

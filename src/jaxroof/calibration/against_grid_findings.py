@@ -9,7 +9,7 @@ import pandas as pd
 from jaxroof.calibration.against_grid import Comparison, GradientAgainstGrid
 from jaxroof.report import report
 from jaxroof.report.document import differences, document, headed, one_line
-from jaxroof.report.figures import Figure, figure
+from jaxroof.report.figures import FigureFile, figure
 from jaxroof.report.folder import write_files
 from jaxroof.report.tables import Table
 from jaxroof.studies.findings import again
@@ -29,8 +29,7 @@ def show_comparison(
     """
     data = record(spec.name, result)
     if out is not None:
-        text = _findings(given or spec.name, spec, data)
-        write_files(out, {"results.json": data, "FINDINGS.md": text} | _figures(spec, result))
+        write_files(out, {"results.json": data, "FINDINGS.md": _findings(given, spec, data)} | _figures(spec, result))
     report.show(data, tables(data), [f"{spec.name}: {data['verdict']}"], json, digits=3)
 
 
@@ -81,7 +80,7 @@ def tables(data: Record) -> dict[str, Table]:
 def _figures(spec: ComparisonSpec, result: GradientAgainstGrid) -> Record:
     from jaxroof.calibration.against_grid_plots import plot_curve, plot_landscape
 
-    def landscape(c: Comparison) -> Figure:
+    def landscape(c: Comparison) -> FigureFile:
         heading = f"{spec.title} ({c.model.step} step time, {c.study.scoring} scoring)"
         return figure(heading, plot_curve if len(c.free) == 1 else plot_landscape, c)
 

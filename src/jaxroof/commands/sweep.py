@@ -21,7 +21,7 @@ from jaxroof.sweeps.memory import HOST_COPIES, left_bytes, parse_bytes, peak_byt
 from jaxroof.sweeps.options import Keep, Score, load_plan
 from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.processes import Processes
-from jaxroof.sweeps.progress import rated
+from jaxroof.sweeps.progress import rated, speed
 from jaxroof.sweeps.store import Store
 from jaxroof.sweeps.stream import Program
 
@@ -58,7 +58,8 @@ def run(
     began = time.monotonic()
     try:
         if store is not None and complete:
-            _say_complete(store, where.json)
+            sys.stderr.write(f"jaxroof: {store.target} is complete\n")
+            sys.stdout.write(store.printed() if where.json else "")
         elif plan.reductions:
             done = _reduce(program, store, group, manifest, where.json)
         elif store is not None:
@@ -167,12 +168,6 @@ def _reduce(
     return sum(map(program.count, rest)), infeasible
 
 
-def _say_complete(store: Store, json: bool) -> None:
-    sys.stderr.write(f"jaxroof: {store.target} is complete\n")
-    if json:
-        sys.stdout.write(store.printed())
-
-
 def _interrupted(store: Store | None) -> NoReturn:
     sys.stderr.write(f"jaxroof: interrupted{'; --resume goes on' if store else ''}\n")
     sys.stderr.flush()
@@ -183,9 +178,8 @@ def _interrupted(store: Store | None) -> NoReturn:
 
 def _summary(program: Program, points: int, infeasible: int, seconds: float) -> None:
     """One line on stderr: what this process did now, how fast, in how much memory."""
-    rate = points / max(seconds, 1e-9)
     sys.stderr.write(
-        f"jaxroof: {points} points ({infeasible} infeasible) in {seconds:.1f} s, {rate:.3g} points/s, "
-        f"{rate * program.evaluations:.3g} evaluations/s; chunks of {len(program.compiled)} × {program.block}, "
+        f"jaxroof: {points} points ({infeasible} infeasible) in {seconds:.1f} s, "
+        f"{speed(program, points, seconds)}; chunks of {len(program.compiled)} × {program.block}, "
         f"peak memory {peak_bytes() / 1e6:.0f} MB\n"
     )

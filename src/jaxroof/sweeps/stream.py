@@ -47,11 +47,6 @@ class Program:
         """Chunks of the whole space."""
         return -(-self.plan.space.size // self.chunk)
 
-    @property
-    def evaluations(self) -> int:
-        """Requests' latencies per point."""
-        return self.plan.objective.evaluations
-
     def count(self, index: int) -> int:
         """Points of a chunk: the last one may have fewer."""
         return min(self.chunk, self.plan.space.size - index * self.chunk)
