@@ -119,7 +119,8 @@ def test_parts_of_a_wide_table_repeat_what_tells_rows_apart(monkeypatch, capsys)
     monkeypatch.setenv("COLUMNS", "40")
     rows = [{"group": "all", "N": 13, "name": name, "first column": 1.0, "second column": 2.0} for name in "ab"]
     report.print_table(report.columns(rows), "wide")
-    heads = [re.sub("[ ┃]+", " ", line).strip() for line in capsys.readouterr().out.split("\n") if line[:1] == "┃"]
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).split("\n")
+    heads = [re.sub("[ ┃]+", " ", line).strip() for line in shown if line.startswith("┃")]
     assert heads == ["group N name first column", "group N name second column"]
 
 

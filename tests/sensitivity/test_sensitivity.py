@@ -16,7 +16,7 @@ from jaxroof.cli import main
 from jaxroof.parameters import get, numbers, replace, walk
 from jaxroof.sensitivity import record as json_record
 from jaxroof.sensitivity.analysis import analyse
-from jaxroof.sensitivity.derivatives import METRICS, by_metric, sensitivities
+from jaxroof.sensitivity.derivatives import METRICS_AND_ITL, by_metric, sensitivities
 from jaxroof.sensitivity.identifiability import identifiability, indistinguishable
 from jaxroof.sensitivity.tables import tables
 
@@ -68,7 +68,7 @@ def check_gradients(model, truth, scorings=("published", "itl")):
         s = sensitivities(model, truth.runs, scoring=scoring)
         zero, stencil = s.values == 0, along_each(model, truth, scoring)
         scale, step = np.where(zero, 1.0, s.values), np.where(zero, ZERO_STEP, STEP)
-        for metric in METRICS:
+        for metric in METRICS_AND_ITL:
             error = abs(stencil[metric] / s.measured[metric][:, None, None] - 1)
             logs = np.einsum("p,epc->ce", WEIGHTS, np.log(stencil[metric])) / step[:, None]
             for group in SPLITS:

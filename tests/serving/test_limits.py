@@ -72,9 +72,11 @@ def test_a_client_s_own_tpot_is_said(tmp_path):
     header = (folder / "experiments.csv").read_text().splitlines()[0]
     rows = ["per-token,llama-2-7b,1,fixed,train,100,10.9,1090,x", "itl,llama-2-7b,1,fixed,test,100,10,1090,x"]
     (tmp_path / "experiments.csv").write_text("\n".join([header, *rows, ""]))
-    code, _, err = run(["evaluate", "--step-model=memory", f"--ground-truth={tmp_path}"])
-    assert (code, err.count("\n")) == (0, 1)
-    assert err.startswith("jaxroof: note: itl: tpot_ms must be E2E/n but looks like (E2E − TTFT)/(n − 1)")
+    sweep = ["sweep", "--vary=overheads.decode.base_us=0,1", "--best=1"]
+    for command, lines in (["evaluate"], 1), (sweep, 2):
+        code, _, err = run([*command, "--step-model=memory", f"--ground-truth={tmp_path}"])
+        assert (code, err.count("\n")) == (0, lines)
+        assert err.startswith("jaxroof: note: itl: tpot_ms must be E2E/n but looks like (E2E − TTFT)/(n − 1)")
     assert load_ground_truth().notes() == []
 
 

@@ -14,7 +14,7 @@ from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.files import InputError, data_dir
 from jaxroof.parameters import replace
-from jaxroof.studies.grid_search import GridAxis, product_search
+from jaxroof.studies.grid_search import GridAxis, best_of_product
 from jaxroof.studies.load import check_groups, load_studies, load_study, study_models
 from jaxroof.studies.ranking import evidence, ranking
 from jaxroof.studies.run import run
@@ -34,7 +34,7 @@ def test_product_search_finds_what_trying_every_point_finds(truth):
     ]
     none, measured = load_model("memory"), np.asarray(truth.runs.measured["itl"].tpot_s)
     affine = affine_tpot(none, truth.runs, [f.keys for f in free], scoring="itl")
-    surface = product_search(affine, measured, free)
+    surface = best_of_product(affine, measured, free)
     points = np.array(list(itertools.product(*(f.values() for f in free)))).T
     values = {key: row for f, row in zip(free, points, strict=True) for key in f.keys}
     tried = latencies(replace(none, values), truth.runs).tpot_s
@@ -49,7 +49,7 @@ def test_ties_go_to_the_smaller_values(truth):
     """Prefill constants do not move an ITL."""
     free = [GridAxis("prefill", ("overheads.prefill.base_us",), 100, 500, 100)]
     affine = affine_tpot(H2B, truth.runs, [free[0].keys], scoring="itl")
-    assert product_search(affine, np.asarray(truth.runs.measured["itl"].tpot_s), free).optimum == [100]
+    assert best_of_product(affine, np.asarray(truth.runs.measured["itl"].tpot_s), free).optimum == [100]
 
 
 def test_a_formula_with_a_term_at_zero_is_bitwise_the_formula_without_it(truth):
@@ -190,6 +190,34 @@ def test_paths_in_a_study_or_a_list_of_them_are_relative_to_the_file(tmp_path):
     (tmp_path / "list.toml").write_text(f'{head}members = ["mine.toml", "{tmp_path}/mine.toml"]\n')
     with pytest.raises(InputError, match="members: mine stands twice"):
         load_studies(f"{tmp_path}/list.toml")
+
+
+def test_a_collection_of_searches_and_of_other_configurations(tmp_path, capsys):
+    """Its ranking shows where a curve is least, any name has a bar, and every FINDINGS.md says how to make it again."""
+    study = find("studies", "hg1").read_text().replace('"hg1"', '"mine"')
+    (tmp_path / "own name.toml").write_text(
+        study.replace("[search]", '[[configurations]]\nname = "half"\noverheads = "h2b"\n\n[search]')
+    )
+    head = "".join(f'{key} = "x"\n' for key in ("title", "source"))
+    path = tmp_path / "list.toml"
+    path.write_text(f'name = "all"\n{head}members = ["own name.toml"]\n')
+    code, out, err = run_cli(capsys, "study", path, "--out", tmp_path / "out", "--json")
+    assert (code, err) == (0, "")
+    data = json.loads(out)
+    rows = {row["configuration"]: row for row in data["ranking"] if row["scoring"] == "published"}
+    optimum = data["members"]["mine"]["search"]["optimum_us"]
+    said = {name: (row["free"], row["constants"], row["verdict"]) for name, row in rows.items()}
+    assert said["optimum"] == (1, f"{optimum:g} µs", data["members"]["mine"]["verdict"])
+    assert said["half"] == (0, "–", "–")
+    assert "own name.toml' --out out/mine\n" in (tmp_path / "out/mine/FINDINGS.md").read_text()
+    assert (tmp_path / "out/ranking_memory_published.png").exists()
+
+
+def test_findings_of_a_path_say_the_path(tmp_path, capsys):
+    path = tmp_path / "own name.toml"
+    path.write_text(find("studies", "h2b").read_text())
+    assert run_cli(capsys, "study", path, "--out", tmp_path / "out")[0] == 0
+    assert f"\njaxroof study '{path}' --out out/h2b\n" in (tmp_path / "out/FINDINGS.md").read_text()
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

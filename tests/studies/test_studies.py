@@ -61,7 +61,7 @@ def test_h2b_reproduces_twelve_of_thirteen(truth):
 
 def test_hg1_is_refuted_at_the_published_optimum(truth):
     result = run("hg1", truth)
-    assert result.runs == 327
+    assert result.evaluations == 327
     assert 75 <= result.curve.optimum <= 90
     assert [outcome.passed for outcome in result.outcomes] == [False] * 3
     assert result.verdict == "refuted"

@@ -236,6 +236,25 @@ def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch, keep):
     assert not part.exists()
 
 
+@pytest.mark.parametrize("keep", [[], ["--best=3"]], ids=["rows", "kept"])
+def test_a_summary_counts_what_was_done_now(tmp_path, monkeypatch, keep):
+    """Points of a 70B model on one or on eight GPUs, which only eight hold; the second of the two chunks is lost."""
+    axes = ["--vary=tp=1,8", "--vary=prompt=1:64:1", "--model=llama-3.1-70b", "--hardware=h100-sxm", "--output=2"]
+    arguments = ["sweep", FAST, *axes, *keep, f"--out={tmp_path / ('kept' if keep else 'all.parquet')}"]
+    call = stream.Program.__call__
+
+    def interrupted(self, index, hints):
+        if index == 1:
+            raise KeyboardInterrupt
+        return call(self, index, hints)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream.Program, "__call__", interrupted)
+        assert run(arguments)[0] == 130
+    assert run([*arguments, "--resume"])[2].startswith("jaxroof: 64 points (0 infeasible)")
+    assert run([*arguments, "--force"])[2].startswith("jaxroof: 128 points (64 infeasible)")
+
+
 def test_memory_bounds_the_chunk():
     axes = ["sweep", "--vary=overheads.decode.base_us=0:99:1", FAST, "--best=1"]
     refused_ = run([*axes, "--memory=1MB"])

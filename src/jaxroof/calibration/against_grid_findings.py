@@ -8,10 +8,11 @@ import pandas as pd
 
 from jaxroof.calibration.against_grid import Comparison, GradientAgainstGrid
 from jaxroof.report import report
-from jaxroof.report.document import differences, document, headed, one_line, reproducing
-from jaxroof.report.figures import Figure, figure
+from jaxroof.report.document import differences, document, headed, one_line
+from jaxroof.report.figures import FigureFile, figure
 from jaxroof.report.folder import write_files
 from jaxroof.report.tables import Table
+from jaxroof.studies.findings import again
 from jaxroof.studies.spec import ComparisonSpec
 from jaxroof.studies.tables import judged
 from jaxroof.units import PERCENT
@@ -19,11 +20,16 @@ from jaxroof.units import PERCENT
 Record = dict[str, Any]
 
 
-def show_comparison(out: Path | None, spec: ComparisonSpec, result: GradientAgainstGrid, json: bool) -> None:
-    """Its files into ``out``, then its tables, or its JSON, on stdout."""
+def show_comparison(
+    out: Path | None, spec: ComparisonSpec, result: GradientAgainstGrid, json: bool, given: str = ""
+) -> None:
+    """Its files into ``out``, then its tables, or its JSON, on stdout.
+
+    ``given`` is what to call to run it again, by default its name.
+    """
     data = record(spec.name, result)
     if out is not None:
-        write_files(out, {"results.json": data, "FINDINGS.md": _findings(spec, data)} | _figures(spec, result))
+        write_files(out, {"results.json": data, "FINDINGS.md": _findings(given, spec, data)} | _figures(spec, result))
     report.show(data, tables(data), [f"{spec.name}: {data['verdict']}"], json, digits=3)
 
 
@@ -74,14 +80,14 @@ def tables(data: Record) -> dict[str, Table]:
 def _figures(spec: ComparisonSpec, result: GradientAgainstGrid) -> Record:
     from jaxroof.calibration.against_grid_plots import plot_curve, plot_landscape
 
-    def landscape(c: Comparison) -> Figure:
+    def landscape(c: Comparison) -> FigureFile:
         heading = f"{spec.title} ({c.model.step} step time, {c.study.scoring} scoring)"
         return figure(heading, plot_curve if len(c.free) == 1 else plot_landscape, c)
 
     return {f"landscape_{name}.png": landscape(c) for name, c in result.comparisons.items()}
 
 
-def _findings(spec: ComparisonSpec, data: Record) -> str:
+def _findings(given: str, spec: ComparisonSpec, data: Record) -> str:
     return document(
         f"# {spec.title}",
         f"**Status:** {data['verdict'].capitalize()}  \n**Source of the problems:** {spec.source}",
@@ -90,5 +96,5 @@ def _findings(spec: ComparisonSpec, data: Record) -> str:
         *headed(tables(data), digits=3),
         *(f"![{name}](landscape_{name}.png)" for name in data["problems"]),
         *differences(spec.differences),
-        *reproducing(f"jaxroof study {spec.name} --out out/{spec.name}"),
+        *again(given, spec.name),
     )

@@ -48,11 +48,11 @@ class Box(NamedTuple):
     high: Float[Any, " constant"]
     margin: Float[Any, " constant"]
 
-    def values(self, free: Float[Array, " constant"]) -> Float[Any, " constant"]:
+    def values(self, u: Float[Array, " constant"]) -> Float[Any, " constant"]:
         """``low + (high − low)·σ(u)``, or ``low + exp(u)`` without an upper bound."""
         bounded = jnp.isfinite(self.high)
         span = jnp.where(bounded, self.high - self.low, 1.0)
-        share = jnp.where(bounded, jax.nn.sigmoid(free), jnp.exp(jnp.where(bounded, 0.0, free)))
+        share = jnp.where(bounded, jax.nn.sigmoid(u), jnp.exp(jnp.where(bounded, 0.0, u)))
         return self.low + span * share
 
     def unbounded(self, values: Float[Any, "... constant"]) -> Float[Array, "... constant"]:
@@ -69,8 +69,8 @@ def box(free: Sequence[Bounded]) -> Box:
     return Box(*(np.array(column, dtype=float) for column in columns))
 
 
-def starts(free: Sequence[Bounded]) -> Vector:
-    """The constants' own starts ``[constant]``."""
+def own_values(free: Sequence[Bounded]) -> Vector:
+    """Where the constants stand ``[constant]``."""
     return np.array([f.start for f in free], dtype=float)
 
 
@@ -81,7 +81,7 @@ def starting_points(free: Sequence[Bounded], count: int, seed: int) -> Vector:
     """
     from scipy.stats import qmc  # slow to load
 
-    own, (low, high, _) = starts(free), box(free)
+    own, (low, high, _) = own_values(free), box(free)
     share = qmc.Halton(len(free), rng=seed).random(count - 1)
     bounded, size = np.isfinite(high), np.where(own > 0, own, FALLBACK)
     floor = np.where(bounded, low, np.maximum(low, size / REACH))

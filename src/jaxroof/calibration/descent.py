@@ -52,14 +52,14 @@ def descend(
 
         def step(state: _State, _: None) -> tuple[_State, Path]:
             state, trials = _step(optimiser, objective, state)
-            reached = box.values(state.free)
+            reached = box.values(state.u)
             return state, Path(reached, _mape(ratio(reached), weights), trials)
 
-        free = box.unbounded(values)
-        value, gradient = jax.value_and_grad(objective)(free)
-        begun = _State(free, optax.tree.set(optimiser.init(free), value=value, grad=gradient), jnp.array(False))
+        u = box.unbounded(values)
+        value, gradient = jax.value_and_grad(objective)(u)
+        begun = _State(u, optax.tree.set(optimiser.init(u), value=value, grad=gradient), jnp.array(False))
         ended, path = jax.lax.scan(step, begun, None, length=ITERATIONS)
-        return box.values(ended.free), path._replace(evaluations=path.evaluations.at[0].add(1))
+        return box.values(ended.u), path._replace(evaluations=path.evaluations.at[0].add(1))
 
     with jax.numpy_dtype_promotion("standard"):  # optax mixes its own dtypes
         _, path = jax.lax.scan(through, start, stages)
@@ -69,7 +69,7 @@ def descend(
 class _State(NamedTuple):
     """Where a stage stands: the unbounded constants, the optimiser's own state, and whether the loss has settled."""
 
-    free: Constants
+    u: Constants
     optimiser: Any
     settled: Bool[Array, ""]
 
@@ -78,13 +78,13 @@ def _step(
     optimiser: optax.GradientTransformationExtraArgs, objective: Objective, state: _State
 ) -> tuple[_State, Int[Array, ""]]:
     """One step, and its trials: none once settled, as the lanes of a vmap go on until the last one has."""
-    free, before, settled = state
+    u, before, settled = state
     value, gradient = optax.tree.get(before, "value"), optax.tree.get(before, "grad")
     gradient = jnp.where(settled, 0.0, gradient)  # so that its line search ends at once
-    change, after = optimiser.update(gradient, before, free, value=value, grad=gradient, value_fn=objective)
+    change, after = optimiser.update(gradient, before, u, value=value, grad=gradient, value_fn=objective)
     trials = jnp.where(settled, 0, optax.tree.get(after, "num_linesearch_steps"))
     settled = settled | (value - optax.tree.get(after, "value") <= SETTLED * value)
-    return _State(optax.apply_updates(free, change), after, settled), trials
+    return _State(optax.apply_updates(u, change), after, settled), trials
 
 
 def _huber(ratio: PerExperiment, weights: PerExperiment, stage: Stages) -> Scalar:

@@ -90,9 +90,8 @@ def provenance(data: Record) -> str:
 
 def called(data: Record) -> str:
     """What the fit may call itself."""
-    if data["calibrated"]:
-        return "calibrated"
-    return f"fitted by force, not calibrated ({len(data['free'])} free constants)"
+    forced = f"fitted by force, not calibrated ({len(data['free'])} free constants)"
+    return "calibrated" if data["calibrated"] else forced
 
 
 def files(data: Record, formula_text: str | None, again: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxroof import defaults
-from jaxroof.calibration.bounds import Bounded, Box, box, inside, next_to, starting_points, starts
+from jaxroof.calibration.bounds import Bounded, Box, box, inside, next_to, own_values, starting_points
 from jaxroof.calibration.descent import Path, Stages, descend
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.runs import Runs
@@ -118,7 +118,7 @@ def _calibration(
         return tuple(np.asarray(x) for x in _ratio_and_slopes(values, model, runs, target=target))  # type: ignore[return-value]
 
     values = _best(free, path, lambda values: abs(evaluate(values)[0] - 1)[train].mean())
-    (before, _), (ratio, slopes), kept = evaluate(starts(free)), evaluate(values), inside(free, values)
+    (before, _), (ratio, slopes), kept = evaluate(own_values(free)), evaluate(values), inside(free, values)
     names = [f.name for f, k in zip(free, kept, strict=True) if k]
     found = identifiability(names, (slopes * values)[train][:, kept], np.log(ratio)[train], VARIANCE[loss])
     interval, ends = np.full((2, len(free)), np.nan), np.array([[-1.0], [1.0]])
@@ -135,7 +135,7 @@ def _best(free: Sequence[Bounded], path: Path, mape: Callable[[Vector], float]) 
         on_bound = np.where(np.arange(len(free)) == i, bound, values)
         if mape(on_bound) <= least + TIE:
             values = on_bound
-    return starts(free) if mape(starts(free)) < least else values
+    return own_values(free) if mape(own_values(free)) < least else values
 
 
 @functools.partial(jax.jit, static_argnames="target")

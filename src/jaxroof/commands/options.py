@@ -15,7 +15,7 @@ from jaxroof.step import Model
 def measured(
     options: ModelOptions, scoring: str, ground_truth: Path | None, seed: int | None = None
 ) -> tuple[Model, GroundTruth]:
-    """ModelOptions, and the measurements to compare with under ``scoring``. Raises InputError."""
+    """The model, and the measurements to compare with under ``scoring``. Raises InputError."""
     model = options.model()
     check.one_of("--scoring", "value", scoring, SCORINGS)
     if seed is not None:

@@ -9,7 +9,7 @@ from jaxroof.report import report
 from jaxroof.report.folder import write_files
 from jaxroof.sensitivity import findings
 from jaxroof.sensitivity.analysis import PER, analyse
-from jaxroof.sensitivity.derivatives import METRICS
+from jaxroof.sensitivity.derivatives import METRICS_AND_ITL
 from jaxroof.sensitivity.record import record
 from jaxroof.sensitivity.tables import tables
 
@@ -19,7 +19,7 @@ def run(
     out: Path | None, json: bool,
 ) -> None:  # fmt: skip
     """Differentiate all four metrics; print tables of one, or one JSON object; fill the folder ``out``."""
-    check.one_of("--metric", "value", metric, METRICS)
+    check.one_of("--metric", "value", metric, METRICS_AND_ITL)
     check.one_of("--per", "value", per, PER)
     model, truth = measured(choice, scoring, ground_truth)
     check_writable(out)

@@ -21,7 +21,7 @@ from jaxroof.sweeps.memory import HOST_COPIES, left_bytes, parse_bytes, peak_byt
 from jaxroof.sweeps.options import Keep, Score, load_plan
 from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.processes import Processes
-from jaxroof.sweeps.progress import rated
+from jaxroof.sweeps.progress import rated, speed
 from jaxroof.sweeps.store import Store
 from jaxroof.sweeps.stream import Program
 
@@ -58,7 +58,8 @@ def run(
     began = time.monotonic()
     try:
         if store is not None and complete:
-            _say_complete(store, where.json)
+            sys.stderr.write(f"jaxroof: {store.target} is complete\n")
+            sys.stdout.write(store.printed() if where.json else "")
         elif plan.reductions:
             done = _reduce(program, store, group, manifest, where.json)
         elif store is not None:
@@ -121,16 +122,18 @@ def _manifest(program: Program, group: Processes) -> dict[str, Any]:
 
 
 def _rows(program: Program, store: Store, group: Processes, manifest: dict[str, Any]) -> tuple[int, int]:
-    """Write every point of this process's share: how many were computed now, and how many cannot be."""
+    """Write every point of this process's share: how many were computed now, and how many of those cannot be."""
     plan, indices = program.plan, group.share(program.chunks)
-    missing = store.missing(indices)
+    missing, infeasible = store.missing(indices), 0
     for index in rated(missing, program):
-        metrics, infeasible = stream.metrics_of(program, index)
+        metrics, more = stream.metrics_of(program, index)
+        infeasible += more
         values = plan.space.block(index * program.chunk, program.count(index))
-        store.write_chunk(index, sweep_store.table(plan, values, metrics), infeasible)
+        store.write_chunk(index, sweep_store.table(plan, values, metrics))
     nothing = np.zeros((len(plan.objective.metrics), 0), dtype=jax.numpy.result_type(float))
     schema = sweep_store.table(plan, plan.space.block(0, 0), nothing).schema
-    return sum(map(program.count, missing)), store.finish(indices, schema, manifest)
+    store.finish(indices, schema, manifest)
+    return sum(map(program.count, missing)), infeasible
 
 
 def _shards(program: Program, store: Store, group: Processes, manifest: dict[str, Any]) -> None:
@@ -144,14 +147,15 @@ def _shards(program: Program, store: Store, group: Processes, manifest: dict[str
 def _reduce(
     program: Program, store: Store | None, group: Processes, manifest: dict[str, Any], json: bool
 ) -> tuple[int, int]:
-    """Keep what was asked for, across all processes; the first one reports."""
+    """Keep what was asked for, across all processes; the first one reports. Counts as :func:`_rows`."""
     plan, share, first = program.plan, group.share(program.chunks), (group.process_id or 0) == 0
     done, states = (store and store.read_state()) or (0, stream.start(plan.reductions))
-    rest = share[done:]
+    rest, before = share[done:], stream.infeasible(states)
     for latest in stream.reduced(program, states, rated(rest, program)):
         states, done = latest, done + 1
         if store is not None:
             store.write_state(done, states)
+    infeasible = stream.infeasible(states) - before
     everyone = [sweep_store.unpack(data)[1] for data in processes.gather(sweep_store.pack(states, done))]
     states = stream.join(plan.reductions, everyone)
     if store is not None:
@@ -161,13 +165,7 @@ def _reduce(
         store.clear()
     if first:
         findings.show(plan, states, json)
-    return sum(map(program.count, rest)), int(states["counts"]["infeasible"][0])
-
-
-def _say_complete(store: Store, json: bool) -> None:
-    sys.stderr.write(f"jaxroof: {store.target} is complete\n")
-    if json:
-        sys.stdout.write(findings.reread(store.target))
+    return sum(map(program.count, rest)), infeasible
 
 
 def _interrupted(store: Store | None) -> NoReturn:
@@ -179,10 +177,9 @@ def _interrupted(store: Store | None) -> NoReturn:
 
 
 def _summary(program: Program, points: int, infeasible: int, seconds: float) -> None:
-    """One line on stderr: what was done, how fast, in how much memory."""
-    rate = points / max(seconds, 1e-9)
+    """One line on stderr: what this process did now, how fast, in how much memory."""
     sys.stderr.write(
-        f"jaxroof: {points} points ({infeasible} infeasible) in {seconds:.1f} s, {rate:.3g} points/s, "
-        f"{rate * program.evaluations:.3g} evaluations/s; chunks of {len(program.compiled)} × {program.block}, "
+        f"jaxroof: {points} points ({infeasible} infeasible) in {seconds:.1f} s, "
+        f"{speed(program, points, seconds)}; chunks of {len(program.compiled)} × {program.block}, "
         f"peak memory {peak_bytes() / 1e6:.0f} MB\n"
     )

@@ -19,7 +19,7 @@ UNIT = 1e4
 
 
 class Affine(NamedTuple):
-    """TPOT = base + slopes · constants [s]: ``base_s[experiment]``, ``slopes_s[experiment constant]``."""
+    """A latency = base + slopes · constants [s]: ``base_s[experiment]``, ``slopes_s[experiment constant]``."""
 
     base_s: Vector
     slopes_s: Vector
@@ -29,7 +29,7 @@ class Affine(NamedTuple):
         return Affine(self.base_s[mask], self.slopes_s[mask])
 
     def tpot_s(self, constants: Vector) -> Vector:
-        """TPOT ``[experiment ...]`` at ``constants[constant ...]``, each in the unit of its file [s]."""
+        """The latency ``[experiment ...]`` at ``constants[constant ...]``, each in the unit of its file [s]."""
         return self.base_s[(..., *(None,) * (constants.ndim - 1))] + np.tensordot(self.slopes_s, constants, axes=1)
 
 

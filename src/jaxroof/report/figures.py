@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-Figure = Callable[[Path], None]
+FigureFile = Callable[[Path], None]
 
 
-def figure(heading: str, plot: Callable[..., Any], *data: Any, size: tuple[float, float] = (9, 6)) -> Figure:
+def figure(heading: str, plot: Callable[..., Any], *data: Any, size: tuple[float, float] = (9, 6)) -> FigureFile:
     """A figure of ``size`` [inches] that is drawn once the path of its PNG is given."""
 
     def save(path: Path) -> None:

@@ -26,7 +26,7 @@ def latency(
     batch: Scalar | None = None,
     settings: Model | None = None,
 ) -> Latency:
-    """Mean TTFT, TPOT and E2E [s] of a request: sums of step times, see :class:`jaxroof.parameters.constants.Schedule`.
+    """Mean TTFT, TPOT and E2E [s] of a request: sums of step times, see :class:`jaxroof.request.schedule.Schedule`.
 
     Without ``batch`` the server has one request at a time, as the measured runs. With it, ``batch``
     requests are in flight: they decode together, and the other batch − 1 ride along in a prefill step.

@@ -21,7 +21,7 @@ from jaxroof.parameters import Mask, Vector, numbers, replace, walk
 from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.step import Model
 
-METRICS = ("tpot", "itl", "ttft", "e2e")
+METRICS_AND_ITL = ("tpot", "itl", "ttft", "e2e")
 # Where a one-sided derivative is taken: this share of the value (of one unit, if it is 0) beside it.
 NUDGE = 1e-7
 # One-sided derivatives that differ by more than this share are a kink, not curvature between two nudges.
@@ -107,7 +107,7 @@ def either(sides: Vector) -> Vector:
 
 def by_metric(asked: Latency, itl: Latency) -> dict[str, Any]:
     """Every metric [s], from latencies under the scoring that was asked for and under ITL scoring."""
-    return dict(zip(METRICS, (asked.tpot_s, itl.tpot_s, asked.ttft_s, asked.e2e_s), strict=True))
+    return dict(zip(METRICS_AND_ITL, (asked.tpot_s, itl.tpot_s, asked.ttft_s, asked.e2e_s), strict=True))
 
 
 def sensitivities(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> Sensitivity:

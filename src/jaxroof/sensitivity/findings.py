@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from jaxroof.report.document import bullets, document, headed, reproducing
-from jaxroof.report.figures import Figure, figure
+from jaxroof.report.figures import FigureFile, figure
 from jaxroof.sensitivity.record import Record
 from jaxroof.sensitivity.tables import csvs, slopes, swings, tables
 
@@ -75,7 +75,7 @@ def files(data: Record, metric: str, reproduce: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _figures(data: Record, metric: str) -> dict[str, Figure]:
+def _figures(data: Record, metric: str) -> dict[str, FigureFile]:
     from jaxroof.sensitivity import plots
 
     name, where = metric.upper(), f"({data['step_model']} step time, {data['scoring']} scoring)"

@@ -8,7 +8,7 @@ import numpy as np
 from jaxroof.experiments.recorded import Experiment
 from jaxroof.parameters import Mask
 from jaxroof.sensitivity.analysis import Evidence, SensitivityResult
-from jaxroof.sensitivity.derivatives import METRICS, Sensitivity, either
+from jaxroof.sensitivity.derivatives import METRICS_AND_ITL, Sensitivity, either
 from jaxroof.sensitivity.identifiability import in_words
 from jaxroof.units import MILLI, PERCENT
 
@@ -27,7 +27,7 @@ def record(result: SensitivityResult) -> Record:
         "constants": dict(zip(s.keys, s.values.tolist(), strict=True)),
         "experiments": [_experiment(s, e, i) for i, e in enumerate(result.truth.experiments)],
         "groups": {group: _where(mask, names) for group, mask in result.groups.items()},
-        "metrics": {metric: _metric(s, metric, result.groups, names) for metric in METRICS},
+        "metrics": {metric: _metric(s, metric, result.groups, names) for metric in METRICS_AND_ITL},
         "binding": [
             {"phase": b.phase, "part": b.part, "memory": b.memory, "compute": b.compute,
              "floor_pct": b.floor / PERCENT, "closest_compute_per_memory": b.closest_ratio}
@@ -52,7 +52,7 @@ def _where(mask: Mask, names: Sequence[str]) -> list[str]:
 
 def _experiment(s: Sensitivity, e: Experiment, i: int) -> Record:
     row: Record = {"name": e.name, "split": e.split, "family": e.model, "tp": e.tp, "workload": e.workload}
-    for metric in METRICS:
+    for metric in METRICS_AND_ITL:
         measured, predicted = float(s.measured[metric][i]), float(s.predicted[metric][i])
         row[f"{metric}_measured_ms"], row[f"{metric}_ms"] = measured / MILLI, predicted / MILLI
         row[f"{metric}_signed_pct"] = (predicted / measured - 1) / PERCENT
@@ -86,9 +86,8 @@ def _group(s: Sensitivity, metric: str, mask: Mask, moving: Mapping[str, int], n
 
     def constant(i: int) -> Record:
         pushed = {way: _where(mask & (pushes[i] == sign), names) for way, sign in (("up", 1), ("down", -1))}
-        asked = {"elasticity_pp": gradient[i] * s.values[i]}
-        if s.values[i] == 0:
-            asked = {"pp_per_pct_of_latency": per_percent[i]}
+        above = s.values[i] != 0
+        asked = {"elasticity_pp": gradient[i] * s.values[i]} if above else {"pp_per_pct_of_latency": per_percent[i]}
         slopes = {"gradient_pp_per_unit": gradient[i], "left_pp_per_unit": left[i], "right_pp_per_unit": right[i]}
         return {**slopes, **asked, **pushed}
 

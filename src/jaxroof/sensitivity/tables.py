@@ -40,7 +40,7 @@ def _heads(data: Record) -> dict[str, str]:
 
 
 def _moving(data: Record, metric: str, heads: Mapping[str, str]) -> list[Record]:
-    """Constants above zero, the largest elasticity over all first."""
+    """Constants above zero, the largest elasticity over all first: the larger of both sides, 0 at a jump."""
     found, values = data["metrics"][metric], data["constants"]
     overall, swings = found["groups"]["all"]["constants"], found["swings"]
     return [
@@ -51,7 +51,7 @@ def _moving(data: Record, metric: str, heads: Mapping[str, str]) -> list[Record]
             "APE if raised": f"{len(overall[key]['up'])}↑ {len(overall[key]['down'])}↓",
             "note": found["notes"][key] or "",
         }
-        for key in sorted(swings, key=lambda key: -_size(overall[key], values[key]))
+        for key in sorted(swings, key=lambda k: -max(abs((overall[k][side] or 0.0) * values[k]) for side in SIDES))
     ]  # fmt: skip
 
 
@@ -116,11 +116,6 @@ def slopes(data: Record, metric: str) -> pd.DataFrame:
     names = [e["name"] for e in data["experiments"]]
     wide = pd.DataFrame(data["metrics"][metric]["log_slopes"], index=names, dtype=float)
     return wide.loc[:, (wide != 0).any()]
-
-
-def _size(row: Record, value: float) -> float:
-    """The larger of both sides of an elasticity; 0 at a jump."""
-    return max(abs(float(row[side] or 0.0) * value) for side in SIDES)
 
 
 def _cell(row: Record, value: float) -> str:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from jaxroof import defaults
 from jaxroof.report.document import bullets, document, headed, reproducing
-from jaxroof.report.figures import Figure, figure
+from jaxroof.report.figures import FigureFile, figure
 from jaxroof.splits import sampling, search
 from jaxroof.splits.analysis import KINDS, SplitsResult
 from jaxroof.splits.record import QUANTITIES, Record, split_rows
@@ -115,8 +116,8 @@ def findings(result: SplitsResult, data: Record, images: Sequence[str]) -> str:
     criteria = "; ".join(f"{c.name} {c.comparison} {c.threshold:g} {c.unit}" for c in result.study.criteria)
     return document(
         "# HG1's search on every split, group and sample",
-        f"**Step model:** `{data['step_model']}`, **hardware:** `h100-sxm`, **scorings:** `published`, `itl`  \n"
-        "**Source of the questions:** HG1 findings of the BLIS inference simulator, \"Devil's Advocate\" and "
+        f"**Step model:** `{data['step_model']}`, **hardware:** `{defaults.HARDWARE}`, **scorings:** `published`, `itl`"
+        "  \n**Source of the questions:** HG1 findings of the BLIS inference simulator, \"Devil's Advocate\" and "
         "\"What was NOT tested\"",
         "## Questions",
         "Is HG1's gap between test and train an artefact of its split? Can one constant serve every family, "
@@ -154,7 +155,7 @@ def files(result: SplitsResult, data: Record) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _figures(result: SplitsResult, data: Record) -> Iterator[tuple[str, Figure]]:
+def _figures(result: SplitsResult, data: Record) -> Iterator[tuple[str, FigureFile]]:
     from jaxroof.splits import plots
 
     step_us = float(result.values_us[1] - result.values_us[0])

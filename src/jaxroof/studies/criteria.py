@@ -62,11 +62,9 @@ def observe(c: Criterion, all_errors: Mapping[str, Mapping[str, Vector]], groups
     """What a criterion looks at, in its unit."""
 
     def observed(table: Vector) -> float:
-        statistic = STATISTICS[c.statistic]
-        value = float(statistic(table[groups[c.group]]))
-        if c.minus_group:
-            value -= float(statistic(table[groups[c.minus_group]]))
-        return abs(value) if c.absolute else value
+        parts = (c.group, c.minus_group)
+        value, less = (float(STATISTICS[c.statistic](table[groups[part]])) if part else 0.0 for part in parts)
+        return abs(value - less) if c.absolute else value - less
 
     mine = all_errors[c.configuration][c.metric]
     if c.minus_configuration is None:

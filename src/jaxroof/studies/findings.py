@@ -1,5 +1,6 @@
 """What a study shows, and the text of its FINDINGS.md."""
 
+import shlex
 from collections.abc import Sequence
 
 from jaxroof.experiments.ground_truth import GroundTruth
@@ -7,14 +8,14 @@ from jaxroof.experiments.scores import splits
 from jaxroof.report.document import bullets, differences, document, headed, one_line, reproducing
 from jaxroof.report.tables import Table, columns
 from jaxroof.studies import tables
-from jaxroof.studies.ranking import Runs, evidence, ranking
+from jaxroof.studies.ranking import MemberResults, evidence, ranking
 from jaxroof.studies.run import Result
 from jaxroof.studies.spec import Collection, Configuration, ProductGrid, Search
 from jaxroof.units import PERCENT
 
 
-def findings(name: str, results: Sequence[Result], truth: GroundTruth) -> str:
-    """FINDINGS.md: status, hypothesis, criteria, results, where ours and the published differ and why."""
+def findings(given: str, results: Sequence[Result], truth: GroundTruth) -> str:
+    """FINDINGS.md of the study ``given``: status, criteria, results, where ours and the published differ and why."""
     study, first = results[0].study, results[0]
     passed = sum(outcome.passed for outcome in first.outcomes)
     return document(
@@ -22,7 +23,7 @@ def findings(name: str, results: Sequence[Result], truth: GroundTruth) -> str:
         f"**Status:** {first.verdict.capitalize()}  \n"
         f"**Resolution:** {passed} of {len(first.outcomes)} accept criteria pass  \n"
         f"**Step model:** `{study.step_model}`, **hardware:** `{study.hardware}`, **scoring:** `{first.scoring}`  \n"
-        f"**Evaluations:** {first.runs}, deterministic  \n"
+        f"**Evaluations:** {first.evaluations}, deterministic  \n"
         f"**Source of the hypothesis:** {study.source}",
         "## Hypothesis",
         f"> {one_line(study.hypothesis)}",
@@ -30,8 +31,13 @@ def findings(name: str, results: Sequence[Result], truth: GroundTruth) -> str:
         bullets(_configuration(c) for c in study.all_configurations()),
         *(block for result in results for block in _result_blocks(result, truth)),
         *differences(study.differences),
-        *reproducing(f"jaxroof study {name} --out out/{name}"),
+        *again(given, study.name),
     )
+
+
+def again(given: str, name: str) -> list[str]:
+    """The command that runs again what is ``given``, a catalogue name or a path (empty: its name)."""
+    return reproducing(shlex.join(["jaxroof", "study", given or name, "--out", f"out/{name}"]))
 
 
 def _configuration(c: Configuration) -> str:
@@ -61,30 +67,30 @@ def _result_blocks(result: Result, truth: GroundTruth) -> list[str]:
     ]
 
 
-def collection_tables(runs: Runs) -> dict[str, Table]:
+def collection_tables(found: MemberResults) -> dict[str, Table]:
     """The evidence and the full ranking of a collection."""
     return {
-        "Re-ranked by evidence: TPOT MAPE on test at the train optimum, ITL against ITL [%]": columns(evidence(runs)),
-        "All formulas, best on test first within a step model and scoring [%]": columns(ranking(runs)),
+        "Re-ranked by evidence: TPOT MAPE on test at the train optimum, ITL against ITL [%]": columns(evidence(found)),
+        "All formulas, best on test first within a step model and scoring [%]": columns(ranking(found)),
     }
 
 
-def collection_findings(spec: Collection, runs: Runs) -> str:
-    """FINDINGS.md of a collection: what was expected, what the evidence says, and where each member's findings are."""
+def collection_findings(given: str, spec: Collection, members: MemberResults) -> str:
+    """FINDINGS.md of the collection ``given``: what was expected, what the evidence says, where each member's are."""
     lines = []
-    for name, (results, _) in runs.items():
+    for name, (results, _) in members.items():
         verdicts = ", ".join(f"{r.study.step_model}/{r.scoring}: {r.verdict}" for r in results)
         hypothesis = one_line(results[0].study.hypothesis)
         lines.append(f"[`{name}`]({name}/FINDINGS.md): **{results[0].verdict}**. {hypothesis} ({verdicts})")
-    results, _ = next(iter(runs.values()))
+    results, _ = next(iter(members.values()))
     return document(
         f"# {spec.title}",
         f"**Source of the hypotheses:** {spec.source}",
         "## Verdicts",
         bullets(lines),
-        *headed(collection_tables(runs)),
+        *headed(collection_tables(members)),
         "\n".join(f"![Ranking](ranking_{r.study.step_model}_{r.scoring}.png)" for r in results),
-        *reproducing(f"jaxroof study {spec.name} --out out/{spec.name}"),
+        *again(given, spec.name),
     )
 
 

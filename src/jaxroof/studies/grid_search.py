@@ -98,11 +98,10 @@ class Surface:
 
     def settings(self) -> dict[str, float]:
         """The best point as values by key."""
-        best = zip(self.free, self.optimum, strict=True)
-        return {key: float(value) for constant, value in best for key in constant.keys}
+        return {key: float(value) for c, value in zip(self.free, self.optimum, strict=True) for key in c.keys}
 
 
-def product_search(affine: Affine, measured_s: Vector, free: Sequence[GridAxis]) -> Surface:
+def best_of_product(affine: Affine, measured_s: Vector, free: Sequence[GridAxis]) -> Surface:
     """Minimise the MAPE of ``affine`` over up to three axes; ``measured_s[experiment]`` of the same runs."""
     axes = [constant.values() for constant in free]
     loss = product_loss(affine, measured_s, axes)

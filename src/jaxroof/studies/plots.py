@@ -37,7 +37,7 @@ def plot_ranking(ranking: pd.DataFrame, *, ax: Axes) -> Axes:
     rows = np.arange(len(ranking))
     suffix = {"optimum": "", "seed": " (seed's constants)"}
     names = zip(ranking["idea"], ranking["configuration"], strict=True)
-    labels = [c if idea == "–" else f"{idea}{suffix[c]}" for idea, c in names]
+    labels = [c if idea == "–" else f"{idea}{suffix.get(c, f' ({c})')}" for idea, c in names]
     ax.barh(rows - 0.2, ranking["train"], 0.38, label="train")
     ax.barh(rows + 0.2, ranking["test"], 0.38, label="test")
     ax.set_yticks(rows, labels)

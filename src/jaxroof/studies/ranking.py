@@ -8,30 +8,30 @@ import numpy as np
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.studies.run import Result
 
-Runs = Mapping[str, tuple[Sequence[Result], GroundTruth]]
+MemberResults = Mapping[str, tuple[Sequence[Result], GroundTruth]]
 
 
-def ranking(runs: Runs) -> list[dict[str, Any]]:
+def ranking(members: MemberResults) -> list[dict[str, Any]]:
     """One row per member, step model, scoring and configuration, best on test first within a model and scoring."""
     rows = [
         {"idea": "–" if configuration in ("none", "h2b") else member, **_row(result, truth, configuration)}
-        for member, (results, truth) in runs.items()
+        for member, (results, truth) in members.items()
         for result in results
         for configuration in result.errors
-        if configuration not in ("none", "h2b") or member == next(iter(runs))
+        if configuration not in ("none", "h2b") or member == next(iter(members))
     ]
     best = sorted(rows, key=lambda row: row["test"])
     return sorted(best, key=lambda row: (row["step_model"], row["scoring"]), reverse=True)
 
 
-def evidence(runs: Runs) -> list[dict[str, Any]]:
+def evidence(members: MemberResults) -> list[dict[str, Any]]:
     """Members by test MAPE of their optimum under ITL on the study's own step model, beside the expected order."""
-    own = (next(iter(runs.values()))[0][0].study.step_model, "itl", "optimum")
-    best = [row for row in ranking(runs) if (row["step_model"], row["scoring"], row["configuration"]) == own]
-    places = {idea: place for place, idea in enumerate(runs, 1)}
+    own = (next(iter(members.values()))[0][0].study.step_model, "itl", "optimum")
+    best = [row for row in ranking(members) if (row["step_model"], row["scoring"], row["configuration"]) == own]
+    places = {idea: place for place, idea in enumerate(members, 1)}
     return [
         {"evidence": place, "expected": places[row["idea"]], "idea": row["idea"]}
-        | {"verdict": runs[row["idea"]][0][0].verdict}
+        | {"verdict": members[row["idea"]][0][0].verdict}
         | {key: row[key] for key in ("constants", "train", "test", "gap", "worst")}
         for place, row in enumerate(best, 1)
     ]
@@ -40,17 +40,19 @@ def evidence(runs: Runs) -> list[dict[str, Any]]:
 def _row(result: Result, truth: GroundTruth, configuration: str) -> dict[str, Any]:
     errors = result.errors[configuration]["tpot_ape_pct"]
     train, test = (float(errors[result.groups[split]].mean()) for split in ("train", "test"))
-    optimum = result.surface if configuration == "optimum" else None
+    search, grid = result.study.search, result.study.grid
+    curve = result.curve if search and search.name == configuration else None
+    surface = result.surface if grid and grid.name == configuration else None
     return {
         "step_model": result.study.step_model,
         "scoring": result.scoring,
         "configuration": configuration,
-        "free": len(optimum.free) if optimum else 0,
-        "constants": optimum.text() if optimum else "–",
+        "free": len(surface.free) if surface else int(curve is not None),
+        "constants": surface.text() if surface else f"{curve.optimum:g} µs" if curve else "–",
         "train": train,
         "test": test,
         "gap": test - train,
         "worst": float(errors.max()),
         "worst_experiment": truth.experiments[int(np.argmax(errors))].name,
-        "verdict": result.verdict if optimum else "–",
+        "verdict": result.verdict if surface or curve else "–",
     }

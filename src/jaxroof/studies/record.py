@@ -8,7 +8,7 @@ from jaxroof.experiments.scores import evaluation, splits
 from jaxroof.report.tables import records
 from jaxroof.studies.criteria import Outcome
 from jaxroof.studies.grid_search import Curve, Surface
-from jaxroof.studies.ranking import Runs, evidence, ranking
+from jaxroof.studies.ranking import MemberResults, evidence, ranking
 from jaxroof.studies.run import Result
 from jaxroof.studies.spec import Collection
 from jaxroof.studies.tables import ape_intervals, marginals, waterfall
@@ -34,13 +34,13 @@ def rounding(result: Result, truth: GroundTruth) -> dict[str, Any]:
     }
 
 
-def collection(spec: Collection, runs: Runs) -> dict[str, Any]:
+def collection(spec: Collection, members: MemberResults) -> dict[str, Any]:
     """The JSON object of a collection: its ranking, and every member's object."""
     return {
         "study": spec.name,
-        "ranking": ranking(runs),
-        "evidence": evidence(runs),
-        "members": {name: study(results, truth) for name, (results, truth) in runs.items()},
+        "ranking": ranking(members),
+        "evidence": evidence(members),
+        "members": {name: study(results, truth) for name, (results, truth) in members.items()},
     }
 
 
@@ -52,7 +52,7 @@ def result_record(result: Result, truth: GroundTruth) -> dict[str, Any]:
         "verdict": result.verdict,
         "step_model": study.step_model,
         "scoring": result.scoring,
-        "runs": result.runs,
+        "runs": result.evaluations,
         **evaluation(result.predicted, result.errors, result.groups, truth.experiments),
         "rounding": rounding(result, truth),
         "criteria": [criterion(outcome) for outcome in result.outcomes],

@@ -13,7 +13,7 @@ from jaxroof.parameters import Mask, replace
 from jaxroof.request.schedule import Latency
 from jaxroof.step import Model
 from jaxroof.studies.criteria import Outcome, observe, verdict
-from jaxroof.studies.grid_search import Curve, Surface, grid_search, product_search
+from jaxroof.studies.grid_search import Curve, Surface, best_of_product, grid_search
 from jaxroof.studies.spec import ProductGrid, Study
 from jaxroof.studies.waterfall import Stage, stages
 
@@ -26,7 +26,7 @@ class Result:
 
     study: Study
     scoring: str
-    runs: int
+    evaluations: int
     predicted: Mapping[str, Latency]
     errors: Mapping[str, Mapping[str, NDArray[np.float64]]]
     groups: Mapping[str, Mask]
@@ -88,4 +88,4 @@ def search_product(grid: ProductGrid, model: Model, runs: Runs, train: Mask, sco
     """
     affine = affine_tpot(model, runs, [free.keys for free in grid.free], scoring=scoring, metric=grid.metric)
     measured = np.asarray(runs.measured[scoring][grid.metric])
-    return product_search(affine.select(train), measured[train], grid.free)
+    return best_of_product(affine.select(train), measured[train], grid.free)

@@ -21,7 +21,7 @@ PASSED = {True: "pass", False: "fail"}
 
 
 def search_curve(curve: Curve, result: Result, published: Sequence[Published] = ()) -> Columns:
-    """Train loss at every value of the search, by pass, the published loss beside it."""
+    """Loss at every value of the search, by pass, on its split; the published loss beside it."""
     figures, values = _published(result, published), np.concatenate([curve.coarse_values, curve.fine_values])
     return without_empty({
         "pass": ["coarse"] * len(curve.coarse_values) + ["fine"] * len(curve.fine_values),
@@ -32,7 +32,7 @@ def search_curve(curve: Curve, result: Result, published: Sequence[Published] = 
 
 
 def marginals(surface: Surface) -> Columns:
-    """Least train loss at each value of each free constant, the others at their best."""
+    """Least loss, on the split of the search, at each value of each free constant, the others at their best."""
     tried = [
         {"constant": free.name, "value_us": float(value), "train_mape_pct": float(share / PERCENT)}
         for free, loss in zip(surface.free, surface.marginals, strict=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxroof.catalogue.names import beside
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.files import check_writable
 from jaxroof.report import report
@@ -12,17 +13,17 @@ from jaxroof.report.folder import write_files
 from jaxroof.report.tables import Columns
 from jaxroof.studies import tables
 from jaxroof.studies.findings import collection_findings, collection_tables, findings, optimum, study_tables
-from jaxroof.studies.ranking import Runs, ranking
+from jaxroof.studies.ranking import MemberResults, ranking
 from jaxroof.studies.run import Result
 from jaxroof.studies.spec import Collection
 
 
 def show_study(
-    out: Path | None, name: str, results: Sequence[Result], data: dict[str, Any], truth: GroundTruth, as_json: bool
+    out: Path | None, given: str, results: Sequence[Result], data: dict[str, Any], truth: GroundTruth, as_json: bool
 ) -> None:
     """A study's files into ``out``, then its tables, or its JSON, on stdout."""
     if out is not None:
-        write_files(out, _study_files(name, results, data, truth))
+        write_files(out, _study_files(given, results, data, truth))
     if as_json:
         return report.show(data, {}, [], as_json)
     for result in results:
@@ -31,23 +32,26 @@ def show_study(
         report.show({}, titled, [*filter(None, [optimum(result)]), f"{heading}: {result.verdict}", ""], as_json)
 
 
-def show_collection(out: Path | None, spec: Collection, runs: Runs, data: dict[str, Any], as_json: bool) -> None:
-    """A collection's files into ``out`` (each member in a folder of its own), then its tables or JSON on stdout."""
+def show_collection(
+    out: Path | None, spec: Collection, members: MemberResults, data: dict[str, Any], as_json: bool, given: str = ""
+) -> None:
+    """A collection's files into ``out`` (each member in a folder of its own), then its tables or JSON on stdout.
+
+    ``given`` is what to call to run it again, by default its name.
+    """
     if out is not None:
-        for name in runs:
+        for name in members:
             check_writable(out / name)
-        for name, (results, truth) in runs.items():
-            write_files(out / name, _study_files(name, results, data["members"][name], truth))
-        write_files(out, _collection_files(spec, runs, data))
-    report.show(data, collection_tables(runs), [], as_json)
+        for listed, (name, (results, truth)) in zip(spec.members, members.items(), strict=True):
+            write_files(out / name, _study_files(beside(Path(given), listed), results, data["members"][name], truth))
+        write_files(out, _collection_files(given, spec, members, data))
+    report.show(data, collection_tables(members), [], as_json)
 
 
-def _study_files(name: str, results: Sequence[Result], data: dict[str, Any], truth: GroundTruth) -> dict[str, Any]:
-    """The files of a study by name; ``name`` is what to call to run it again."""
-    files = {"results.json": data, "FINDINGS.md": findings(name, results, truth)}
-    for result in results:
-        files |= _result_files(result, truth)
-    return files
+def _study_files(given: str, results: Sequence[Result], data: dict[str, Any], truth: GroundTruth) -> dict[str, Any]:
+    """The files of a study by name; ``given`` is what to call to run it again."""
+    each = {name: file for result in results for name, file in _result_files(result, truth).items()}
+    return {"results.json": data, "FINDINGS.md": findings(given, results, truth)} | each
 
 
 def _result_files(result: Result, truth: GroundTruth) -> dict[str, Any]:
@@ -72,13 +76,13 @@ def _result_files(result: Result, truth: GroundTruth) -> dict[str, Any]:
     return files
 
 
-def _collection_files(spec: Collection, runs: Runs, data: dict[str, Any]) -> dict[str, Any]:
+def _collection_files(given: str, spec: Collection, members: MemberResults, data: dict[str, Any]) -> dict[str, Any]:
     import pandas as pd
 
     from jaxroof.studies.plots import plot_ranking
 
-    table = pd.DataFrame(ranking(runs))
-    files = {"results.json": data, "FINDINGS.md": collection_findings(spec, runs), "ranking.csv": table}
+    table = pd.DataFrame(ranking(members))
+    files = {"results.json": data, "FINDINGS.md": collection_findings(given, spec, members), "ranking.csv": table}
     for (step_model, scoring), rows in table.groupby(["step_model", "scoring"]):
         heading = f"{spec.title} ({step_model} step time, {scoring} scoring)"
         files[f"ranking_{step_model}_{scoring}.png"] = figure(heading, plot_ranking, rows)

@@ -88,7 +88,7 @@ def _parse(option: str, text: str, keys: Keys) -> _Parsed:
 
 
 def check_numbers(where: str, values: NDArray[np.float64], legal: Range) -> None:
-    """Raise if a value is not legal; the first such one is named. Raises InputError."""
+    """Raise if a value is not legal; one such is named. Raises InputError."""
     suspects = [*values[~np.isfinite(values)][:1], values.min(), values.max(), *values[values != np.rint(values)][:1]]
     for value in suspects:
         if complaint := legal.complaint(float(value)):

@@ -1,6 +1,5 @@
 """What a sweep kept, as JSON, tables, CSVs and PNGs."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from jaxroof.report.figures import figure
 from jaxroof.report.folder import write_files
 from jaxroof.report.tables import records
 from jaxroof.sweeps.plan import Plan
-from jaxroof.sweeps.plots import plot_marginal, plot_pareto
 from jaxroof.sweeps.reductions import Pareto
 from jaxroof.sweeps.space import Grid, rows
-from jaxroof.sweeps.stream import States
+from jaxroof.sweeps.stream import States, infeasible
 
 # A terminal shows no more rows of a front.
 SHOWN = 40
@@ -26,6 +24,8 @@ POINTS = ("best", "pareto")
 
 def write(folder: Path, plan: Plan, states: States, manifest: Mapping[str, Any]) -> None:
     """CSVs, PNGs, and last ``results.json`` with the sweep's manifest, into ``folder``."""
+    from jaxroof.sweeps.plots import plot_marginal, plot_pareto  # slow to load
+
     names, heading = plan.objective.metrics, f"{plan.space.size} points"
     files: dict[str, Any] = {f"{name}.csv": points(plan, states[name]) for name in POINTS if name in states}
     for keys, table in marginals(plan, states).items():
@@ -51,12 +51,6 @@ def show(plan: Plan, states: States, as_json: bool) -> None:
     report.show(record(plan, states), shown, [], as_json, digits=4)
 
 
-def reread(results: Path) -> str:
-    """What ``show`` printed as JSON of a finished sweep."""
-    data = json.loads(results.read_text(encoding="utf-8"))
-    return report.dump({key: value for key, value in data.items() if key != "sweep"})
-
-
 def points(plan: Plan, state: Mapping[str, Any]) -> pd.DataFrame:
     """Points with their numbers, the values of what varies, and their metrics."""
     values = _named(plan, rows(plan.space, state["numbers"]))
@@ -79,7 +73,7 @@ def record(plan: Plan, states: States) -> dict[str, Any]:
     """The JSON object of a sweep; what is no number is null."""
     data: dict[str, Any] = {
         "points": plan.space.size,
-        "infeasible": int(states["counts"]["infeasible"][0]),
+        "infeasible": infeasible(states),
         "by": plan.objective.metrics[plan.by],
     }
     data |= {name: records(points(plan, states[name])) for name in POINTS if name in states}

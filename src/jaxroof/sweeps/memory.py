@@ -29,17 +29,12 @@ def left_bytes(memory: float | None) -> float:
     if stats and "bytes_limit" in stats:
         free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
         return float(free / 2 if memory is None else min(memory, free))
-    return free_bytes() / 2 if memory is None else memory - resident_bytes()
+    return free_bytes() / 2 if memory is None else memory - _told("self/status", "VmRSS", _peak())
 
 
 def free_bytes() -> float:
     """Memory that programs can still have [B]."""
     return _told("meminfo", "MemAvailable", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2)
-
-
-def resident_bytes() -> float:
-    """Memory that this process has now [B]; its peak where the system does not say."""
-    return _told("self/status", "VmRSS", _peak())
 
 
 def peak_bytes() -> float:

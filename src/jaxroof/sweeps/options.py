@@ -133,6 +133,7 @@ def _scored(options: ModelOptions, models: Variants, space: Space, score: Score)
     refuse_mixture(score.ground_truth or "ground truth", options.step_model, truth.runs.architecture)
     groups, group = truth.groups(), "all" if score.group is None else score.group
     check.one_of("--group", "value", group, groups)
+    report.note(truth.notes())
     names = [e.name for e in truth.experiments] if metric == "latencies" else None
     objective = objectives.scored(models, truth.runs, groups[group], names, scoring=scoring)
     return objective, {"scoring": scoring, "metric": metric, "group": group}

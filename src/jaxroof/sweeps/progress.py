@@ -21,5 +21,10 @@ def rated(indices: Sequence[int], program: Program) -> Iterator[int]:
         for index in indices:
             yield index
             done += program.count(index)
-            rate = done / (time.monotonic() - began)
-            bar.update(task, advance=1, rate=f"{rate:.3g} points/s, {rate * program.evaluations:.3g} evaluations/s")
+            bar.update(task, advance=1, rate=speed(program, done, time.monotonic() - began))
+
+
+def speed(program: Program, points: int, seconds: float) -> str:
+    """Points and requests' latencies per second, in words."""
+    rate = points / max(seconds, 1e-9)
+    return f"{rate:.3g} points/s, {rate * program.plan.objective.evaluations:.3g} evaluations/s"

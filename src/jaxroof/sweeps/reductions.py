@@ -53,7 +53,7 @@ class Best:
     metrics: int
 
     def start(self) -> State:
-        """A table of ``count`` columns, none of which holds a point yet."""
+        """A table without points."""
         return _no_points(self.metrics)
 
     def hint(self, state: State) -> NDArray[Any]:
@@ -105,7 +105,7 @@ class Pareto:
         return {"metrics": metrics, "kept": kept}
 
     def merge(self, state: State, block: Any, first: int) -> State:
-        """The points of two fronts that no point of the other dominates."""
+        """The front of the state and of what the block kept."""
         kept = np.asarray(block["kept"])
         return self.join(state, _points(first + np.arange(len(kept)), block["metrics"], kept))
 

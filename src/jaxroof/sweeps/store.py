@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from jaxroof.files import InputError, check_writable, publish, read_json, write
+from jaxroof.report import report
 from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.space import Columns
 from jaxroof.sweeps.stream import States
@@ -26,7 +27,7 @@ MANIFEST = "manifest.json"
 STATE = "state.npz"
 FINISHED = "finished"
 PARTS = (MANIFEST, STATE, FINISHED, "chunk-")
-METADATA, INFEASIBLE = b"jaxroof", b"infeasible"
+METADATA = b"jaxroof"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,24 +93,25 @@ class Store:
         """Chunks that are yet to be done."""
         return [index for index in indices if not self.chunk(index).exists()]
 
-    def write_chunk(self, index: int, table: pyarrow.Table, infeasible: int) -> None:
-        """One chunk's rows, and how many of them cannot be."""
+    def write_chunk(self, index: int, table: pyarrow.Table) -> None:
+        """One chunk's rows."""
         sink = pyarrow.BufferOutputStream()
-        counted = table.replace_schema_metadata({INFEASIBLE: str(infeasible).encode()})
-        parquet.write_table(counted, sink, row_group_size=len(table))
+        parquet.write_table(table, sink, row_group_size=len(table))
         write(self.chunk(index), sink.getvalue())
 
-    def finish(self, indices: range, schema: pyarrow.Schema, manifest: Mapping[str, Any]) -> int:
-        """All chunks as one file, a row group each, that carries its manifest; how many points cannot be."""
-        draft, infeasible = self.part / FINISHED, 0
+    def finish(self, indices: range, schema: pyarrow.Schema, manifest: Mapping[str, Any]) -> None:
+        """All chunks as one file, a row group each, that carries its manifest."""
+        draft = self.part / FINISHED
         with parquet.ParquetWriter(draft, schema.with_metadata({METADATA: dump(manifest).encode()})) as writer:
             for index in indices:
                 table = parquet.read_table(self.chunk(index))
-                infeasible += int(table.schema.metadata[INFEASIBLE])
                 writer.write_table(table.replace_schema_metadata(writer.schema.metadata), row_group_size=len(table))
         publish(draft, self.target)
         self.clear()
-        return infeasible
+
+    def printed(self) -> str:
+        """What a finished sweep printed as JSON."""
+        return report.dump({key: value for key, value in read_json(self.target).items() if key != "sweep"})
 
     def write_state(self, done: int, states: States) -> None:
         """The reductions after ``done`` chunks."""

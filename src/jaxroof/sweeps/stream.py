@@ -47,11 +47,6 @@ class Program:
         """Chunks of the whole space."""
         return -(-self.plan.space.size // self.chunk)
 
-    @property
-    def evaluations(self) -> int:
-        """Requests' latencies per point."""
-        return self.plan.objective.evaluations
-
     def count(self, index: int) -> int:
         """Points of a chunk: the last one may have fewer."""
         return min(self.chunk, self.plan.space.size - index * self.chunk)
@@ -93,6 +88,11 @@ def build(
 def start(reductions: Reductions) -> States:
     """The states of no chunk: ``counts`` of settings that cannot be, and one per reduction."""
     return {"counts": {"infeasible": np.zeros(1, dtype=np.int64)}} | {n: r.start() for n, r in reductions.items()}
+
+
+def infeasible(states: States) -> int:
+    """How many settings cannot be."""
+    return int(states["counts"]["infeasible"][0])
 
 
 def join(reductions: Reductions, each: Iterable[States]) -> States:
