@@ -187,3 +187,12 @@ def test_every_command_has_help_and_a_line_in_the_readme():
         name = command.name or command.callback.__name__
         assert command.callback.__doc__
         assert f"`jaxroof {name}" in readme
+
+
+def test_a_platform_that_is_not_there_is_one_line():
+    command = [sys.executable, "-c", "from jaxroof.cli import main; main(['evaluate'])"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"JAX_PLATFORMS": "foo"}
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("jaxroof: JAX_PLATFORMS: foo: no such device here.")

@@ -237,6 +237,8 @@ def _run(command: str, options: dict[str, Any]) -> None:
     """Call ``run`` of the command's module: a parameter is an option, or a dataclass whose fields are options."""
     if command not in LIGHT:
         _use_precision(options.pop("precision", "f64"))
+        if (platforms := os.environ.get("JAX_PLATFORMS")) and not options.get("coordinator"):
+            _check_platforms(platforms)  # several processes meet before JAX looks for devices
     run = importlib.import_module(f"jaxroof.commands.{command}").run
     options |= {name: [] for name in LISTS if options.get(name, ()) is None}
     kinds: dict[str, Any] = {p.name: p.annotation for p in inspect.signature(run).parameters.values()}
@@ -246,6 +248,17 @@ def _run(command: str, options: dict[str, Any]) -> None:
         if hasattr(kind, "__dataclass_fields__")
     }
     run(**chosen, **options)
+
+
+def _check_platforms(platforms: str) -> None:
+    import jax
+
+    from jaxroof.files import InputError
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        raise InputError("JAX_PLATFORMS", platforms, f"no such device here. {error}") from None
 
 
 def _use_precision(precision: str) -> None:

@@ -252,7 +252,7 @@ def test_a_summary_counts_what_was_done_now(tmp_path, monkeypatch, keep):
         patch.setattr(stream.Program, "__call__", interrupted)
         assert run(arguments)[0] == 130
     assert run([*arguments, "--resume"])[2].startswith("jaxroof: 64 points (0 infeasible)")
-    assert run([*arguments, "--force"])[2].startswith("jaxroof: 128 points (64 infeasible)")
+    assert run([*arguments, "--force"])[2].startswith("jaxroof: 128 points (64 infeasible, for heads")
 
 
 def test_memory_bounds_the_chunk():

@@ -25,6 +25,8 @@ from jaxroof.sweeps.progress import rated, speed
 from jaxroof.sweeps.store import Store
 from jaxroof.sweeps.stream import Program
 
+INFEASIBLE = "for heads that tp does not divide, memory, a window, or more cached than prompt tokens"
+
 
 @dataclasses.dataclass(frozen=True)
 class Output:
@@ -178,8 +180,9 @@ def _interrupted(store: Store | None) -> NoReturn:
 
 def _summary(program: Program, points: int, infeasible: int, seconds: float) -> None:
     """One line on stderr: what this process did now, how fast, in how much memory."""
+    why = f", {INFEASIBLE}" if infeasible else ""
     sys.stderr.write(
-        f"jaxroof: {points} points ({infeasible} infeasible) in {seconds:.1f} s, "
+        f"jaxroof: {points} points ({infeasible} infeasible{why}) in {seconds:.1f} s, "
         f"{speed(program, points, seconds)}; chunks of {len(program.compiled)} × {program.block}, "
         f"peak memory {peak_bytes() / 1e6:.0f} MB\n"
     )

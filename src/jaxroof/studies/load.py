@@ -25,7 +25,10 @@ MAX_GRID_STEPS = 1_000_000
 def load_study(name: str) -> Study:
     """A study of the catalogue or a TOML file of that form. Raises InputError."""
     path = find("studies", name)
-    return _checked(path, to_struct(path, read_toml(path), Study))
+    table = read_toml(path)
+    if key := next((key for key in LISTS if key in table), None):
+        raise InputError(path, key, "lists studies, and one study is wanted")
+    return _checked(path, to_struct(path, table, Study))
 
 
 def load_studies(name: str) -> tuple[Study | Collection | ComparisonSpec, dict[str, Study]]:
