@@ -153,7 +153,7 @@ def test_bad_grids_are_refused_in_one_line(capsys, tmp_path, old, new, why):
         ("[]", "members: must be one or more studies, got []"),
         ('["idea_c", "idea_c"]', "members: idea_c stands twice"),
         ('["h1"]', "members: h1 is no study with the configurations"),
-        ('["ideas"]', "configs/studies/ideas.toml: members: unknown key"),
+        ('["ideas"]', "configs/studies/ideas.toml: members: lists studies, and one study is wanted"),
         ('["idea_z"]', "members: studies: idea_z: not in the catalogue; did you mean idea_"),
         ("3", "members: must be one or more studies, got 3"),
     ],
