@@ -21,7 +21,7 @@ Record = dict[str, Any]
 
 
 def show_comparison(
-    out: Path | None, spec: ComparisonSpec, result: GradientAgainstGrid, json: bool, given: str = ""
+    out: Path | None, spec: ComparisonSpec, result: GradientAgainstGrid, json: bool, given: str
 ) -> None:
     """Its files into ``out``, then its tables, or its JSON, on stdout.
 

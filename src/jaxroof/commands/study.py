@@ -23,25 +23,25 @@ def run(name: str, out: Path | None, json: bool) -> None:
     prepared = _prepare(studies)
     check_writable(out)
     if isinstance(spec, ComparisonSpec):
-        return _compare(spec, prepared, out, json)
+        return _compare(spec, prepared, out, json, name)
     runs = {
         member: (core_study.run_all(study, truth.runs, truth.groups(), models), truth)
         for member, (study, truth, models) in progress(prepared.items(), "studies", len(prepared))
     }
     if isinstance(spec, Collection):
-        write.show_collection(out, spec, runs, record.collection(spec, runs), json)
+        write.show_collection(out, spec, runs, record.collection(spec, runs), json, name)
     else:
         ((results, truth),) = runs.values()
         write.show_study(out, name, results, record.study(results, truth), truth, json)
 
 
-def _compare(spec: ComparisonSpec, prepared: Mapping[str, Prepared], out: Path | None, json: bool) -> None:
+def _compare(spec: ComparisonSpec, prepared: Mapping[str, Prepared], out: Path | None, json: bool, name: str) -> None:
     """Solve every problem of a comparison by its grid and by descent."""
     from jaxroof.calibration.against_grid import compare_all  # its optimiser loads as long as another study runs
     from jaxroof.calibration.against_grid_findings import show_comparison
 
     result = compare_all(progress(prepared.values(), "problems", len(prepared)))
-    show_comparison(out, spec, result, json)
+    show_comparison(out, spec, result, json, name)
 
 
 def _prepare(specs: Mapping[str, Study]) -> dict[str, Prepared]:

@@ -36,8 +36,8 @@ def findings(given: str, results: Sequence[Result], truth: GroundTruth) -> str:
 
 
 def again(given: str, name: str) -> list[str]:
-    """The command that runs again what is ``given``, a catalogue name or a path (empty: its name)."""
-    return reproducing(shlex.join(["jaxroof", "study", given or name, "--out", f"out/{name}"]))
+    """The command that runs again what is ``given``, a catalogue name or a path."""
+    return reproducing(shlex.join(["jaxroof", "study", given, "--out", f"out/{name}"]))
 
 
 def _configuration(c: Configuration) -> str:

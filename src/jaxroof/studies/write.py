@@ -33,11 +33,11 @@ def show_study(
 
 
 def show_collection(
-    out: Path | None, spec: Collection, members: MemberResults, data: dict[str, Any], as_json: bool, given: str = ""
+    out: Path | None, spec: Collection, members: MemberResults, data: dict[str, Any], as_json: bool, given: str
 ) -> None:
     """A collection's files into ``out`` (each member in a folder of its own), then its tables or JSON on stdout.
 
-    ``given`` is what to call to run it again, by default its name.
+    ``given`` is what to call to run it again.
     """
     if out is not None:
         for name in members:
