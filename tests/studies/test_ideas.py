@@ -223,7 +223,7 @@ def test_findings_of_a_path_say_the_path(tmp_path, capsys):
 
 def test_findings_of_a_collection_say_what_was_given(members):
     spec, found = load_studies("ideas")[0], {"idea_c": members["idea_c"]}
-    for given, said in ("", "ideas"), ("/a b/ideas.toml", "'/a b/ideas.toml'"):
+    for given, said in ("ideas", "ideas"), ("/a b/ideas.toml", "'/a b/ideas.toml'"):
         assert f"\njaxroof study {said} --out out/ideas\n" in collection_findings(given, spec, found)
 
 
