@@ -1,5 +1,6 @@
 """Numerics of the tests: float64, no implicit promotion of ranks or dtypes. Programs are compiled once per run."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from jaxroof import load_ground_truth, load_model  # noqa: E402
 from jaxroof.commands.program_cache import KEEP_ALL  # noqa: E402
 
 pytest.register_assert_rewrite("command_line")
+gc.set_threshold(100_000, 50, 50)  # tracing makes many objects and little garbage
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
