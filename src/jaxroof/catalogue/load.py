@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+import jax
 
 from jaxroof import defaults
 from jaxroof.catalogue.huggingface import load_shape
@@ -28,7 +30,7 @@ def load_architecture(name: str) -> Architecture:
     >>> float(jaxroof.load_architecture("llama-3.1-8b").hidden_size)
     4096.0
     """
-    return Architecture(**load_shape(name))
+    return cast(Architecture, jax.device_put(Architecture(**load_shape(name))))
 
 
 def load_deployment(file: object, arch: Architecture, tp: float) -> Deployment:
@@ -107,7 +109,7 @@ def load_model(
     constants = load_tier0(hardware, overheads, mfu_tables)
     if is_original(hardware) and step == "kernels":
         raise InputError(hardware, "--hardware", "has no kernels; give --step-model memory or roofline")
-    return Model(step, constants)
+    return cast(Model, jax.device_put(Model(step, constants)))  # once, not at every call
 
 
 def with_settings(tree: Tree, settings: Iterable[str | tuple[str, Any]], where: str = "--set") -> Tree:

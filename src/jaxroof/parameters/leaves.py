@@ -75,7 +75,7 @@ def get(tree: Any, path: str) -> Any:
 
 def numbers(tree: eqx.Module) -> dict[str, float]:
     """Every declared constant by dotted key, in the unit of its file; the tree has no setting axis."""
-    return {key: float(get(tree, path) / leaf.unit) for key, path, leaf in walk(tree)}
+    return {key: float(get(tree, path)) / leaf.unit for key, path, leaf in walk(tree)}
 
 
 def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
@@ -31,7 +32,7 @@ def check_request(model: Model, arch: Architecture, deployment: Deployment, **re
 
 def refuse_mixture(where: object, step_model: str, arch: Architecture) -> None:
     """Only ``kernels`` models a mixture of experts; ``arch`` may be many. Raises InputError."""
-    if step_model != "kernels" and _known(arch.num_experts) and np.any(arch.num_experts > 0):
+    if step_model != "kernels" and _known(arch.num_experts) and np.any(np.asarray(arch.num_experts) > 0):
         raise InputError(where, "num_experts", f"the {step_model} step time is for dense models; use kernels")
 
 
@@ -45,4 +46,4 @@ def check_window(where: object, arch: Architecture, longest_tokens: float) -> No
 
 def _known(*values: Any) -> bool:
     """Whether they are numbers now, not tracers."""
-    return all(isinstance(value, (int, float, np.number, np.ndarray)) for value in values)
+    return not any(isinstance(value, jax.core.Tracer) for value in values)
