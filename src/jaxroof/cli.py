@@ -32,6 +32,16 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE of a Tier-0 constant, in its file's unit; repeatable.")
 ]
 HardwareName = Annotated[str, typer.Option("--hardware", help="A GPU's name, TOML file or hardware_config.json.")]
+ServerName = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        help="A server's name or TOML file. [default: a run's own, else vllm-0.15; vllm-sync with memory and roofline]",
+    ),
+]
+SamplingText = Annotated[
+    str | None, typer.Option("--sampling", help="temperature=…,top_p=…,… or greedy. [default: the model's own]")
+]
 ScoringName = Annotated[str, typer.Option("--scoring", help="published, itl or e2e_per_token.")]
 GroundTruthPath = Annotated[
     Path | None, typer.Option("--ground-truth", help="Folder or CSV of experiments. [default: the 13]")
@@ -85,6 +95,7 @@ def evaluate(
     settings: Settings = None,
     scoring: ScoringName = defaults.SCORING,
     hardware: HardwareName = defaults.HARDWARE,
+    server: ServerName = None,
     mfu_tables: MfuTables = None,
     ground_truth: GroundTruthPath = None,
     sampled: Annotated[int | None, typer.Option(help="Draw 50 requests per experiment with this seed.")] = None,
@@ -98,11 +109,15 @@ def evaluate(
 def predict(
     model: Annotated[str, typer.Option(help="A model's name, a Hugging Face config.json or its folder.")],
     hardware: HardwareName,
-    tp: Annotated[int, typer.Option(help="Tensor-parallel degree.")],
+    tp: Annotated[int, typer.Option(help="Tensor-parallel degree: GPUs.")],
     prompt: Annotated[int, typer.Option(help="Prompt tokens.")],
     output: Annotated[int, typer.Option(help="Output tokens.")],
     cached: Annotated[int, typer.Option(help="Prompt tokens that the prefix cache holds.")] = 0,
     batch: Annotated[int, typer.Option(help="Requests in flight.")] = 1,
+    output_cv: Annotated[float, typer.Option(help="Spread of the batch's outputs: stdev / mean.")] = 0.0,
+    ep: Annotated[int, typer.Option(help="Expert-parallel degree: 1, or as --tp.")] = 1,
+    server: ServerName = None,
+    sampling: SamplingText = None,
     step_model: StepModelName = defaults.STEP_MODEL,
     formula: Formula = None,
     settings: Settings = None,
@@ -118,6 +133,7 @@ def predict(
 @app.command()
 def splits(
     step_model: Annotated[str, typer.Option(help="kernels, memory or roofline.")] = "memory",
+    server: ServerName = None,
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -132,6 +148,7 @@ def sensitivity(
     settings: Settings = None,
     scoring: ScoringName = defaults.SCORING,
     hardware: HardwareName = defaults.HARDWARE,
+    server: ServerName = None,
     mfu_tables: MfuTables = None,
     ground_truth: GroundTruthPath = None,
     metric: Annotated[str, typer.Option(help="What the tables show: tpot, itl, ttft or e2e.")] = "tpot",
@@ -156,6 +173,7 @@ def calibrate(
     settings: Settings = None,
     scoring: ScoringName = defaults.SCORING,
     hardware: HardwareName = defaults.HARDWARE,
+    server: ServerName = None,
     mfu_tables: MfuTables = None,
     ground_truth: GroundTruthPath = None,
     metric: Annotated[str, typer.Option(help="What is fitted: tpot, ttft or e2e.")] = "tpot",
@@ -188,6 +206,9 @@ def sweep(
     output: Annotated[int | None, typer.Option(help="Output tokens.")] = None,
     cached: Annotated[int | None, typer.Option(help="Prompt tokens that the prefix cache holds. [default: 0]")] = None,
     batch: Annotated[int | None, typer.Option(help="Requests in flight. [default: 1]")] = None,
+    output_cv: Annotated[float | None, typer.Option(help="Spread of outputs: stdev / mean. [default: 0]")] = None,
+    ep: Annotated[int | None, typer.Option(help="Expert-parallel degree: 1, or as --tp. [default: 1]")] = None,
+    sampling: SamplingText = None,
     metric: Annotated[str | None, typer.Option(help="tpot_mape or latencies. [default: tpot_mape]")] = None,
     group: Annotated[str | None, typer.Option(help="Runs that are scored: all, train, test, … [default: all]")] = None,
     scoring: ScoringName | None = None,
@@ -208,6 +229,7 @@ def sweep(
     process_id: Annotated[int | None, typer.Option(help="Which of them this is, from 0.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the other processes.")] = 300.0,
     hardware: HardwareName = defaults.HARDWARE,
+    server: ServerName = None,
     step_model: StepModelName = defaults.STEP_MODEL,
     formula: Formula = None,
     settings: Settings = None,
@@ -226,7 +248,7 @@ def devices(json: Json = False) -> None:
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="models, hardware, overheads, studies or experiments.")],
+    kind: Annotated[str, typer.Argument(help="models, hardware, servers, overheads, studies or experiments.")],
     json: Json = False,
 ) -> None:
     """List what is there."""
@@ -241,11 +263,11 @@ def _run(command: str, options: dict[str, Any]) -> None:
             _check_platforms(platforms)  # several processes meet before JAX looks for devices
     run = importlib.import_module(f"jaxroof.commands.{command}").run
     options |= {name: [] for name in LISTS if options.get(name, ()) is None}
-    kinds: dict[str, Any] = {p.name: p.annotation for p in inspect.signature(run).parameters.values()}
+    kinds: dict[str, type[Any]] = {p.name: p.annotation for p in inspect.signature(run).parameters.values()}
     chosen = {
         name: kind(**{field.name: options.pop(field.name) for field in dataclasses.fields(kind)})
         for name, kind in kinds.items()
-        if hasattr(kind, "__dataclass_fields__")
+        if dataclasses.is_dataclass(kind)
     }
     run(**chosen, **options)
 

@@ -4,3 +4,10 @@ STEP_MODEL = "kernels"
 SCORING = "itl"
 HARDWARE = "h100-sxm"
 OVERHEADS = "none"
+SERVER = "vllm-0.15"
+PUBLISHED_SERVER = "vllm-sync"  # of the published step times, memory and roofline
+
+
+def server(step_model: str) -> str:
+    """The server of a step-time model."""
+    return SERVER if step_model == STEP_MODEL else PUBLISHED_SERVER

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jaxroof import load_architecture, load_model, load_tier0
-from jaxroof.parameters import Deployment, scalar
+from jaxroof.parameters import Deployment, Sampling, scalar
 from jaxroof.request import schedule, workload
-from jaxroof.request.fixed_lengths import chunks_of, fixed_schedule
+from jaxroof.request.fixed_lengths import FixedLengths, chunks_of, fixed_schedule
 from jaxroof.request.latency import step_times, total
 from jaxroof.request.workload import Share
 from jaxroof.step import STEP_MODELS
@@ -29,6 +29,12 @@ def latency(model, nodes, *served):
 FORMULAS = {"memory": "h2b", "roofline": "idea_e", "kernels": "none"}
 LENGTHS = [(prompt, output) for prompt in (1, 512, 2047, 2048, 2049, 4096, 5000) for output in (1, 2, 3, 130)]
 CHUNKS = 3
+BUDGET = 2048
+
+
+def fixed(prompt, output, cached, **nodes):
+    request = FixedLengths(*map(scalar, (prompt, output, cached, 0)), Sampling())
+    return fixed_schedule(request, scalar(BUDGET), **nodes)
 
 
 @functools.partial(jax.jit, static_argnames="panels")
@@ -36,7 +42,7 @@ def traced(prompt, output, batch, model, *, panels):
     """Latencies at traced lengths, padded to ``CHUNKS`` prefill steps."""
 
     def one(prompt, output):
-        nodes = fixed_schedule(prompt + 7, output, scalar(7), chunks=CHUNKS, panels=panels)
+        nodes = fixed(prompt + 7, output, 7, chunks=CHUNKS, panels=panels)
         return latency(model, nodes, load_architecture("llama-2-7b"), Deployment(2), batch)
 
     return jax.vmap(one)(prompt, output)
@@ -55,7 +61,8 @@ def test_the_closed_form_is_the_rule_of_the_distribution(step):
         ours = traced(*columns(lengths), scalar(batch), model, panels=1)
         shares = [[Share(1.0, 7, workload.point(prompt), workload.point(output))] for prompt, output in lengths]
         rules = [
-            schedule.realised(share, n, schedule.Knots(()))[0] for share, (_, n) in zip(shares, lengths, strict=True)
+            schedule.realised(share, n, Sampling(), BUDGET, schedule.Knots(()))[0]
+            for share, (_, n) in zip(shares, lengths, strict=True)
         ]
         for i, nodes in enumerate(schedule.pad(rules)):
             theirs = latency(model, nodes, arch, Deployment(2), scalar(batch))
@@ -69,7 +76,7 @@ def test_panels_follow_measured_tables_as_the_sum_over_steps_does():
         jax.vmap(lambda c: c / tier0.hardware.mfu.decode_attention(heads(arch), scalar(2), scalar(8), c))
     )
     for prompt, output in ((100, 100), (300, 2000), (6000, 700)):
-        nodes = fixed_schedule(scalar(7 + prompt), scalar(output), scalar(7), chunks=1, panels=PANELS)
+        nodes = fixed(7 + prompt, output, 7, chunks=1, panels=PANELS)
         ours = nodes.e2e_weight @ per_token(nodes.decode_context_tokens)
         np.testing.assert_allclose(ours, per_token(7.0 + prompt + np.arange(output - 1.0)).sum(), rtol=1e-3)
 
@@ -77,7 +84,7 @@ def test_panels_follow_measured_tables_as_the_sum_over_steps_does():
 @pytest.mark.parametrize("panels", [1, 4, 64])
 @pytest.mark.parametrize("output", [1, 2, 3, 5, 64, 65, 200])
 def test_nodes_sum_a_parabola_exactly_and_few_steps_one_by_one(panels, output):
-    nodes = fixed_schedule(scalar(15), scalar(output), scalar(5), chunks=1, panels=panels)
+    nodes = fixed(15, output, 5, chunks=1, panels=panels)
     contexts = 15 + np.arange(output - 1.0)
     context, weight = np.asarray(nodes.decode_context_tokens), np.asarray(nodes.e2e_weight)
     for power in range(3):
@@ -87,13 +94,13 @@ def test_nodes_sum_a_parabola_exactly_and_few_steps_one_by_one(panels, output):
 
 
 def test_a_prompt_that_is_cached_whole_still_computes_one_token():
-    nodes = fixed_schedule(scalar(9), scalar(3), scalar(9), chunks=1)
+    nodes = fixed(9, 3, 9, chunks=1)
     assert (nodes.prefill_context_tokens.tolist(), nodes.prefill_new_tokens.tolist()) == ([8], [1])
 
 
 def test_prefill_chunks():
-    nodes = fixed_schedule(scalar(5010), scalar(2), scalar(10), chunks=4)
+    nodes = fixed(5010, 2, 10, chunks=4)
     there = np.asarray(nodes.prefill_weight) > 0
     assert np.asarray(nodes.prefill_context_tokens)[there].tolist() == [10, 2058, 4106]
     assert np.asarray(nodes.prefill_new_tokens)[there].tolist() == [2048, 2048, 904]
-    assert [chunks_of(prompt) for prompt in (1, 2048, 2049, 5000)] == [1, 1, 2, 3]
+    assert [chunks_of(prompt, BUDGET) for prompt in (1, 2048, 2049, 5000)] == [1, 1, 2, 3]

@@ -8,7 +8,7 @@ import pytest
 
 from jaxroof.catalogue.load import load_architecture, load_model
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.parameters import Deployment
+from jaxroof.parameters import Deployment, Sampling
 from jaxroof.request import schedule
 from jaxroof.request import workload as request_workload
 from jaxroof.request.latency import latency, step_times
@@ -20,7 +20,7 @@ H2B = load_model("memory", overheads="h2b")
 TABLES = Path(__file__).parents[1] / "data/roofline_parity"
 STEP_TIMES, LATENCY = jax.jit(step_times), jax.jit(latency)
 LONGEST = 10_752  # one size for every experiment, so that one program serves them all
-BUDGET = schedule.MAX_NUM_BATCHED_TOKENS
+BUDGET = 2048
 # No node lies where a GEMM turns compute-bound (it moves with the constants) or on a one-token last chunk.
 CASES = [
     ("memory", "h2b", None, 1e-6, 1e-10),
@@ -36,7 +36,7 @@ def every_step(model, arch, deployment, contexts, new_tokens):
     count = len(contexts)
     contexts, new_tokens = (np.pad(x, (0, -count % LONGEST), mode="edge") for x in (contexts, new_tokens))
     unit = np.ones(len(contexts))
-    nodes = Schedule(contexts, new_tokens, unit, new_tokens, unit, contexts, unit, unit, np.zeros(()))
+    nodes = Schedule(contexts, new_tokens, unit, new_tokens, unit, contexts, unit, unit, *np.zeros(3), Sampling())
     prefill, decode = STEP_TIMES(model, nodes, arch, deployment)
     return np.asarray(prefill.total_s)[:count], np.asarray(decode.total_s)[:count]
 
@@ -91,7 +91,7 @@ def test_published_scoring_equals_the_token_by_token_sum_on_all_13(
         ttft = ttft_by_prompt(model, arch, deployment, workload)
         exact = published_token_by_token(workload, ttft, decode)
         ours = LATENCY(model, nodes, arch, deployment)
-        admission = float(model.constants.host.admission_s) if step == "kernels" else 0.0
+        admission = float(model.constants.server.admission_s) if step == "kernels" else 0.0
         assert_close(ours.ttft_s - admission, exact[0], ttft_tolerance)
         assert_close(ours.tpot_s, exact[1], decode_tolerance)
         assert_close(ours.e2e_s - ours.ttft_s, exact[2] - exact[0], decode_tolerance)
@@ -100,7 +100,7 @@ def test_published_scoring_equals_the_token_by_token_sum_on_all_13(
 def test_realised_scoring_equals_the_sum_over_steps():
     arch, deployment = load_architecture("llama-2-7b"), Deployment(2)
     share = Share(1.0, 100, request_workload.point(50), request_workload.point(1))
-    itl, per_token = schedule.realised([share], 41.25)
+    itl, per_token = schedule.realised([share], 41.25, Sampling(), BUDGET)
     steps = every_step(H2B, arch, deployment, np.arange(150.0, 191.0), np.ones(41))[1]
     total = steps[:40].sum() + 0.25 * steps[40]
     ours, theirs = (latency(H2B, s, arch, deployment) for s in (itl, per_token))
@@ -124,7 +124,7 @@ def test_many_sampled_requests_approach_the_exact_distribution():
     workload = Workload(284, Lengths(70, 35, 2, 200), Lengths(215, 80, 1, 512))
     arch, deployment = load_architecture("llama-2-7b"), Deployment(1)
     exact, drawn = (
-        latency(H2B, schedule.published(shares), arch, deployment)
+        latency(H2B, schedule.published(shares, Sampling(), BUDGET), arch, deployment)
         for shares in (request_workload.exact(workload), request_workload.sampled(workload, seed=1, count=1000))
     )
     np.testing.assert_allclose(drawn.e2e_s, exact.e2e_s, rtol=0.02)
@@ -139,7 +139,8 @@ def test_first_sampled_request_computes_the_prefix():
 
 
 def test_long_prompts_are_chunked():
-    nodes, _ = schedule.realised([Share(1.0, 10, request_workload.point(5000), request_workload.point(2))], 2)
+    share = Share(1.0, 10, request_workload.point(5000), request_workload.point(2))
+    nodes, _ = schedule.realised([share], 2, Sampling(), BUDGET)
     steps = {(float(c), float(m)) for c, m in zip(nodes.prefill_context_tokens, nodes.prefill_new_tokens, strict=True)}
     assert steps == {(10.0, 2048.0), (2058.0, 2048.0), (4106.0, 904.0)}
     assert nodes.prefill_weight.sum() == 3
@@ -149,6 +150,7 @@ def test_chunk_terms_are_integrated_exactly():
     """⌈prompt/chunk⌉ is a staircase: knots at its jumps keep the mean exact."""
     prompt = Lengths(900, 500, 1, 2048).distribution()
     for chunk in (512.0, 300.0):
-        nodes, _ = schedule.realised([Share(1.0, 0, prompt, request_workload.point(2))], 2, Knots((chunk,)))
+        share = Share(1.0, 0, prompt, request_workload.point(2))
+        nodes, _ = schedule.realised([share], 2, Sampling(), BUDGET, Knots((chunk,)))
         ours = nodes.chunk_weight @ np.ceil(nodes.chunk_new_tokens / chunk)
         assert ours == pytest.approx(prompt @ np.ceil(np.arange(2049) / chunk), rel=1e-12)

@@ -4,15 +4,17 @@ import dataclasses
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxroof import defaults
-from jaxroof.catalogue.load import is_original, load_model, with_settings
+from jaxroof.catalogue.load import load_model, with_settings
+from jaxroof.catalogue.names import is_original
 from jaxroof.files import InputError, check
-from jaxroof.parameters import TP
+from jaxroof.parameters import EP, TP
 from jaxroof.request.limits import LEGAL
 from jaxroof.step import Model
 
-REQUEST_RANGES = {"tp": TP, **LEGAL}
+REQUEST_RANGES = {"tp": TP, "ep": EP, **LEGAL}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,17 +23,19 @@ class ModelOptions:
 
     step_model: str
     hardware: str
+    server: str | None
     formula: str | None
     mfu_tables: Path | None
     settings: Sequence[str]
 
     def model(self) -> Model:
         """The model, checked. Raises InputError."""
-        return with_settings(load_model(self.step_model, self.hardware, self.formula, self.mfu_tables), self.settings)
+        model = load_model(self.step_model, self.hardware, self.formula, self.mfu_tables, self.server)
+        return with_settings(model, self.settings)
 
     def command(self, name: str, **others: object) -> str:
         """The command line that chooses the same again, and ``others``."""
-        mine = {key: getattr(self, key) for key in ("step_model", "formula", "hardware", "mfu_tables")}
+        mine = {key: getattr(self, key) for key in ("step_model", "formula", "hardware", "server", "mfu_tables")}
         options = [*mine.items(), *(("set", setting) for setting in self.settings), *others.items()]
         words = [f"--{key.replace('_', '-')}={value}" for key, value in options if value is not None]
         return shlex.join(["jaxroof", name, *words])
@@ -47,16 +51,21 @@ class RequestOptions:
 
     model: str | None
     tp: int | None
+    ep: int | None
     prompt: int | None
     output: int | None
     cached: int | None
     batch: int | None
+    output_cv: float | None
+    sampling: str | None
 
-    def checked(self, where: str, keys: Iterable[str]) -> dict[str, int]:
-        """Legal values of ``keys``, by default nothing cached and a batch of one. Raises InputError."""
-        values = {"cached": 0, "batch": 1} | {k: v for k, v in vars(self).items() if v is not None}
+    def checked(self, where: str, keys: Iterable[str]) -> dict[str, Any]:
+        """Legal values of ``keys``, by default one request, nothing cached, experts shared. Raises InputError."""
+        values = {"ep": 1, "cached": 0, "batch": 1, "output_cv": 0.0}
+        values |= {k: v for k, v in vars(self).items() if v is not None}
         for key in keys:
+            option = f"--{key.replace('_', '-')}"
             if key not in values:
-                raise InputError(where, f"--{key}", "is missing: give it or vary it")
-            check.number(where, f"--{key}", values[key], REQUEST_RANGES[key])
+                raise InputError(where, option, "is missing: give it or vary it")
+            check.number(where, option, values[key], REQUEST_RANGES[key])
         return {key: values[key] for key in keys}

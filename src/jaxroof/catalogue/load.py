@@ -9,17 +9,20 @@ import jax
 from jaxroof import defaults
 from jaxroof.catalogue.huggingface import load_shape
 from jaxroof.catalogue.mfu_tables import load_mfu_tables
-from jaxroof.catalogue.names import find
-from jaxroof.catalogue.sourced_tree import load_tree
+from jaxroof.catalogue.names import find, is_original
+from jaxroof.catalogue.sampling import load_generation
+from jaxroof.catalogue.servers import load_server
+from jaxroof.catalogue.sourced_tree import read_inherited, read_tree
 from jaxroof.files import NON_NEGATIVE, POSITIVE, InputError, Range, check, data_dir, read_json
 from jaxroof.parameters import Overheads, Tier0, put, replace, walk
 from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
-from jaxroof.parameters.constants import Host, Traffic
+from jaxroof.parameters.constants import Traffic
 from jaxroof.parameters.hardware import Hardware
 from jaxroof.step import STEP_MODELS, Model
 
 AnyPath = str | Path
 Tree = TypeVar("Tree", Model, Tier0)
+File = TypeVar("File")
 
 
 def load_architecture(name: str) -> Architecture:
@@ -30,13 +33,13 @@ def load_architecture(name: str) -> Architecture:
     >>> float(jaxroof.load_architecture("llama-3.1-8b").hidden_size)
     4096.0
     """
-    return cast(Architecture, jax.device_put(Architecture(**load_shape(name))))
+    return cast(Architecture, jax.device_put(Architecture(**load_shape(name), sampling=load_generation(name))))
 
 
-def load_deployment(file: object, arch: Architecture, tp: float) -> Deployment:
-    """A deployment whose heads can be divided by ``tp``; ``file`` is what named it. Raises InputError."""
-    check_deployment(file, arch, tp)
-    return Deployment(tp)
+def load_deployment(file: object, arch: Architecture, tp: float, ep: float = 1) -> Deployment:
+    """A deployment whose heads and experts can be divided; ``file`` is what named it. Raises InputError."""
+    check_deployment(file, arch, tp, ep)
+    return Deployment(tp, ep)
 
 
 def load_hardware(name: str = defaults.HARDWARE, mfu_tables: AnyPath | None = None) -> Hardware:
@@ -49,17 +52,12 @@ def load_hardware(name: str = defaults.HARDWARE, mfu_tables: AnyPath | None = No
     4.8
     """
     path = find("hardware", name)
-    hardware = replace(load_hardware(), _original(path)[0]) if is_original(path) else load_tree(path, Hardware)
+    hardware = replace(load_hardware(), _original(path)[0]) if is_original(path) else _load(path, "hardware", Hardware)
     if mfu_tables is None:
         return hardware
     return put(
         hardware, {"mfu": load_mfu_tables(Path(mfu_tables), defaults.HARDWARE if is_original(path) else path.stem)}
     )
-
-
-def is_original(hardware: str | Path) -> bool:
-    """Whether a GPU's name is the original simulator's ``hardware_config.json``."""
-    return Path(hardware).suffix == ".json"
 
 
 def load_overheads(name: str) -> Overheads:
@@ -68,12 +66,13 @@ def load_overheads(name: str) -> Overheads:
     >>> round(1e6 * float(jaxroof.load_overheads("h2b").decode.per_layer_s))  # µs
     100
     """
-    return load_tree(find("overheads", name), Overheads)
+    return _load(find("overheads", name), "overheads", Overheads)
 
 
 def load_tier0(
-    hardware: str = defaults.HARDWARE, overheads: str | None = None, mfu_tables: AnyPath | None = None
-) -> Tier0:
+    hardware: str = defaults.HARDWARE, overheads: str | None = None, mfu_tables: AnyPath | None = None,
+    server: str = defaults.SERVER,
+) -> Tier0:  # fmt: skip
     """Every constant of a prediction, from files with sources; nothing is fitted. Raises InputError.
 
     ``overheads`` defaults to none, or to the rate that an original ``hardware_config.json`` names.
@@ -82,9 +81,9 @@ def load_tier0(
     >>> float(jaxroof.load_tier0("h100-sxm").hardware.hbm_bytes) / 1e9
     80.0
     """
-    folder = data_dir() / "configs"
-    traffic, host = load_tree(folder / "traffic.toml", Traffic), load_tree(folder / "host.toml", Host)
-    tier0 = Tier0(load_hardware(hardware, mfu_tables), traffic, host, load_overheads(overheads or defaults.OVERHEADS))
+    traffic = _load(data_dir() / "configs/traffic.toml", "traffic", Traffic)
+    gpu, engine = load_hardware(hardware, mfu_tables), load_server(server, hardware)
+    tier0 = Tier0(gpu, traffic, engine, load_overheads(overheads or defaults.OVERHEADS))
     if overheads is None and is_original(hardware):
         tier0 = replace(tier0, _original(Path(hardware))[1])
     return tier0
@@ -95,10 +94,13 @@ def load_model(
     hardware: str = defaults.HARDWARE,
     overheads: str | None = None,
     mfu_tables: AnyPath | None = None,
+    server: str | None = None,
 ) -> Model:
     """A step-time model, ``kernels``, ``memory`` or ``roofline``, with its constants as :func:`load_tier0` finds them.
 
-    ``mfu_tables`` are for ``roofline``; an original ``hardware_config.json`` has no kernels. Raises InputError.
+    ``mfu_tables`` are for ``roofline``; an original ``hardware_config.json`` has no kernels. Without ``server`` it is
+    vLLM 0.15, for the published ``memory`` and ``roofline`` theirs, and measured runs keep the one that they were
+    measured on. Raises InputError.
 
     >>> jaxroof.load_model("memory", "a100-sxm", overheads="h2b").step
     'memory'
@@ -106,10 +108,10 @@ def load_model(
     check.one_of("--step-model", "value", step, STEP_MODELS)
     if mfu_tables is not None and step != "roofline":
         raise InputError("--mfu-tables", step, "uses no MFU tables; only roofline does")
-    constants = load_tier0(hardware, overheads, mfu_tables)
+    constants = load_tier0(hardware, overheads, mfu_tables, server or defaults.server(step))
     if is_original(hardware) and step == "kernels":
         raise InputError(hardware, "--hardware", "has no kernels; give --step-model memory or roofline")
-    return cast(Model, jax.device_put(Model(step, constants)))  # once, not at every call
+    return cast(Model, jax.device_put(Model(step, constants, None if server else ())))  # once, not at every call
 
 
 def with_settings(tree: Tree, settings: Iterable[str | tuple[str, Any]], where: str = "--set") -> Tree:
@@ -129,6 +131,13 @@ def with_settings(tree: Tree, settings: Iterable[str | tuple[str, Any]], where: 
         read = check.parsed_number if isinstance(setting, str) else check.number
         values[key] = read(where, key, value, ranges[key])
     return replace(tree, values)
+
+
+def _load(path: Path, kind: str, cls: type[File]) -> File:
+    """A file of ``configs/<kind>/`` with a title and the tree of ``cls``. Raises InputError."""
+    table = read_inherited(path, kind)
+    table.pop("title", None)
+    return read_tree(path, cls, table)
 
 
 def _original(path: Path) -> tuple[dict[str, float], dict[str, float]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jaxroof.files import InputError, check, data_dir
 
-KINDS = {"models": ".json", "hardware": ".toml", "overheads": ".toml", "studies": ".toml"}
+KINDS = {"models": ".json", "hardware": ".toml", "servers": ".toml", "overheads": ".toml", "studies": ".toml"}
 
 
 def catalogue(kind: str) -> list[str]:
@@ -20,6 +20,11 @@ def find(kind: str, name: str) -> Path:
     if name not in names:
         raise InputError(kind, name, f"not in the catalogue{check.suggestion(name, names)}")
     return data_dir() / "configs" / kind / f"{name}{KINDS[kind]}"
+
+
+def is_original(hardware: str | Path) -> bool:
+    """Whether a GPU's name is the original simulator's ``hardware_config.json``."""
+    return Path(hardware).suffix == ".json"
 
 
 def beside(file: Path, name: str) -> str:

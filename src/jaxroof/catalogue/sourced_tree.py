@@ -1,13 +1,13 @@
 """A TOML table of sourced values → a parameter tree, as its class declares its leaves."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jaxroof.files import InputError, check, read_toml
+from jaxroof.catalogue.names import beside, find
+from jaxroof.files import InputError, Range, check, read_toml
 from jaxroof.parameters import AnalyticMfu, Efficiency, declared
-from jaxroof.parameters.leaves import Leaf
 
 Tree = TypeVar("Tree")
 
@@ -15,42 +15,81 @@ Tree = TypeVar("Tree")
 CONCRETE: dict[Any, Any] = {Efficiency: AnalyticMfu}
 
 
-def load_tree(path: Path, cls: type[Tree]) -> Tree:
-    """A file with a title and the tree of ``cls``. Raises InputError."""
-    table = read_toml(path)
-    table.pop("title", None)
-    return read_tree(path, cls, table)
+def read_inherited(path: Path, kind: str) -> dict[str, Any]:
+    """A file of ``configs/<kind>/``, over the one that its ``base`` names, if any. Raises InputError."""
+    files, table = [path], read_toml(path)
+    while (base := table.pop("base", None)) is not None:
+        if not isinstance(base, str):
+            raise InputError(files[-1], "base", f"must be text, got {base!r}")
+        files.append(find(kind, beside(files[-1], base)))
+        if files[-1] in files[:-1]:
+            raise InputError(path, "base", f"{base} is based on itself")
+        table = merged(read_toml(files[-1]), table)
+    return table
 
 
-def read_tree(path: Path, cls: type[Tree], table: Any, where: str = "") -> Tree:
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` and what only ``below`` has; tables of sourced values key by key, a sourced value as a whole."""
+
+    def both(key: str) -> Any:
+        tables = [table[key] for table in (below, above) if key in table]
+        merge = len(tables) == 2 and all(isinstance(t, dict) and "value" not in t for t in tables)
+        return merged(*tables) if merge else tables[-1]
+
+    return {key: both(key) for key in [*below, *(key for key in above if key not in below)]}
+
+
+def read_tree(path: Path, cls: type[Tree], table: Mapping[str, Any]) -> Tree:
     """The tree of ``cls``: leaves are ``{ value, source }`` under their key, branches are tables.
 
-    A key that ``cls`` gives a default may be missing. Raises InputError.
+    A key that ``cls`` gives a default may be missing. Raises InputError; all missing keys are named at once.
     """
+    missing = list(_missing(path, cls, table, ""))
+    if missing:
+        raise InputError(path, ", ".join(missing), f"missing key{'s' if len(missing) > 1 else ''}")
+    return _branch(path, cls, table, "")
+
+
+def _missing(path: Path, cls: Any, table: Any, where: str) -> Iterator[str]:
+    """Dotted keys that must be given and are not. Raises InputError for one that is not known."""
     if not isinstance(table, dict):
         raise InputError(path, where.rstrip("."), "must be a table")
+    leaves = {name: key for key, (name, _) in declared(cls).items()}
+    fields = {leaves.get(field.name, field.name): field for field in dataclasses.fields(cls)}
+    check.unknown_key(path, table, fields, where)
+    for key, field in fields.items():
+        if field.name not in leaves and (key in table or _wanted(field)):
+            yield from _missing(path, _class(field), table.get(key, {}), f"{where}{key}.")
+        elif key not in table and _wanted(field):
+            yield f"{where}{key}"
+
+
+def _branch(path: Path, cls: type[Tree], table: Mapping[str, Any], where: str) -> Tree:
     leaves = declared(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    branches = {name: f.type for name, f in fields.items() if "leaf" not in f.metadata}
-    check.unknown_key(path, table, [*leaves, *branches], where)
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
-    def wanted(key: str, name: str) -> bool:
-        missing = dataclasses.MISSING
-        return key in table or (fields[name].default is missing and fields[name].default_factory is missing)
+    def value(key: str) -> tuple[str, Any]:
+        if key in leaves:
+            name, leaf = leaves[key]
+            return name, sourced(path, table[key], f"{where}{key}", leaf.range) * leaf.unit
+        return key, _branch(path, _class(fields[key]), table[key], f"{where}{key}.")
 
-    values: dict[str, Any] = {
-        name: _sourced(path, table, key, leaf, where) for key, (name, leaf) in leaves.items() if wanted(key, name)
-    }
-    for name, branch in branches.items():
-        if wanted(name, name):
-            inner = check.required(path, table, name, where)
-            values[name] = read_tree(path, CONCRETE.get(branch, branch), inner, f"{where}{name}.")
-    return cls(**values)
+    return cls(**dict(map(value, table)))
 
 
-def _sourced(path: Path, table: Mapping[str, Any], key: str, leaf: Leaf, where: str) -> float:
-    entry, key = check.required(path, table, key, where), f"{where}{key}"
+def _class(field: "dataclasses.Field[Any]") -> Any:
+    return CONCRETE.get(field.type, field.type)
+
+
+def _wanted(field: "dataclasses.Field[Any]") -> bool:
+    """Whether the field must be given."""
+    missing = dataclasses.MISSING
+    return field.default is missing and field.default_factory is missing
+
+
+def sourced(path: Path, entry: Any, key: str, legal: Range) -> float:
+    """The value of ``{ value, source }`` in the unit of its file. Raises InputError."""
     if not isinstance(entry, dict) or not isinstance(entry.get("source"), str) or not entry["source"]:
         raise InputError(path, key, 'must be { value = …, source = "…" }')
     check.unknown_key(path, entry, ["value", "source"], f"{key}.")
-    return check.number(path, key, check.required(path, entry, "value", f"{key}."), leaf.range) * leaf.unit
+    return check.number(path, key, check.required(path, entry, "value", f"{key}."), legal)

@@ -4,44 +4,63 @@ from pathlib import Path
 
 import jax
 
+from jaxroof import defaults
 from jaxroof.catalogue.choice import ModelOptions, RequestOptions
 from jaxroof.catalogue.load import load_architecture, load_deployment
+from jaxroof.catalogue.sampling import sampled_by
 from jaxroof.commands import predict_tables
 from jaxroof.files import InputError
 from jaxroof.parameters import TP, Architecture, Tier0, scalar
 from jaxroof.report import report
 from jaxroof.report.tables import columns
 from jaxroof.request import predict as core_prediction
+from jaxroof.request.in_flight import generated_tokens
 from jaxroof.request.limits import check_window, refuse_mixture
 from jaxroof.serving.capacity import beyond_positions, divides, gpu_bytes, most_requests, usable_bytes
 from jaxroof.units import GIGA
+
+KEYS = ("prompt", "output", "cached", "batch", "output_cv", "ep")
 
 
 def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: Path, json: bool) -> None:
     """Latency of one request; with ``breakdown`` its parts too, and as the PNG ``plot``."""
     assert request.model is not None  # as the command line requires
     assert request.tp is not None
-    counts = request.checked("predict", ("prompt", "output", "cached", "batch"))
-    prompt, output, cached, batch = counts.values()
-    if cached > prompt:
-        raise InputError("predict", "--cached", f"must be ≤ --prompt {prompt}, got {cached}")
-    model, arch = options.model(), load_architecture(request.model)
-    check_window(request.model, arch, prompt + output)
-    deployment = load_deployment("predict", arch, request.tp)
-    check_memory(arch, request.tp, prompt + output, batch, model.constants)
+    counts = request.checked("predict", KEYS)
+    if counts["cached"] > counts["prompt"]:
+        raise InputError("predict", "--cached", f"must be ≤ --prompt {counts['prompt']}, got {counts['cached']}")
+    tokens, ep = counts["prompt"] + counts["output"], counts.pop("ep")
+    model, arch = options.model(), sampled_by("--sampling", request.sampling, load_architecture(request.model))
+    check_window(request.model, arch, tokens)
+    deployment = load_deployment("predict", arch, request.tp, ep)
+    check_memory(arch, request.tp, tokens, counts["batch"], model.constants)
     refuse_mixture(request.model, model.step, arch)
     p = jax.device_get(core_prediction.predict(model, arch, deployment, **counts, parts=json or breakdown))
     parts = {n: predict_tables.breakdown(s) for n, s in {"TTFT": p.prefill, "ITL": p.decode}.items() if s.parts}
-    notes = [note for note in [beyond_positions(arch, prompt + output)] if note]
-    data = predict_tables.prediction(p.latency, output, parts) | {"notes": notes}
+    notes = _notes(arch, tokens, counts["batch"], model.constants)
+    context = counts["prompt"] + float(generated_tokens(counts["output"], counts["output_cv"]))
+    inputs = {
+        "model": request.model, "hardware": options.hardware, "tp": request.tp, "ep": ep, **counts,
+        "context_tokens": context, "server": options.server or defaults.server(options.step_model), "sampling": arch.sampling.given(),
+        "step_model": options.step_model, "formula": options.overheads_source(), "set": list(options.settings),
+    }  # fmt: skip
+    data = predict_tables.prediction(p.latency, counts["output"], counts["batch"], parts)
+    data |= {"inputs": inputs, "notes": notes}
     report.dump(data)  # refused before anything is written where a latency is no number
     report.note(notes)
     title = f"{request.model} on {request.tp} × {options.hardware}, {model.step} step time"
     if breakdown:
         predict_tables.write_breakdown(plot, title, parts)
-    latencies = {name: float("nan") if ms is None else ms for name, ms in data.items() if name.endswith("_ms")}
-    tables = {title: [latencies], **{f"{name}, part by part, on one GPU": rows for name, rows in parts.items()}}
-    report.show(data, {title: columns(rows) for title, rows in tables.items()}, [], json, digits=3)
+    tables = {title: [predict_tables.shown(data)], **{f"{n}, part by part, on one GPU": r for n, r in parts.items()}}
+    sentences = [predict_tables.setting(inputs)]
+    report.show(data, {title: columns(rows) for title, rows in tables.items()}, sentences, json, digits=3)
+
+
+def _notes(arch: Architecture, tokens: int, batch: int, tier0: Tier0) -> list[str]:
+    """What there is to say of a request that the numbers do not show."""
+    slots = float(tier0.server.max_num_seqs)
+    crowded = f"{batch} requests are more than the server's {slots:g} slots (server.max_num_seqs)"
+    return [note for note in (beyond_positions(arch, tokens), crowded if batch > slots else None) if note]
 
 
 def check_memory(arch: Architecture, tp: int, tokens: int, batch: int, tier0: Tier0) -> None:
@@ -57,6 +76,6 @@ def check_memory(arch: Architecture, tp: int, tokens: int, batch: int, tier0: Ti
     raise InputError(
         "predict", "--batch" if fewer else "--tp",
         f"{weights:.1f} GB of weights and {need - weights:.1f} GB of KV cache per GPU exceed {usable:.1f} GB "
-        f"({float(tier0.host.gpu_memory_utilization):g} of its memory); "
+        f"({float(tier0.server.gpu_memory_utilization):g} of its memory); "
         f"{' or '.join(filter(None, (fewer, wider))) or 'no degree'} would fit",
     )  # fmt: skip

@@ -47,16 +47,35 @@ def _bound(part: Part) -> str:
     return max(sides, key=lambda name: float(sides[name]))
 
 
-def prediction(latency: Latency, output: int, parts: Mapping[str, Rows]) -> dict[str, Any]:
-    """The JSON object of ``predict``; a single output token has no ITL."""
+def prediction(latency: Latency, output: int, batch: int, parts: Mapping[str, Rows]) -> dict[str, Any]:
+    """The JSON object of ``predict``; a single output token has no ITL. Tokens per second are those of the batch."""
     ms = {name: float(latency[name]) / MILLI for name in ("ttft", "tpot", "e2e")}
     return {
         "ttft_ms": ms["ttft"],
         "itl_ms": ms["tpot"] if output > 1 else None,
         "e2e_ms": ms["e2e"],
         "tpot_e2e_per_token_ms": ms["e2e"] / output,
+        "tokens_per_s": batch * output / float(latency["e2e"]),
         "breakdown": {f"{name.lower()}_{row['part']}_ms": row["ms"] for name, rows in parts.items() for row in rows},
     }
+
+
+def shown(data: Mapping[str, Any]) -> dict[str, float]:
+    """The row of numbers of ``predict``."""
+    return {k: math.nan if v is None else v for k, v in data.items() if k.endswith("_ms") or k == "tokens_per_s"}
+
+
+def setting(inputs: Mapping[str, Any]) -> str:
+    """What the numbers hold for, in a sentence."""
+    prompt, context, batch = inputs["prompt"], inputs["context_tokens"], inputs["batch"]
+    drawn = ", ".join(f"{key} {value:g}" for key, value in inputs["sampling"].items()) or "temperature 1"
+    if inputs["sampling"].get("temperature") == 0:
+        drawn = "greedy" + "".join(
+            f", {key} {value:g}" for key, value in inputs["sampling"].items() if "penalty" in key
+        )
+    held = f"{context:.0f} tokens of context on average ({prompt} of prompt and {context - prompt:.0f} generated)"
+    requests = "one request" if batch == 1 else f"{batch} requests in flight"
+    return f"{requests}, {held}; sampling: {drawn}; server: {inputs['server']}."
 
 
 def write_breakdown(path: Path, heading: str, parts: Mapping[str, Rows]) -> None:

@@ -15,9 +15,9 @@ from jaxroof.splits.record import record
 from jaxroof.studies.load import load_study
 
 
-def run(step_model: str, out: Path | None, json: bool) -> None:
+def run(step_model: str, server: str | None, out: Path | None, json: bool) -> None:
     """Analyse under both scorings; print tables, or one JSON object; fill the folder ``out``."""
-    model = load_model(step_model)
+    model = load_model(step_model, server=server)
     truth = load_ground_truth(models=[model])
     refuse_mixture("ground truth", step_model, truth.runs.architecture)
     check_writable(out)

@@ -4,7 +4,6 @@ A setting axis is a leading axis on any constant of a :class:`Model`: ``leaves.r
 arrays makes one, and so does :func:`stack`. Leaves without it are shared, not copied.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import cast
 
@@ -16,7 +15,7 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxroof import defaults
 from jaxroof.experiments import metrics
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Architecture, Deployment, get, put, walk
+from jaxroof.parameters import Architecture, Deployment, Server, get, put, walk
 from jaxroof.request.latency import breakdown, latency, step_times
 from jaxroof.request.limits import refuse_mixture
 from jaxroof.request.schedule import Latency, Schedule
@@ -41,7 +40,8 @@ def latencies(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> L
     (13, 3)
     """
     refuse_mixture("runs", model.step, runs.architecture)
-    return cast(Latency, _latencies(model, runs.scheduled(scoring), runs.architecture, runs.deployment))
+    schedule = runs.scheduled(scoring)
+    return cast(Latency, _latencies(model, schedule, runs.architecture, runs.deployment, runs.server))
 
 
 def tpot_mape(
@@ -64,7 +64,8 @@ def tpot_mape(
 
 def breakdowns(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> tuple[StepTime, StepTime]:
     """What the prefill steps and the mean decode step of every run are made of, leaves ``[experiment]``."""
-    both: tuple[StepTime, StepTime] = _breakdowns(model, runs.scheduled(scoring), runs.architecture, runs.deployment)
+    schedule = runs.scheduled(scoring)
+    both: tuple[StepTime, StepTime] = _breakdowns(model, schedule, runs.architecture, runs.deployment, runs.server)
     return both
 
 
@@ -81,16 +82,25 @@ def stack(*settings: Model) -> Model:
 
 
 @jax.jit
-def _latencies(model: Model, schedule: Schedule, arch: Architecture, deployment: Deployment) -> Latency:
-    one = functools.partial(latency, model, settings=_setting_axes(model))
-    return jax.vmap(one)(schedule, arch, deployment)
+def _latencies(model: Model, schedule: Schedule, arch: Architecture, deployment: Deployment, server: Server) -> Latency:
+    axes = _setting_axes(model)
+
+    def one(schedule: Schedule, arch: Architecture, deployment: Deployment, server: Server) -> Latency:
+        return latency(model.served_by(server), schedule, arch, deployment, settings=axes)
+
+    return jax.vmap(one)(schedule, arch, deployment, server)
 
 
 @jax.jit
 def _breakdowns(
-    model: Model, schedule: Schedule, arch: Architecture, deployment: Deployment
+    model: Model, schedule: Schedule, arch: Architecture, deployment: Deployment, server: Server
 ) -> tuple[StepTime, StepTime]:
-    prefill, decode = jax.vmap(functools.partial(step_times, model))(schedule, arch, deployment)
+    def one(
+        schedule: Schedule, arch: Architecture, deployment: Deployment, server: Server
+    ) -> tuple[StepTime, StepTime]:
+        return step_times(model.served_by(server), schedule, arch, deployment)
+
+    prefill, decode = jax.vmap(one)(schedule, arch, deployment, server)
     return jax.vmap(breakdown)(schedule, prefill, decode)
 
 

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxroof import defaults
 from jaxroof.catalogue.load import load_architecture, load_deployment, load_model
+from jaxroof.catalogue.sampling import load_sampling
+from jaxroof.catalogue.servers import load_server
 from jaxroof.experiments import metrics
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.recorded import Experiment, check_labels, load_published, load_recorded
@@ -75,4 +78,8 @@ def _run(path: Path, e: Experiment, workloads: dict[str, Workload], models: Sequ
     recorded = Latency(*(scalar(ms * MILLI) for ms in (e.ttft_ms, e.tpot_ms, e.e2e_ms)))
     measured = metrics.by_scoring(recorded)
     tokens = float(metrics.realised_output_tokens(recorded))
-    return Runs(arch, deployment, schedules_by_scoring(shares, tokens, models, arch, deployment), measured)
+    server = load_server(e.server or defaults.server(models[0].step))
+    sampling = load_sampling(f"{path}: {e.name}.sampling", e.sampling, arch.sampling)
+    servers = [model.server_for(server) for model in models]
+    schedules = schedules_by_scoring(shares, tokens, sampling, models, servers, arch, deployment)
+    return Runs(arch, deployment, schedules, measured, server)

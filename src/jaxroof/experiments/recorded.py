@@ -8,11 +8,15 @@ from pathlib import Path
 from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, TOKENS, InputError, Range, check, read_csv
 
 COLUMNS = ("name", "model", "tp", "workload", "split", "ttft_ms", "tpot_ms", "e2e_ms", "source")
+OPTIONAL = ("server", "sampling")
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """One measured run and its labels; means in ms, TPOT = E2E per token as recorded."""
+    """One measured run and its labels; means in ms, TPOT = E2E per token as recorded.
+
+    ``server`` and ``sampling`` are as ``--server`` and ``--sampling`` take them, "" where the row says nothing.
+    """
 
     name: str
     model: str
@@ -22,6 +26,8 @@ class Experiment:
     ttft_ms: float
     tpot_ms: float
     e2e_ms: float
+    server: str = ""
+    sampling: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Published:
 
 def load_recorded(path: Path) -> list[Experiment]:
     """The experiments of a CSV file, in its order. Raises InputError."""
-    experiments = [_experiment(path, row) for row in read_csv(path, COLUMNS)]
+    experiments = [_experiment(path, row) for row in read_csv(path, COLUMNS, OPTIONAL)]
     names = [e.name for e in experiments]
     if duplicate := next((n for n in names if names.count(n) > 1), None):
         raise InputError(path, duplicate, "stands twice")
@@ -74,4 +80,6 @@ def _experiment(path: Path, row: dict[str, str]) -> Experiment:
         raise InputError(path, f"{where}.e2e_ms", "must exceed ttft_ms and tpot_ms")
     check.number(path, f"{where}: e2e_ms / tpot_ms", measured["e2e_ms"] / measured["tpot_ms"], Range(high=TOKENS.high))
     tp = int(check.parsed_number(path, f"{where}.tp", row["tp"], COUNT))
-    return Experiment(where, row["model"], tp, row["workload"], row["split"], **measured)
+    server, sampling = (row.get(key) or "" for key in OPTIONAL)
+    labels = {"model": row["model"], "workload": row["workload"], "split": row["split"]}
+    return Experiment(name=where, tp=tp, server=server, sampling=sampling, **labels, **measured)  # type: ignore[arg-type]

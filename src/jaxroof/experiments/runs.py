@@ -10,22 +10,23 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from jaxroof.experiments import metrics
-from jaxroof.files import check
-from jaxroof.parameters import Architecture, Deployment
+from jaxroof.files import InputError, check
+from jaxroof.parameters import Architecture, Deployment, Sampling, Server, put
 from jaxroof.request import schedule
 from jaxroof.request.kinks import knots
-from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Latency, Schedule
+from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.request.workload import Share
 from jaxroof.step import Model
 
 # Constants at whose multiples step time jumps, so that the quadrature of a request splits there.
-SPLITTING = ("overheads.prefill.chunk_tokens", "host.graph_tokens")
+SPLITTING = ("overheads.prefill.chunk_tokens", "server.graph_tokens", "server.max_num_seqs")
 
 
 class Runs(eqx.Module):
     """Measured experiments, stacked: every leaf has a leading axis ``experiment``.
 
-    ``schedules`` and ``measured`` hold one entry per scoring; measured latencies are in s.
+    ``schedules`` and ``measured`` hold one entry per scoring; measured latencies are in s. ``server`` is what each ran
+    on: it wins over a model's default server, not over one that was named.
 
     >>> runs = jaxroof.load_experiments()
     >>> (runs.measured["itl"]["tpot"][:2] * 1000).round(2)  # ms
@@ -36,10 +37,21 @@ class Runs(eqx.Module):
     deployment: Deployment
     schedules: dict[str, Schedule]
     measured: dict[str, Latency]
+    server: Server
 
     def scheduled(self, scoring: str) -> Schedule:
         """The schedules of a scoring. Raises InputError for one that there is none of."""
         return self.schedules[check.one_of("runs", "scoring", scoring, self.schedules)]
+
+
+def settled(model: Model, runs: Runs) -> Model:
+    """``model`` with the one server that all ``runs`` have, unless it names its own. Raises InputError."""
+    if model.own is None:
+        return model
+    if any(np.any(leaf != leaf[:1]) for leaf in map(np.asarray, jax.tree.leaves(runs.server))):
+        raise InputError("runs", "server", "is not the same in all; name one")
+    server = model.server_for(jax.tree.map(lambda leaf: leaf[0], runs.server))
+    return dataclasses.replace(put(model, {"constants.server": server}), own=None)
 
 
 def select(runs: Runs, index: ArrayLike) -> Runs:
@@ -48,16 +60,20 @@ def select(runs: Runs, index: ArrayLike) -> Runs:
 
 
 def schedules_by_scoring(
-    shares: Sequence[Share], output_tokens: float, models: Sequence[Model], arch: Architecture, deployment: Deployment
-) -> dict[str, Schedule]:
-    """The request's steps under every scoring."""
+    shares: Sequence[Share], output_tokens: float, sampling: Sampling, models: Sequence[Model],
+    servers: Sequence[Server], arch: Architecture, deployment: Deployment,
+) -> dict[str, Schedule]:  # fmt: skip
+    """The request's steps under every scoring, on a server with the token budget of the first of ``servers``."""
+    budget = int(servers[0].max_num_batched_tokens)
     longest = max(s.cached_tokens + len(s.prompt) + max(len(s.output), int(output_tokens) + 1) for s in shares)
-    starts = {s.cached_tokens + done for s in shares for done in range(0, len(s.prompt), MAX_NUM_BATCHED_TOKENS)}
+    starts = {s.cached_tokens + done for s in shares for done in range(0, len(s.prompt), budget)}
     chunks = [float(model.constants.overheads.prefill.chunk_tokens) for model in models]
-    graphs = [float(model.constants.host.graph_tokens) for model in models]
-    splits = knots(models[0].constants.hardware.mfu, arch, deployment, sorted(starts), longest, chunks, graphs)
-    itl, per_token = schedule.realised(shares, output_tokens, splits)
-    return dict(zip(metrics.SCORINGS, (schedule.published(shares, splits), itl, per_token), strict=True))
+    graphs = sorted({float(limit) for server in servers for limit in server.graph_limits})
+    mfu = models[0].constants.hardware.mfu
+    splits = knots(mfu, arch, deployment, sorted(starts), longest, budget, chunks, graphs)
+    itl, per_token = schedule.realised(shares, output_tokens, sampling, budget, splits)
+    each = (schedule.published(shares, sampling, budget, splits), itl, per_token)
+    return dict(zip(metrics.SCORINGS, each, strict=True))
 
 
 def stack_runs(runs: Sequence[Runs]) -> Runs:

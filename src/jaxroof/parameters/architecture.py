@@ -1,16 +1,14 @@
 """What is served and on how much: the model's shape, its deployment, whether heads can be shared out."""
 
-from typing import Any
-
 import equinox as eqx
-from jaxtyping import Bool
 
 from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, InputError, Range, check
-from jaxroof.parameters.arrays import Scalar
+from jaxroof.parameters.arrays import Flag, Scalar
 from jaxroof.parameters.leaves import leaf
+from jaxroof.parameters.sampling import Sampling
 
 TP = Range(low=1, high=8, whole=True, limit="the most GPUs whose all-reduce is known")
-Flag = Bool[Any, "..."]
+EP = Range(low=1, high=8, whole=True, limit="the most GPUs that share a layer")
 
 
 class Architecture(eqx.Module):
@@ -21,6 +19,7 @@ class Architecture(eqx.Module):
     weights have ``weight_bytes``; embedding, head, activations and KV cache ``activation_bytes``.
     Attention is full: ``sliding_window`` [tokens] (0 if none) is there to refuse a longer request.
     ``max_position_embeddings`` [tokens] is the longest context, rope scaling included (0: not stated).
+    ``sampling`` is what its ``generation_config.json`` says for requests that say nothing themselves.
 
     >>> arch = jaxroof.load_architecture("llama-3.1-8b")
     >>> float(arch.num_hidden_layers), float(arch.weight_bytes)
@@ -42,11 +41,14 @@ class Architecture(eqx.Module):
     moe_intermediate_size: Scalar = leaf("moe_intermediate_size", range=NON_NEGATIVE, default=0.0)
     sliding_window: Scalar = leaf("sliding_window", range=NON_NEGATIVE, default=0.0)
     max_position_embeddings: Scalar = leaf("max_position_embeddings", range=NON_NEGATIVE, default=0.0)
+    sampling: Sampling = eqx.field(default_factory=Sampling)
 
 
 class Deployment(eqx.Module):
     """How the model is served: ``tp``, the tensor-parallel degree, is the number of GPUs that share each layer.
 
+    ``ep``, a divisor of ``tp``, is the number of groups among which whole experts are divided; the GPUs of a group
+    share each of its experts. Routing among groups costs no exchange of its own: the layer's all-reduce adds them up.
     Nothing is checked here, so that a degree can be traced; :func:`jaxroof.predict` checks a single one.
 
     >>> float(jaxroof.Deployment(tp=4).tp)
@@ -54,6 +56,7 @@ class Deployment(eqx.Module):
     """
 
     tp: Scalar = leaf("tp", range=TP)
+    ep: Scalar = leaf("ep", range=EP, default=1.0)
 
 
 def heads_divide(heads: Scalar | float, tp: Scalar | float) -> Flag | bool:
@@ -66,11 +69,21 @@ def kv_heads_divide(kv_heads: Scalar | float, tp: Scalar | float) -> Flag | bool
     return (kv_heads % tp == 0) | (tp % kv_heads == 0)
 
 
-def check_deployment(where: object, arch: Architecture, tp: float) -> None:
-    """Raise InputError unless ``tp`` GPUs can share the model's heads; ``where`` is what named them."""
+def experts_divide(experts: Scalar | float, tp: Scalar | float, ep: Scalar | float) -> Flag | bool:
+    """Experts are whole on one of the same T GPUs each, as many on all, or shared by all (``ep`` 1)."""
+    return (ep == 1) | ((ep == tp) & (experts > 0) & (experts % ep == 0))
+
+
+def check_deployment(where: object, arch: Architecture, tp: float, ep: float = 1) -> None:
+    """Raise InputError unless ``tp`` GPUs can share the model's heads and experts; ``where`` is what named them."""
     check.number(where, "tp", tp, TP)
-    heads, kv_heads = float(arch.num_attention_heads), float(arch.num_key_value_heads)
+    check.number(where, "ep", ep, EP)
+    heads, kv_heads, experts = (
+        float(count) for count in (arch.num_attention_heads, arch.num_key_value_heads, arch.num_experts)
+    )
     if not heads_divide(heads, tp):
         raise InputError(where, "tp", f"{heads:g} attention heads cannot be divided by {tp:g}")
     if not kv_heads_divide(kv_heads, tp):
         raise InputError(where, "tp", f"{kv_heads:g} KV heads can be neither divided nor replicated over {tp:g}")
+    if not experts_divide(experts, tp, ep):
+        raise InputError(where, "ep", f"must be 1 or the tp of {tp:g}, and divide the {experts:g} experts, got {ep:g}")

@@ -2,11 +2,12 @@
 
 import equinox as eqx
 
-from jaxroof.files import AT_LEAST_ONE, FRACTION, POSITIVE
+from jaxroof.files import AT_LEAST_ONE, POSITIVE
 from jaxroof.parameters.arrays import Scalar
 from jaxroof.parameters.hardware import Hardware
 from jaxroof.parameters.leaves import leaf
-from jaxroof.units import MICRO, MILLI
+from jaxroof.parameters.server import Server
+from jaxroof.units import MICRO
 
 
 class Traffic(eqx.Module):
@@ -40,17 +41,6 @@ class Overheads(eqx.Module):
     decode: OverheadTerms = eqx.field(default_factory=OverheadTerms)
 
 
-class Host(eqx.Module):
-    """The server's CPU side and vLLM's settings, as the ``kernels`` step time sees them."""
-
-    per_step_s: Scalar = leaf("per_step_us", MICRO)
-    per_request_s: Scalar = leaf("per_request_us", MICRO)
-    admission_s: Scalar = leaf("admission_ms", MILLI)
-    graph_tokens: Scalar = leaf("graph_tokens")
-    sampling_passes: Scalar = leaf("sampling_passes")
-    gpu_memory_utilization: Scalar = leaf("gpu_memory_utilization", range=FRACTION)
-
-
 class Tier0(eqx.Module):
     """Every constant of the model that is not the model's or the deployment's shape.
 
@@ -64,5 +54,5 @@ class Tier0(eqx.Module):
 
     hardware: Hardware
     traffic: Traffic
-    host: Host
+    server: Server
     overheads: Overheads

@@ -6,8 +6,8 @@ construction: stacked trees and gradient trees are legal values of the same clas
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -26,6 +26,14 @@ class Leaf:
     key: str
     unit: float
     range: Range
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """A tree that notes which of its constants were set."""
+
+    def changed(self, paths: Iterable[str]) -> Any:
+        """The same tree, which knows that the leaves at ``paths`` were set."""
 
 
 def scalar(value: Any) -> Any:
@@ -93,7 +101,8 @@ def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
     """
     known = {key: (path, leaf.unit) for key, path, leaf in walk(tree)}
     check.unknown_key("replace", values, known)
-    return put(tree, {known[key][0]: scalar(value) * known[key][1] for key, value in values.items()})
+    new = put(tree, {known[key][0]: scalar(value) * known[key][1] for key, value in values.items()})
+    return new.changed([known[key][0] for key in values]) if isinstance(new, Noting) else new
 
 
 def put(tree: Tree, values: Mapping[str, Any]) -> Tree:

@@ -1,34 +1,51 @@
 """The schedule of a request of given lengths in closed form, so that lengths can be traced."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxroof.parameters import Scalar
-from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Schedule
+from jaxroof.parameters import Sampling, Scalar
+from jaxroof.request.in_flight import longer_tokens
+from jaxroof.request.schedule import Schedule
 
 
-def chunks_of(prompt: float, budget: int = MAX_NUM_BATCHED_TOKENS) -> int:
+class FixedLengths(eqx.Module):
+    """A request of ``prompt`` tokens, ``cached`` of them cached, and ``output`` out, all whole numbers.
+
+    ``output_cv`` is the coefficient of variation of the outputs beside it: 0 for a batch that runs in step.
+    """
+
+    prompt: Scalar
+    output: Scalar
+    cached: Scalar
+    output_cv: Scalar
+    sampling: Sampling
+
+
+def chunks_of(prompt: float, budget: float) -> int:
     """⌈prompt / budget⌉: the prefill steps of a prompt."""
     return -int(-prompt // budget)
 
 
-def fixed_schedule(prompt: Scalar, output: Scalar, cached: Scalar, *, chunks: int, panels: int = 1) -> Schedule:
-    """Steps of a request of ``prompt`` tokens, ``cached`` of them cached, and ``output`` out, all whole numbers.
+def fixed_schedule(request: FixedLengths, budget: Scalar, *, chunks: int, panels: int = 1) -> Schedule:
+    """The steps of a request whose prefill steps have at most ``budget`` tokens.
 
     At least one prompt token is computed, for its logits. Prefill: full chunks of the token budget, then the
     rest; ``chunks`` is the most that any traced prompt takes, absent ones weigh 0. Decode: output − 1 steps at
     contexts prompt, prompt + 1, …, by the 2-point Gauss rule of each of ``panels`` equal parts: one is exact
     where step time is cubic in context, as many as there are steps is the sum itself. The TPOT is the ITL, 0
-    for one token.
+    for one token. Where outputs differ, contexts are as much longer as those in flight are.
     """
+    prompt, output, cached = request.prompt, request.output, request.cached
     steps = output - 1
     computed = jnp.maximum(prompt - cached, 1.0)
-    contexts, weights = _decode_nodes(prompt, jnp.maximum(steps, 1.0), panels)
+    first = prompt + longer_tokens(output, request.output_cv)
+    contexts, weights = _decode_nodes(first, jnp.maximum(steps, 1.0), panels)
     e2e = jnp.where(steps > 0, weights, 0.0)
     itl = e2e / jnp.maximum(steps, 1.0)
-    done = np.arange(chunks, dtype=jnp.result_type(float)) * MAX_NUM_BATCHED_TOKENS
-    new = jnp.clip(computed - done, 0.0, MAX_NUM_BATCHED_TOKENS)
+    done = np.arange(chunks, dtype=jnp.result_type(float)) * budget
+    new = jnp.clip(computed - done, 0.0, budget)
     there = new > 0
     new, weight = jnp.where(there, new, 1.0), jnp.where(there, 1.0, 0.0)
     return Schedule(
@@ -41,6 +58,9 @@ def fixed_schedule(prompt: Scalar, output: Scalar, cached: Scalar, *, chunks: in
         tpot_weight=itl,
         e2e_weight=e2e,
         tpot_ttft_weight=jnp.zeros_like(steps),
+        output_tokens=output,
+        output_cv=request.output_cv,
+        sampling=request.sampling,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Efficiency, Scalar, Vector
-from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Knots
+from jaxroof.request.schedule import Knots
 from jaxroof.step import work
 from jaxroof.step.roofline import BUCKET_TOKENS, heads
 
@@ -23,6 +23,7 @@ def knots(
     deployment: Deployment,
     cached: Sequence[int],
     longest: int,
+    budget: int,
     chunk_tokens: Sequence[float] = (),
     graph_tokens: Sequence[float] = (),
 ) -> Knots:
@@ -36,7 +37,7 @@ def knots(
     if isinstance(mfu, AnalyticMfu):
         return Knots(chunk_tokens, dict.fromkeys(cached, graph_tokens))
     tokens = _tokens(-(-longest // SAME_PROGRAM) * SAME_PROGRAM)
-    decode, gemm = _curves(mfu, arch, deployment, tokens, _tokens(MAX_NUM_BATCHED_TOKENS))
+    decode, gemm = _curves(mfu, arch, deployment, tokens, _tokens(budget))
     kinks = _kinks(gemm)
     prefill = {c: [*graph_tokens, *kinks, *(edge - c for edge in BUCKET_TOKENS)] for c in cached}
     return Knots(chunk_tokens, prefill, list(_kinks(decode[:, None])), nodes=4)

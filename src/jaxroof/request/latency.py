@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jaxroof.parameters import Architecture, Deployment, Scalar, Values, put
+from jaxroof.request.in_flight import generated_tokens, longest_tokens, spread_tokens
 from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.request.tracing import Result, as_primitives
 from jaxroof.step import AFFINE, Batch, Model, Requests, StepTime
@@ -30,6 +31,7 @@ def latency(
 
     Without ``batch`` the server has one request at a time, as the measured runs. With it, ``batch``
     requests are in flight: they decode together, and the other batch − 1 ride along in a prefill step.
+    A request that joins them on a server waits, for the steps that are queued.
     With ``settings``, the axes of ``model`` to map over, latencies are ``[setting]``.
     """
     if model.step in AFFINE:
@@ -37,8 +39,8 @@ def latency(
     # The staircase of ⌈new tokens / chunk⌉ has nodes of its own, so the other nodes need not split at its jumps: it is
     # taken out of the steps (no cost per chunk of one token; its leaves lose their setting axis) and added at the end.
     smooth, axes = _without_chunks(model, (0.0, 1.0)), settings and _without_chunks(settings, (None, None))
-    nodes = step_times(smooth, schedule, arch, deployment, batch, axes, parts=False)
-    return total(schedule, *nodes, _chunks_s(schedule, model, settings))
+    prefill, decode = step_times(smooth, schedule, arch, deployment, batch, axes, parts=False)
+    return total(schedule, prefill, decode, _chunks_s(schedule, model, settings))
 
 
 def total(schedule: Schedule, prefill: StepTime, decode: StepTime, chunks_s: Values | float = 0.0) -> Latency:
@@ -47,6 +49,7 @@ def total(schedule: Schedule, prefill: StepTime, decode: StepTime, chunks_s: Val
     ``chunks_s`` is overhead of the prefill that those step times leave out.
     """
     ttft = prefill.admission_s[0] + _dot(schedule.prefill_weight, prefill.total_s) + chunks_s
+    ttft += _waiting_s(schedule, prefill, decode)
     tpot = schedule.tpot_ttft_weight * ttft + _dot(schedule.tpot_weight, decode.total_s)
     return Latency(ttft, tpot, ttft + _dot(schedule.e2e_weight, decode.total_s))
 
@@ -56,9 +59,16 @@ def breakdown(schedule: Schedule, prefill: StepTime, decode: StepTime) -> tuple[
     ttft = jax.tree.map(lambda x: _dot(schedule.prefill_weight, x), prefill)
     step = jax.tree.map(lambda x: _dot(schedule.tpot_weight, x), decode)
     return (
-        dataclasses.replace(ttft, admission_s=prefill.admission_s[0]),  # once, however many steps
+        # Once, however many steps.
+        dataclasses.replace(ttft, admission_s=prefill.admission_s[0] + _waiting_s(schedule, prefill, decode)),
         dataclasses.replace(step, admission_s=jnp.zeros_like(step.total_s)),
     )
+
+
+def _waiting_s(schedule: Schedule, prefill: StepTime, decode: StepTime) -> Values:
+    """What a request that joins others waits for before its own first step: as many decode steps as are queued [s]."""
+    weight = schedule.e2e_weight / jnp.maximum(jnp.sum(schedule.e2e_weight), 1.0)
+    return prefill.queued_steps[0] * _dot(weight, decode.total_s)
 
 
 def step_times(
@@ -89,12 +99,19 @@ def step_times(
         batch, others = jnp.ones_like(deployment.tp), no_requests()
     else:
         others = rows(jnp.mean(schedule.decode_context_tokens), 1.0, batch - 1)
+    output, cv = schedule.output_tokens, schedule.output_cv
+    in_flight = {
+        "sampling": schedule.sampling,
+        "generated_tokens": generated_tokens(output, cv),
+        "longest_tokens": longest_tokens(output, cv, batch),
+        "spread_tokens": spread_tokens(output, cv),
+    }
 
     def prefill(context: Scalar, new_tokens: Scalar) -> StepTime:
-        return every(Batch(rows(context, new_tokens, 1.0), others), arch, deployment, model)
+        return every(Batch(rows(context, new_tokens, 1.0), others, **in_flight), arch, deployment, model)
 
     def decode(context: Scalar) -> StepTime:
-        return every(Batch(no_requests(), rows(context, 1.0, batch)), arch, deployment, model)
+        return every(Batch(no_requests(), rows(context, 1.0, batch), **in_flight), arch, deployment, model)
 
     return (
         jax.vmap(prefill)(schedule.prefill_context_tokens, schedule.prefill_new_tokens),

@@ -5,14 +5,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, check
+from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, Range, check
+from jaxroof.parameters import Sampling
 from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
 from jaxroof.step import Model
 
-LEGAL = {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT}
+LEGAL = {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT, "output_cv": Range(high=10)}
 
 
-def check_request(model: Model, arch: Architecture, deployment: Deployment, **request: Any) -> None:
+def check_request(model: Model, arch: Architecture, deployment: Deployment, sampling: Sampling, **request: Any) -> None:
     """Raise InputError for a request, a model or a deployment that cannot be.
 
     Only concrete numbers are checked: a tracer stands for many, and inside a program nothing can raise.
@@ -23,11 +24,21 @@ def check_request(model: Model, arch: Architecture, deployment: Deployment, **re
     prompt, output, cached = (request[key] for key in ("prompt", "output", "cached"))
     if _known(prompt, cached) and cached > prompt:
         raise InputError("predict", "cached", f"must be ≤ prompt {prompt}, got {cached}")
-    if _known(arch.num_attention_heads, arch.num_key_value_heads, deployment.tp):
-        check_deployment("predict", arch, float(deployment.tp))
+    if _known(arch.num_attention_heads, arch.num_key_value_heads, arch.num_experts, deployment.tp, deployment.ep):
+        check_deployment("predict", arch, float(deployment.tp), float(deployment.ep))
+    check_sampling("predict", sampling, model)
     refuse_mixture("predict", model.step, arch)
     if _known(arch.sliding_window, prompt, output):
         check_window("predict", arch, prompt + output)
+
+
+def check_sampling(where: object, sampling: Sampling, model: Model) -> None:
+    """Raise InputError for ``sampling`` whose cost on the model's server is not known."""
+    supported = model.constants.server.penalties.supported
+    if model.step != "kernels" or not _known(supported, *jax.tree.leaves(sampling)):
+        return
+    if not np.all(supported) and jax.tree.map(np.asarray, sampling).penalises:
+        raise InputError(where, "sampling", "the server's penalties are not known; name sampling without them")
 
 
 def refuse_mixture(where: object, step_model: str, arch: Architecture) -> None:

@@ -6,18 +6,18 @@ from typing import cast
 import equinox as eqx
 import jax
 
-from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Scalar, scalar
+from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Sampling, Scalar, scalar
 from jaxroof.request import schedule, workload
-from jaxroof.request.fixed_lengths import chunks_of, fixed_schedule
+from jaxroof.request.fixed_lengths import FixedLengths, chunks_of, fixed_schedule
 from jaxroof.request.kinks import knots
 from jaxroof.request.latency import breakdown, step_times, total
 from jaxroof.request.limits import check_request
-from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Latency, Schedule
+from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.request.workload import Share
 from jaxroof.step import Model, StepTime
 
-# Tokens of a prompt, of them out, and cached.
-Lengths = tuple[Scalar, Scalar, Scalar]
+# vLLM's default token budget on small GPUs: the steps of a prompt where a model's is traced are no more than with it.
+LEAST_BUDGET = 2048
 
 
 class Prediction(eqx.Module):
@@ -43,40 +43,52 @@ def predict(
     output: int,
     cached: int = 0,
     batch: int = 1,
+    output_cv: float = 0.0,
+    sampling: Sampling | None = None,
     parts: bool = False,
 ) -> Prediction:
     """Predict a request of ``prompt`` tokens, of which the prefix cache holds ``cached``, and ``output`` tokens out.
 
-    ``batch`` requests are in flight and decode together, the others ride along in a prefill step.
-    With ``output`` 1 there is no second token and the ITL is 0. Times in s. With ``parts`` the steps are
-    broken down: another program, which takes longer to compile and to call.
+    ``batch`` requests are in flight and decode together, the others ride along in a prefill step, for which a request
+    that joins them waits. Their outputs have a coefficient of variation of ``output_cv``: those in flight are then
+    longer than the mean, ``prompt + E[n²]/2E[n]`` tokens of context. Tokens are drawn by ``sampling``, else as the
+    model's own files say. With ``output`` 1 there is no second token and the ITL is 0. Times in s. With ``parts`` the
+    steps are broken down: another program, which takes longer to compile and to call.
 
     Arguments: ``model`` of :func:`load_model`, ``arch`` of :func:`load_architecture`; all counts whole.
     Raises InputError for a count that is none, more ``cached`` than ``prompt`` tokens, heads that ``tp`` does not
-    divide, a mixture of experts outside ``kernels``, an attention window that is shorter than the request. Tracers are
-    not checked (``prompt`` must be none: it decides how many steps there are); nor is whether the model fits.
+    divide, a mixture of experts outside ``kernels``, an attention window that is shorter than the request, sampling
+    that the server lacks. Tracers are not checked (``prompt`` must be none: it decides how many steps there are, where a
+    traced token budget is at least vLLM's smallest); nor is whether the model fits.
 
     >>> model, arch = jaxroof.load_model("memory", overheads="h2b"), jaxroof.load_architecture("llama-3.1-8b")
     >>> prediction = jaxroof.predict(model, arch, jaxroof.Deployment(tp=1), prompt=512, output=128)
     >>> print(prediction.latency)
     Latency(ttft_ms=8.347, tpot_ms=8.303, e2e_ms=1062...)
     """
-    check_request(model, arch, deployment, prompt=prompt, output=output, cached=cached, batch=batch)
-    steps: Schedule | Lengths = (scalar(prompt), scalar(output), scalar(cached))
+    sampling = sampling or arch.sampling
+    check_request(
+        model, arch, deployment, sampling, prompt=prompt, output=output, cached=cached, batch=batch, output_cv=output_cv
+    )
+    request = FixedLengths(scalar(prompt), scalar(output), scalar(cached), scalar(output_cv), sampling)
+    traced = isinstance(model.constants.server.max_num_batched_tokens, jax.core.Tracer)
+    budget = LEAST_BUDGET if traced else int(model.constants.server.max_num_batched_tokens)
+    steps: Schedule | FixedLengths = request
     mfu = model.constants.hardware.mfu
     if not isinstance(mfu, AnalyticMfu):  # measured tables kink and jump at places of their own
         held = min(cached, prompt - 1)  # one token is computed at least
-        splits = knots(mfu, arch, deployment, range(held, prompt, MAX_NUM_BATCHED_TOKENS), prompt + output)
+        splits = knots(mfu, arch, deployment, range(held, prompt, budget), prompt + output, budget)
         share = Share(1.0, held, workload.point(prompt - held), workload.point(output))
-        steps, _ = schedule.realised([share], output, splits)
-    return cast(Prediction, _predict(model, steps, arch, deployment, scalar(batch), chunks_of(prompt), parts))
+        steps, _ = schedule.realised([share], output, sampling, budget, splits)
+    return cast(Prediction, _predict(model, steps, arch, deployment, scalar(batch), chunks_of(prompt, budget), parts))
 
 
 @functools.partial(jax.jit, static_argnames=("chunks", "parts"))
 def _predict(
-    model: Model, steps: Schedule | Lengths, arch: Architecture, deployment: Deployment, batch: Scalar,
+    model: Model, steps: Schedule | FixedLengths, arch: Architecture, deployment: Deployment, batch: Scalar,
     chunks: int, parts: bool,
 ) -> Prediction:  # fmt: skip
-    nodes = steps if isinstance(steps, Schedule) else fixed_schedule(*steps, chunks=chunks)
+    budget = model.constants.server.max_num_batched_tokens
+    nodes = steps if isinstance(steps, Schedule) else fixed_schedule(steps, budget, chunks=chunks)
     times = step_times(model, nodes, arch, deployment, batch, parts=parts)
     return Prediction(total(nodes, *times), *breakdown(nodes, *times))

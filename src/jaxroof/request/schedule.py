@@ -11,15 +11,13 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxroof.files import check
-from jaxroof.parameters import Scalar, Values, Vector, scalar
+from jaxroof.parameters import Sampling, Scalar, Values, Vector, put, scalar
 from jaxroof.request.quadrature import rule
 from jaxroof.request.workload import Share
 from jaxroof.units import MILLI
 
 METRICS = ("ttft", "tpot", "e2e")
 
-# vLLM's default token budget of a step.
-MAX_NUM_BATCHED_TOKENS = 2048
 # Prefill steps so rare need one node between knots, which is exact for a step time that is affine there.
 NEGLIGIBLE = 1e-3
 
@@ -31,7 +29,8 @@ class Schedule(eqx.Module):
     ``TTFT = Σ prefill_weight·t(prefill node)``, ``E2E = TTFT + Σ e2e_weight·t(decode node)``,
     ``TPOT = tpot_ttft_weight·TTFT + Σ tpot_weight·t(decode node)``. A scoring is a set of weights.
     The overheads' staircase ⌈new tokens / chunk⌉ has prefill nodes of its own, so that the others
-    need not split at its jumps.
+    need not split at its jumps. ``output_tokens`` of a request and their coefficient of variation say how many are
+    in flight, ``sampling`` how they are drawn.
     """
 
     prefill_context_tokens: Float[Any, " prefill"]
@@ -43,6 +42,9 @@ class Schedule(eqx.Module):
     tpot_weight: Float[Any, " decode"]
     e2e_weight: Float[Any, " decode"]
     tpot_ttft_weight: Scalar
+    output_tokens: Scalar
+    output_cv: Scalar
+    sampling: Sampling
 
 
 class Latency(eqx.Module):
@@ -88,7 +90,7 @@ class Knots:
     nodes: int = 2
 
 
-def published(shares: Sequence[Share], knots: Knots = Knots(), budget: int = MAX_NUM_BATCHED_TOKENS) -> Schedule:
+def published(shares: Sequence[Share], sampling: Sampling, budget: int, knots: Knots = Knots()) -> Schedule:
     """The published scoring: n/(n−1)·mean decode step as TPOT (n = 1 skipped), TTFT + n·step as E2E."""
     counted = sum(share.weight * share.output[2:].sum() for share in shares)
     tpot, e2e = [], []
@@ -98,18 +100,21 @@ def published(shares: Sequence[Share], knots: Knots = Knots(), budget: int = MAX
         per_request = share.weight * share.output * n / steps
         e2e.append(_tail_sums(per_request))
         tpot.append(_tail_sums(np.where(n > 1, per_request / steps, 0.0)) / counted)
-    return _build(shares, tpot, e2e, 0.0, knots, budget)
+    mean = sum(share.weight * float(share.output @ np.arange(len(share.output))) for share in shares)
+    return _build(shares, tpot, e2e, (0.0, mean, 0.0, sampling), knots, budget)
 
 
 def realised(
-    shares: Sequence[Share], output_tokens: float, knots: Knots = Knots(), budget: int = MAX_NUM_BATCHED_TOKENS
+    shares: Sequence[Share], output_tokens: float, sampling: Sampling, budget: int, knots: Knots = Knots()
 ) -> tuple[Schedule, Schedule]:
     """ITL and E2E-per-token scoring of requests that each give ``output_tokens`` (need not be whole)."""
     steps = output_tokens - 1
     taken = np.clip(steps - np.arange(max(math.ceil(steps), 1)), 0.0, 1.0)
     e2e = [share.weight * taken for share in shares]
-    itl = _build(shares, [weights / (steps or 1.0) for weights in e2e], e2e, 0.0, knots, budget)
-    per_token = _build(shares, [weights / output_tokens for weights in e2e], e2e, 1 / output_tokens, knots, budget)
+    drawn = (output_tokens, 0.0, sampling)
+    itl = _build(shares, [weights / (steps or 1.0) for weights in e2e], e2e, (0.0, *drawn), knots, budget)
+    first = (1 / output_tokens, *drawn)
+    per_token = _build(shares, [weights / output_tokens for weights in e2e], e2e, first, knots, budget)
     return itl, per_token
 
 
@@ -120,12 +125,16 @@ def _tail_sums(per_request: Vector) -> Vector:
 
 
 def _build(
-    shares: Sequence[Share], tpot: list[Vector], e2e: list[Vector], tpot_ttft: float, knots: Knots, budget: int
-) -> Schedule:
+    shares: Sequence[Share], tpot: list[Vector], e2e: list[Vector], others: tuple[float, float, float, Sampling],
+    knots: Knots, budget: int,
+) -> Schedule:  # fmt: skip
+    """The nodes, and what else a schedule has, in its order."""
     context, weights = _decode_rule(shares, tpot, e2e, knots)
     measures = _prefill_measures(shares, budget)
     prefill = (*_prefill_rule(measures, knots), *_chunk_rule(measures, knots))
-    return Schedule(*(scalar(leaf) for leaf in (*prefill, context, *weights, tpot_ttft)))
+    tpot_ttft, output, cv, sampling = others
+    nodes = [scalar(leaf) for leaf in (*prefill, context, *weights, tpot_ttft, output, cv)]
+    return Schedule(*nodes, sampling)  # type: ignore[call-arg]  # mypy counts a list as one
 
 
 def _decode_rule(
@@ -184,13 +193,12 @@ def _chunk_rule(measures: Mapping[int, Vector], knots: Knots) -> tuple[Vector, V
 
 def pad(schedules: Sequence[Schedule]) -> list[Schedule]:
     """``schedules`` with further nodes of weight 0, up to the number of nodes of the longest."""
-    fields = [field.name for field in dataclasses.fields(Schedule)]
-    sizes = {name: max(np.size(getattr(s, name)) for s in schedules) for name in fields}
+    nodes = [name for name, leaf in vars(schedules[0]).items() if np.ndim(leaf)]
+    sizes = {name: max(np.size(getattr(s, name)) for s in schedules) for name in nodes}
 
     def longer(schedule: Schedule, name: str) -> Vector:
         leaf = np.asarray(getattr(schedule, name))
         fill = 0.0 if name.endswith("weight") else leaf[-1]
         return np.asarray(scalar(np.append(leaf, np.full(sizes[name] - leaf.size, fill))))
 
-    names = [name for name in fields if name != "tpot_ttft_weight"]
-    return [dataclasses.replace(s, **{name: longer(s, name) for name in names}) for s in schedules]
+    return [put(s, {name: longer(s, name) for name in nodes}) for s in schedules]

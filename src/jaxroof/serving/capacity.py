@@ -37,7 +37,7 @@ def gpu_bytes(arch: Architecture, tp: Scalar, tokens: Scalar | float) -> Scalar:
 
 def usable_bytes(tier0: Tier0) -> Scalar:
     """The share of one GPU's memory that a server gives to weights and KV cache [B]."""
-    return tier0.host.gpu_memory_utilization * tier0.hardware.hbm_bytes
+    return tier0.server.gpu_memory_utilization * tier0.hardware.hbm_bytes
 
 
 def can_serve(arch: Architecture, tp: Scalar, tokens: Scalar, tier0: Tier0) -> Flag:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from jaxroof.experiments import metrics
 from jaxroof.experiments.affine import UNIT
-from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import Architecture, Deployment, Vector, replace
+from jaxroof.experiments.runs import Runs, settled
+from jaxroof.parameters import Architecture, Deployment, Sampling, Vector, replace
 from jaxroof.request.latency import step_times
-from jaxroof.request.schedule import MAX_NUM_BATCHED_TOKENS, Latency, Schedule
+from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.request.workload import Workload
 from jaxroof.splits.search import Outcomes, search
 from jaxroof.step import Model
@@ -80,18 +80,19 @@ def draw(workload: Workload, seeds: int, requests: int) -> tuple[NDArray[np.int6
 
 def tabulate(model: Model, runs: Runs, workloads: Sequence[Workload], keys: Sequence[str]) -> list[StepTable]:
     """Every experiment's table; all have the longest one's size, so that they share one compiled program."""
-    nodes = _nodes(workloads)
+    model = settled(model, runs)
+    budget = int(model.constants.server.max_num_batched_tokens)
+    nodes = _nodes(workloads, budget)
     settings = [replace(model, dict.fromkeys(keys, value)) for value in (0.0, UNIT)]
     times = [_step_seconds(model, nodes, runs.architecture, runs.deployment) for model in settings]
     prefill, decode, admission = (np.stack([np.asarray(x) for x in leaf], axis=1) for leaf in zip(*times, strict=True))
-    cold, warm = (_ttft(half) + admission[..., None] for half in np.split(prefill, 2, axis=-1))
+    cold, warm = (_ttft(half, budget) + admission[..., None] for half in np.split(prefill, 2, axis=-1))
     sums = np.cumsum(np.pad(decode, ((0, 0), (0, 0), (1, 0))), axis=-1)
     return [StepTable(*table) for table in zip(cold, warm, sums, strict=True)]
 
 
-def _nodes(workloads: Sequence[Workload]) -> Schedule:
+def _nodes(workloads: Sequence[Workload], budget: int) -> Schedule:
     """Prefill steps of 1 … budget new tokens after each number of full ones, cold then warm; then decode steps."""
-    budget = MAX_NUM_BATCHED_TOKENS
     longest = max(w.prefix_tokens + w.prompt.max for w in workloads)
     new = np.tile(np.arange(1.0, budget + 1), 2 * -(-longest // budget))
     done = np.repeat(np.arange(0.0, longest, budget), budget)
@@ -100,7 +101,8 @@ def _nodes(workloads: Sequence[Workload]) -> Schedule:
 
     def one(cached: int) -> Schedule:
         context = np.concatenate([done, cached + done])
-        return Schedule(context, new, np.ones(len(new)), none, none, decode, ones, ones, np.zeros(()))
+        zero = np.zeros(())
+        return Schedule(context, new, np.ones(len(new)), none, none, decode, ones, ones, zero, zero, zero, Sampling())
 
     return cast(Schedule, jax.tree.map(lambda *x: np.stack(x), *(one(w.prefix_tokens) for w in workloads)))
 
@@ -114,9 +116,9 @@ def _step_seconds(
     return prefill.total_s, decode.total_s, prefill.admission_s[:, 0]
 
 
-def _ttft(prefill_s: Vector) -> Vector:
+def _ttft(prefill_s: Vector, budget: int) -> Vector:
     """TTFT ``[... prompt]`` by prompt tokens 0, 1, …: the full chunks before the last one, and the last one."""
-    chunks = prefill_s.reshape(*prefill_s.shape[:-1], -1, MAX_NUM_BATCHED_TOKENS)
+    chunks = prefill_s.reshape(*prefill_s.shape[:-1], -1, budget)
     before = np.cumsum(chunks[..., -1:], axis=-2) - chunks[..., -1:]
     flat = (before + chunks).reshape(prefill_s.shape)
     return np.concatenate([np.zeros_like(flat[..., :1]), flat], axis=-1)

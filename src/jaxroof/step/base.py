@@ -27,12 +27,14 @@ class Part(eqx.Module):
 class StepTime(eqx.Module):
     """Time of one step [s], and its parts by name.
 
-    ``admission_s`` is no part of it: what a new request waits for once, before its first step.
+    What a new request waits for once, before its first step, is no part of it: ``admission_s``, and as many steps as
+    are queued where it joins other requests.
     """
 
     total_s: Scalar
     overhead_s: Scalar
     admission_s: Scalar
+    queued_steps: Scalar
     parts: dict[str, Part]
 
 

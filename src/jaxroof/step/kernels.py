@@ -10,12 +10,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from jaxroof.parameters import Architecture, Deployment, Flag, Hardware, Scalar, Tier0
-from jaxroof.step import cost
+from jaxroof.step import cost, host, sampling
 from jaxroof.step.base import Part, StepTime, present
 from jaxroof.step.batch import Batch, Requests
 from jaxroof.step.overhead import overhead_s
-
-LOGIT_BYTES = 4  # sampling works in float32
 
 
 class Shard(NamedTuple):
@@ -31,24 +29,29 @@ class Shard(NamedTuple):
 
 
 def kernels(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tier0) -> StepTime:
-    """``Σ kernels + host per step + host per request · requests + overhead`` [s], dense or MoE."""
-    hardware, tp = tier0.hardware, deployment.tp
+    """Forward pass, sampler and host as :func:`jaxroof.step.host.step_s` joins them, and overhead [s]; dense or MoE."""
+    hardware, server, tp = tier0.hardware, tier0.server, deployment.tp
     shard = _shard(arch, tp)
     tokens = _new_tokens(batch.prefill) + _new_tokens(batch.decode)
     sampled = jnp.sum(batch.prefill.count) + jnp.sum(batch.decode.count)
-    in_graph = tokens <= tier0.host.graph_tokens
-    parts = {
+    largest, of_slots = server.graph_limits
+    in_graph = (tokens <= largest) & (tokens <= of_slots)
+    forward = {
         **_projections(tokens, shard, arch, hardware),
         **_attention(batch, shard, arch, hardware),
         **_ffn(tokens, shard, arch, hardware),
-        **_elementwise(tokens, shard, arch, hardware),
+        **_elementwise(tokens, shard, arch, tp, tier0),
         **_communication(tokens, sampled, in_graph, shard, arch, hardware, tp),
-        **_head(sampled, shard, arch, tier0),
+        "lm_head": cost.gemm(1.0, sampled, shard.hidden, shard.vocab, arch.activation_bytes, arch, hardware),
     }
-    host = tier0.host.per_step_s + tier0.host.per_request_s * sampled
-    overhead = host + overhead_s(tier0.overheads, arch, deployment, batch)
-    total = sum(part.seconds for part in parts.values()) + overhead
-    return StepTime(total, overhead, tier0.host.admission_s, parts)
+    sampler = sampling.sampler(batch, sampled, arch, hardware, server)
+    forward_s, sampler_s = (sum(part.seconds for part in parts.values()) for parts in (forward, sampler))
+    penalties_s = sampling.penalties_host_s(batch, sampled, server)
+    together_s = host.step_s(forward_s, sampler_s, penalties_s, sampled, server)
+    formula_s = overhead_s(tier0.overheads, arch, deployment, batch)
+    exposed_s = together_s - forward_s - sampler_s
+    queued = server.queued_steps * jnp.minimum(jnp.sum(batch.decode.count), 1.0)
+    return StepTime(together_s + formula_s, exposed_s + formula_s, server.admission_s, queued, forward | sampler)
 
 
 def _shard(arch: Architecture, tp: Scalar) -> Shard:
@@ -126,15 +129,19 @@ def _experts(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) ->
     return cost.kernel(count, constants.floor_s, moved, flops, cost.gemm_rates(constants, arch.weight_bytes, hardware))
 
 
-def _elementwise(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) -> dict[str, Part]:
-    """Five per layer as vLLM compiles it; the embedding and the final norm once."""
-    token = m * arch.activation_bytes
+def _elementwise(m: Scalar, shard: Shard, arch: Architecture, tp: Scalar, tier0: Tier0) -> dict[str, Part]:
+    """As many per layer as the engine launches; the embedding and the final norm once."""
+    hardware, launches, token = tier0.hardware, tier0.server.elementwise, m * arch.activation_bytes
     dense = jnp.where(shard.dense > 0, 1.0, 0.0)
+    # An engine that fuses norms into all-reduces launches none where there are any.
+    norms = jnp.where((launches.all_reduce_norms > 0) & (tp > 1), 0.0, launches.norms_per_layer * shard.layers)
+    rotary, writes = (count * shard.layers for count in (launches.rotary_per_layer, launches.cache_writes_per_layer))
+    activations = launches.activations_per_layer * shard.layers * dense
     return {
-        "norms": cost.streaming(2 * shard.layers + 1, 4 * shard.hidden * token, hardware),
-        "rotary": cost.streaming(shard.layers, 2 * (shard.q + shard.kv) * token, hardware),
-        "kv_cache_write": cost.streaming(shard.layers, 4 * shard.kv * token, hardware),
-        "activation": cost.streaming(shard.layers * dense, 3 * shard.dense * token, hardware),
+        "norms": cost.streaming(norms + 1, 4 * shard.hidden * token, hardware),
+        "rotary": cost.streaming(rotary, 2 * (shard.q + shard.kv) * token, hardware),
+        "kv_cache_write": cost.streaming(writes, 4 * shard.kv * token, hardware),
+        "activation": cost.streaming(activations, 3 * shard.dense * token, hardware),
         "embedding": cost.streaming(1.0, 2 * shard.hidden * token, hardware),
     }
 
@@ -156,10 +163,3 @@ def _communication(
         "all_reduce": collective(2 * shard.layers + 1, latency_s, m * shard.hidden * arch.activation_bytes),
         "logits_gather": collective(1.0, link.eager_latency_s, sampled * arch.vocab_size * arch.activation_bytes),
     }
-
-
-def _head(sampled: Scalar, shard: Shard, arch: Architecture, tier0: Tier0) -> dict[str, Part]:
-    """LM head on the tokens that need logits, then passes of sampling over V."""
-    logits = 2 * sampled * arch.vocab_size * LOGIT_BYTES
-    head = cost.gemm(1.0, sampled, shard.hidden, shard.vocab, arch.activation_bytes, arch, tier0.hardware)
-    return {"lm_head": head, "sampling": cost.streaming(tier0.host.sampling_passes, logits, tier0.hardware)}

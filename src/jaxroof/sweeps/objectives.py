@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.metrics import METRICS, ape, mean
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, get, put, replace, scalar, walk
-from jaxroof.request.fixed_lengths import chunks_of, fixed_schedule
+from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, experts_divide, get, put, replace, scalar, walk
+from jaxroof.request.fixed_lengths import FixedLengths, chunks_of, fixed_schedule
 from jaxroof.request.latency import step_times, total
 from jaxroof.request.schedule import Latency
 from jaxroof.serving.capacity import attends_in_full, can_serve
@@ -29,7 +29,9 @@ from jaxroof.units import MILLI, PERCENT
 # Parts of a decode phase that get nodes of their own where measured tables kink.
 PANELS = 64
 ARCHITECTURE = "architecture."
-REQUEST = ("tp", "prompt", "output", "cached", "batch")
+REQUEST = ("tp", "ep", "prompt", "output", "cached", "batch", "output_cv")
+# It decides how many prefill steps there are, so it cannot vary.
+BUDGET = "server.max_num_batched_tokens"
 SERVED = ("ttft_ms", "itl_ms", "e2e_ms", "tpot_e2e_per_token_ms", "gpus")
 
 Values = dict[str, Array]
@@ -103,9 +105,15 @@ def served(models: Variants, archs: Variants, request: Mapping[str, float], long
     """Latencies of one request and the GPUs they take; ``request`` is what does not vary of it."""
     constants = (models, archs, {key: scalar(value) for key, value in request.items()})
     analytic = isinstance(models.base.constants.hardware.mfu, AnalyticMfu)
-    nodes = {"chunks": chunks_of(longest_prompt), "panels": 1 if analytic else PANELS}
+    nodes = {"chunks": chunks_of(longest_prompt, _least_budget(models)), "panels": 1 if analytic else PANELS}
     one = functools.partial(_served, nodes=nodes)
     return Objective(SERVED, constants, jax.vmap(one, in_axes=(None, 0), out_axes=(1, 0)), 1)
+
+
+def _least_budget(models: Variants) -> float:
+    """The smallest token budget of a step among the variants' servers."""
+    base = models.base.constants.server.max_num_batched_tokens
+    return float(np.min(models.differing.get(f"constants.{BUDGET}", base)))
 
 
 def _served(constants: Any, values: Values, *, nodes: Mapping[str, int]) -> tuple[Array, Array]:
@@ -113,13 +121,16 @@ def _served(constants: Any, values: Values, *, nodes: Mapping[str, int]) -> tupl
     model = _model(models, values)
     of_arch = {key.removeprefix(ARCHITECTURE): v for key, v in values.items() if key.startswith(ARCHITECTURE)}
     arch: Architecture = replace(archs.at(values), of_arch)
-    tp, prompt, output, cached, batch = (values.get(key, fixed.get(key)) for key in REQUEST)
-    schedule = fixed_schedule(prompt, output, cached, **nodes)
-    result = total(schedule, *step_times(model, schedule, arch, Deployment(tp), batch))
+    tp, ep, prompt, output, cached, batch, cv = (values.get(key, fixed.get(key)) for key in REQUEST)
+    request = FixedLengths(prompt, output, cached, cv, arch.sampling)
+    schedule = fixed_schedule(request, model.constants.server.max_num_batched_tokens, **nodes)
+    result = total(schedule, *step_times(model, schedule, arch, Deployment(tp, ep), batch))
     itl_s = jnp.where(output > 1, result.tpot_s, jnp.nan)  # one token has no time between tokens
     seconds = jnp.stack([result.ttft_s, itl_s, result.e2e_s, result.e2e_s / output])
     feasible = (cached <= prompt) & attends_in_full(arch, prompt + output)
-    feasible &= can_serve(arch, tp, batch * (prompt + output), model.constants)
+    feasible &= can_serve(arch, tp, batch * (prompt + output), model.constants) & experts_divide(
+        arch.num_experts, tp, ep
+    )
     return jnp.where(feasible, jnp.append(seconds / MILLI, tp), jnp.nan), feasible
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxroof import defaults
 from jaxroof.catalogue.choice import REQUEST_RANGES, ModelOptions, RequestOptions
 from jaxroof.catalogue.load import load_architecture
+from jaxroof.catalogue.sampling import sampled_by
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.experiments.runs import SPLITTING
@@ -58,6 +59,8 @@ def load_plan(options: ModelOptions, axes: Axes, request: RequestOptions, score:
     varied = columns_of(axes.points) if axes.points is not None else [key_of(t) for t in (*axes.vary, *axes.zipped)]
     serves = request.model is not None or "model" in varied
     _not_twice(varied, options, request)
+    if objectives.BUDGET in varied:
+        raise InputError("--vary", objectives.BUDGET, "decides how many steps a prompt takes: give it by --set")
     base = dataclasses.replace(options, formula=None if "formula" in varied else options.formula)
     space = load_space(axes, _keys(base.model(), varied, serves))
     models = _models(base, space)
@@ -107,7 +110,7 @@ def _served(
         if value is not None:
             raise InputError(f"--{option.replace('_', '-')}", str(value), "is for the measured runs, not for a --model")
     names = space.labels.get("model", (request.model or "",))
-    archs = [load_architecture(name) for name in names]
+    archs = [sampled_by("--sampling", request.sampling, load_architecture(name)) for name in names]
     for name, arch in zip(names, archs, strict=True):
         refuse_mixture(name, options.step_model, arch)
     varied = set(space.block(0, 0))
