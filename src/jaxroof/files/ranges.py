@@ -30,6 +30,7 @@ class Range:
 NON_NEGATIVE = Range()
 POSITIVE = Range(low_is_legal=False)
 FRACTION = Range(high=1.0, low_is_legal=False)
+SHARE = Range(high=1.0)
 AT_LEAST_ONE = Range(low=1)
 COUNT = Range(low=1, whole=True)
 # Arrays are as long as the longest context: far above any model's, below what memory holds.

@@ -1,16 +1,13 @@
 """What is served and on how much: the model's shape, its deployment, whether heads can be shared out."""
 
-from typing import Any
-
 import equinox as eqx
-from jaxtyping import Bool
 
 from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, InputError, Range, check
-from jaxroof.parameters.arrays import Scalar
+from jaxroof.parameters.arrays import Flag, Scalar
 from jaxroof.parameters.leaves import leaf
 
 TP = Range(low=1, high=8, whole=True, limit="the most GPUs whose all-reduce is known")
-Flag = Bool[Any, "..."]
+EP = Range(low=1, high=8, whole=True, limit="the most GPUs that share a layer")
 
 
 class Architecture(eqx.Module):
@@ -47,6 +44,8 @@ class Architecture(eqx.Module):
 class Deployment(eqx.Module):
     """How the model is served: ``tp``, the tensor-parallel degree, is the number of GPUs that share each layer.
 
+    ``ep``, a divisor of ``tp``, is the number of groups among which whole experts are divided; the GPUs of a group
+    share each of its experts. Routing among groups costs no exchange of its own: the layer's all-reduce adds them up.
     Nothing is checked here, so that a degree can be traced; :func:`jaxroof.predict` checks a single one.
 
     >>> float(jaxroof.Deployment(tp=4).tp)
@@ -54,6 +53,7 @@ class Deployment(eqx.Module):
     """
 
     tp: Scalar = leaf("tp", range=TP)
+    ep: Scalar = leaf("ep", range=EP, default=1.0)
 
 
 def heads_divide(heads: Scalar | float, tp: Scalar | float) -> Flag | bool:
