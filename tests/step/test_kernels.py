@@ -62,7 +62,7 @@ def test_a_large_batch_runs_at_the_compute_bound_rate():
     gemms = [step.parts[name] for name in ("qkv", "attention_output", "gate_up", "down")]
     flops = 2 * batch * 80 * (8192 * (8192 + 2 * 1024) + 8192 * 8192 + 3 * 8192 * 28672)
     np.testing.assert_allclose(sum(p.flops for p in gemms), flops / 4, rtol=1e-12)
-    np.testing.assert_allclose(sum(p.seconds for p in gemms), flops / 4 / (989.5e12 * 0.799), rtol=1e-3)
+    np.testing.assert_allclose(sum(p.seconds for p in gemms), flops / 4 / (989.5e12 * 0.8363), rtol=5e-3)
 
 
 def test_parts_add_up_and_floors_by_hand():
@@ -71,7 +71,7 @@ def test_parts_add_up_and_floors_by_hand():
     np.testing.assert_allclose(step.total_s, parts + 333e-6 + 5 * 8.55e-6, rtol=1e-12)
     layer = ("qkv", "attention_output", "gate_up", "down", "decode_attention", "rotary", "kv_cache_write", "activation")
     floors = sum(float(step.parts[name].floor_s) for name in layer) + 2 / 2.03125 * float(step.parts["norms"].floor_s)
-    assert floors / 32 == pytest.approx((4 * 3.7 + 12.4 + 3 * 3 + 6) * 1e-6, rel=1e-6)
+    assert floors / 32 == pytest.approx((4 * 3.505 + 12.83 + 3 * 3 + 6) * 1e-6, rel=1e-6)
 
 
 def test_all_reduce_is_there_only_with_several_gpus_and_slower_outside_a_graph():
@@ -80,7 +80,7 @@ def test_all_reduce_is_there_only_with_several_gpus_and_slower_outside_a_graph()
         for batch, tp in ((BATCHES["decode"], 1.0), (BATCHES["decode"], 2.0), (BATCHES["prefill"], 2.0))
     )
     assert one.seconds == 0
-    assert two.floor_s == pytest.approx(65 * 4.3e-6)
+    assert two.floor_s == pytest.approx(65 * 4.284e-6)
     assert eager.floor_s == pytest.approx(65 * 21.5e-6)
 
 
@@ -174,7 +174,7 @@ def test_never_faster_with_more_layers_tokens_batch_or_context(model, context, n
         [
             "hardware.peak_tflops",
             "hardware.hbm_tb_per_s",
-            "hardware.link.gb_per_s_tp4",
+            *(k for k in LEAVES if k.startswith("hardware.link") and k.endswith("gb_per_s_tp4")),
             *(k for k in LEAVES if k.startswith("hardware.kernels") and k.endswith(("efficiency", "mfu"))),
         ]
     ),

@@ -41,7 +41,8 @@ def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: P
     context = counts["prompt"] + float(generated_tokens(counts["output"], counts["output_cv"]))
     inputs = {
         "model": request.model, "hardware": options.hardware, "tp": request.tp, "ep": ep, **counts,
-        "context_tokens": context, "server": options.server or defaults.server(options.step_model), "sampling": arch.sampling.given(),
+        "context_tokens": context, "server": options.server or defaults.server(options.step_model),
+        "sampling": arch.sampling.given(),
         "step_model": options.step_model, "formula": options.overheads_source(), "set": list(options.settings),
     }  # fmt: skip
     data = predict_tables.prediction(p.latency, counts["output"], counts["batch"], parts)

@@ -1,21 +1,52 @@
 """One GPU: data-sheet rates, kernel constants, and the link to its peers."""
 
 import equinox as eqx
-import jax.numpy as jnp
 
-from jaxroof.files import FRACTION, POSITIVE
+from jaxroof.files import FRACTION, POSITIVE, SHARE
 from jaxroof.parameters.arrays import Scalar
 from jaxroof.parameters.leaves import leaf
+from jaxroof.parameters.link import Link
 from jaxroof.parameters.mfu import Efficiency
 from jaxroof.units import GIGA, MICRO, TERA
 
 
-class Kernel(eqx.Module):
-    """A kernel takes ``floor + max(bytes / (BW·η), FLOPs / (P·μ))`` [s]."""
+class Gemm(eqx.Module):
+    """A product of m rows takes ``floor + √(memory² + compute²)`` [s].
+
+    ``memory = bytes / (BW·η)`` and ``compute = FLOPs / (P·μ)``. One row has a floor and an η of its own, ``gemv_…``.
+    With ``smoothness`` s the root is ``√(hi² + s·lo²)`` of the larger and the smaller: 0 is the hard maximum.
+    """
 
     floor_s: Scalar = leaf("floor_us", MICRO)
     hbm_efficiency: Scalar = leaf("hbm_efficiency", range=FRACTION)
     mfu: Scalar = leaf("mfu", range=FRACTION)
+    gemv_floor_s: Scalar = leaf("gemv_floor_us", MICRO)
+    gemv_hbm_efficiency: Scalar = leaf("gemv_hbm_efficiency", range=FRACTION)
+    smoothness: Scalar = leaf("smoothness", range=SHARE)
+
+
+class Spread(eqx.Module):
+    """What contexts of different lengths cost a kernel of tiles that persistent blocks take unsorted.
+
+    With x tiles per multiprocessor, one tile per request and KV head, B requests with g KV heads on a GPU, and
+    ``q = CV·(1 − 1/B)``, decode attention takes ``1 + q / √((tail·x)²·√g + q²·(bound + (split/x)⁴))`` times as long as
+    with equal contexts of the same mean. 0 ``multiprocessors``: no such kernel, and no factor.
+    """
+
+    multiprocessors: Scalar = leaf("multiprocessors", default=0.0)
+    bound: Scalar = leaf("bound", range=POSITIVE, default=1.0)
+    tail: Scalar = leaf("tail", default=1.0)
+    split: Scalar = leaf("split", default=1.0)
+
+
+class DecodeAttention(eqx.Module):
+    """The smaller of ``floor + bytes / (BW·η)`` and the same with the ``large_…`` constants, of large caches [s]."""
+
+    floor_s: Scalar = leaf("floor_us", MICRO)
+    hbm_efficiency: Scalar = leaf("hbm_efficiency", range=FRACTION)
+    large_floor_s: Scalar = leaf("large_floor_us", MICRO)
+    large_hbm_efficiency: Scalar = leaf("large_hbm_efficiency", range=FRACTION)
+    spread: Spread = eqx.field(default_factory=Spread)
 
 
 class StreamingKernel(eqx.Module):
@@ -26,44 +57,35 @@ class StreamingKernel(eqx.Module):
 
 
 class PrefillAttention(eqx.Module):
-    """``floor + FLOPs / (P·μ) · (1 + half_length / m)`` [s] for m tokens without cached context."""
+    """``floor + FLOPs / (P·μ) · (1 + half_length / m)`` [s] for m tokens without cached context.
+
+    ``mixed_tile_tokens``: rows that a decoding request fills in the prefill kernel of a step with both; 0 where
+    decoding has a kernel of its own in such a step too.
+    """
 
     floor_s: Scalar = leaf("floor_us", MICRO)
     mfu: Scalar = leaf("mfu", range=FRACTION)
     half_length_tokens: Scalar = leaf("half_length_tokens")
+    mixed_tile_tokens: Scalar = leaf("mixed_tile_tokens")
+
+
+class Moe(eqx.Module):
+    """``floor + per_expert · experts touched + max(bytes / (BW·η), FLOPs / (P·μ))`` [s] of a block of experts."""
+
+    floor_s: Scalar = leaf("floor_us", MICRO)
+    per_expert_s: Scalar = leaf("per_expert_us", MICRO)
+    hbm_efficiency: Scalar = leaf("hbm_efficiency", range=FRACTION)
+    mfu: Scalar = leaf("mfu", range=FRACTION)
 
 
 class Kernels(eqx.Module):
     """The kernels of a transformer step."""
 
-    gemm: Kernel
-    decode_attention: StreamingKernel
+    gemm: Gemm
+    decode_attention: DecodeAttention
     prefill_attention: PrefillAttention
-    moe: Kernel
+    moe: Moe
     elementwise: StreamingKernel
-
-
-class Link(eqx.Module):
-    """All-reduce of n bytes over T GPUs: ``latency(T) + n / bandwidth(T)`` [s].
-
-    Latencies inside a CUDA graph are per T; ``eager_latency_s`` holds outside one.
-    """
-
-    latency_tp2_s: Scalar = leaf("latency_tp2_us", MICRO)
-    latency_tp4_s: Scalar = leaf("latency_tp4_us", MICRO)
-    latency_tp8_s: Scalar = leaf("latency_tp8_us", MICRO)
-    eager_latency_s: Scalar = leaf("eager_latency_us", MICRO)
-    bytes_per_s_tp2: Scalar = leaf("gb_per_s_tp2", GIGA, POSITIVE)
-    bytes_per_s_tp4: Scalar = leaf("gb_per_s_tp4", GIGA, POSITIVE)
-    bytes_per_s_tp8: Scalar = leaf("gb_per_s_tp8", GIGA, POSITIVE)
-
-    def latency_s(self, tp: Scalar) -> Scalar:
-        """Latency inside a CUDA graph: linear in log2 T between the measured T, constant outside [s]."""
-        return _between(tp, (self.latency_tp2_s, self.latency_tp4_s, self.latency_tp8_s))
-
-    def bytes_per_s(self, tp: Scalar) -> Scalar:
-        """Algorithm bandwidth, between the measured T as the latency [B/s]."""
-        return _between(tp, (self.bytes_per_s_tp2, self.bytes_per_s_tp4, self.bytes_per_s_tp8))
 
 
 class Hardware(eqx.Module):
@@ -83,12 +105,3 @@ class Hardware(eqx.Module):
     def effective_bytes_per_s(self) -> Scalar:
         """BW = peak bandwidth × bandwidth efficiency [B/s]."""
         return self.hbm_bytes_per_s * self.hbm_efficiency
-
-
-def _between(tp: Scalar, at: tuple[Scalar, Scalar, Scalar]) -> Scalar:
-    """Linear interpolation in log2 T between T = 2, 4 and 8, constant outside."""
-    # A weighted sum, not jnp.interp: the weights depend on T alone, so that a sweep over constants computes them once,
-    # and a look-up by a traced T would be a gather, which the vector units do one setting at a time.
-    doublings = jnp.clip(jnp.log2(tp), 1.0, 3.0)
-    nearness = [jnp.maximum(0.0, 1 - abs(doublings - exponent)) for exponent in (1, 2, 3)]
-    return sum((weight * value for weight, value in zip(nearness, at, strict=True)), start=jnp.zeros(()))

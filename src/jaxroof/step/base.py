@@ -12,7 +12,8 @@ from jaxroof.step.batch import Batch, Requests
 class Part(eqx.Module):
     """One part of a step, on one GPU: its time, what it is made of [s], and its work [B, FLOP].
 
-    ``seconds = floor + max(memory, compute)``; ``light_s`` is the same work at the data sheet's rates.
+    ``seconds = floor + max(memory, compute)``, or a smooth join of the two; ``light_s`` is the same work at the data
+    sheet's rates.
     """
 
     seconds: Scalar

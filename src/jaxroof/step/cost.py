@@ -1,11 +1,15 @@
-"""Cost of one kernel: ``floor + max(bytes / (BW·η), FLOPs / (P·μ))``."""
+"""Cost of one kernel: ``floor + max(bytes / (BW·η), FLOPs / (P·μ))``, or a smooth join of the two."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Hardware, Kernel, Scalar
+from jaxroof.parameters import Architecture, Hardware, Scalar
 from jaxroof.step.base import Part
+
+Join = Callable[[Scalar, Scalar], Scalar]
 
 
 class Rates(NamedTuple):
@@ -17,13 +21,32 @@ class Rates(NamedTuple):
     mfu: Scalar | float
 
 
-def kernel(count: Scalar | float, floor_s: Scalar, moved: Scalar, flops: Scalar | float, rates: Rates) -> Part:
-    """``count`` equal kernels that each move ``moved`` bytes and do ``flops``."""
+def kernel(
+    count: Scalar | float, floor_s: Scalar, moved: Scalar, flops: Scalar | float, rates: Rates, join: Join = jnp.maximum
+) -> Part:
+    """``count`` equal kernels that each move ``moved`` bytes and do ``flops``; ``join`` makes one time of the two."""
     light = moved / rates.bytes_per_s, flops / rates.flops_per_s
     memory_s, compute_s = light[0] / rates.efficiency, light[1] / rates.mfu
-    seconds = floor_s + jnp.maximum(memory_s, compute_s)
-    columns = (seconds, floor_s, memory_s, compute_s, jnp.maximum(*light), moved, flops)
+    seconds = floor_s + join(memory_s, compute_s)
+    return _part(count, seconds, floor_s, memory_s, compute_s, jnp.maximum(*light), moved, flops)
+
+
+def transfer(count: Scalar | float, latency_s: Scalar, moving_s: Scalar, moved: Scalar, bytes_per_s: Scalar) -> Part:
+    """``count`` equal messages of ``moved`` bytes that take ``moving_s`` on a link of ``bytes_per_s``."""
+    return _part(count, latency_s + moving_s, latency_s, moving_s, 0.0, moved / bytes_per_s, moved, 0.0)
+
+
+def _part(count: Scalar | float, *columns: Scalar | float) -> Part:
     return Part(*(count * column for column in columns))
+
+
+def smooth_maximum(memory_s: Scalar, compute_s: Scalar, smoothness: Scalar) -> Scalar:
+    """``√(hi² + smoothness·lo²)`` of the larger and the smaller: the larger alone where ``smoothness`` is 0."""
+    hi, lo = jnp.maximum(memory_s, compute_s), jnp.minimum(memory_s, compute_s)
+    square = hi * hi + smoothness * lo * lo
+    # The root's slope is infinite at 0.
+    some = square > 0
+    return jnp.where(some, jnp.sqrt(jnp.where(some, square, 1.0)), 0.0)
 
 
 def gemm(
@@ -35,13 +58,20 @@ def gemm(
     flops = 2 * m * k * n
     # A model without this matrix does not launch the kernel.
     launched = jnp.where(k * n > 0, 1.0, 0.0)
-    return kernel(count * launched, constants.floor_s, moved, flops, gemm_rates(constants, weight_bytes, hardware))
+    # A batch's mean may lie between one row and two.
+    several = jnp.clip(m - 1, 0.0, 1.0)
+    floor_s = constants.gemv_floor_s + several * (constants.floor_s - constants.gemv_floor_s)
+    gained = constants.hbm_efficiency - constants.gemv_hbm_efficiency
+    efficiency = constants.gemv_hbm_efficiency + several * gained
+    rates = product_rates(efficiency, constants.mfu, weight_bytes, hardware)
+    join = partial(smooth_maximum, smoothness=constants.smoothness)
+    return kernel(count * launched, floor_s, moved, flops, rates, join)
 
 
-def gemm_rates(constants: Kernel, weight_bytes: Scalar, hardware: Hardware) -> Rates:
+def product_rates(efficiency: Scalar, mfu: Scalar, weight_bytes: Scalar, hardware: Hardware) -> Rates:
     """What a product with weights of ``weight_bytes`` runs at: one-byte weights take the FP8 rate."""
     flops_per_s = jnp.where(weight_bytes > 1, hardware.peak_flops_per_s, hardware.fp8_flops_per_s)
-    return Rates(hardware.hbm_bytes_per_s, constants.hbm_efficiency, flops_per_s, constants.mfu)
+    return Rates(hardware.hbm_bytes_per_s, efficiency, flops_per_s, mfu)
 
 
 def streaming(count: Scalar | float, moved: Scalar, hardware: Hardware) -> Part:

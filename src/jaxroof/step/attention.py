@@ -1,0 +1,82 @@
+"""Attention of a step: decoding requests in a kernel of their own, or in the prefill kernel of a step with both."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from jaxroof.parameters import Architecture, Hardware, Scalar
+from jaxroof.parameters.hardware import Spread
+from jaxroof.step import cost
+from jaxroof.step.base import Part, present
+from jaxroof.step.batch import Batch, Requests
+from jaxroof.step.shard import Shard
+
+
+def attention(batch: Batch, shard: Shard, arch: Architecture, hardware: Hardware) -> dict[str, Part]:
+    """Decode reads every request's KV cache; prefill does causal FLOPs, c·m + m²/2 pairs per head.
+
+    Prefill MFU grows with length: a new token costs h/2 pairs more than it attends to, h = ``half_length``:
+    time = FLOPs / (P·μ) · (c·m + m²/2 + m·h/2) / (c·m + m²/2), and for c = 0 that is FLOPs / (P·μ) · (1 + h/m).
+    Where decoding requests run in the prefill kernel, each fills a tile of rows: tile·(c + h/2) pairs.
+    """
+    decode, prefill = hardware.kernels.decode_attention, hardware.kernels.prefill_attention
+    half, tile = prefill.half_length_tokens / 2, prefill.mixed_tile_tokens
+    decoding, prefilling = present(batch.decode), present(batch.prefill)
+    joined = jnp.where(tile > 0, decoding * prefilling, 0.0)
+    alone, new = _kv(batch.decode, shard, arch), _kv(batch.prefill, shard, arch)
+    floor_s, efficiency = _decode_constants(alone.moved, hardware)
+    efficiency /= _spread_factor(batch, shard, arch, decode.spread)
+    done = new.flops + joined * alone.flops
+    paid = new.flops + shard.q * 4 * (
+        half * jnp.sum(batch.prefill.count * batch.prefill.new_tokens)
+        + joined * tile * jnp.sum(batch.decode.count * (batch.decode.context_tokens + half))
+    )
+    # The share of the rate μ that is reached, so that P·μ·busy is; what an absent phase reaches does not matter.
+    busy = jnp.where(paid > 0, done, 1.0) / jnp.where(paid > 0, paid, 1.0)
+    rates = cost.Rates(hardware.hbm_bytes_per_s, efficiency, hardware.peak_flops_per_s, prefill.mfu)
+    # The floor is paid once, so that only the rate of large caches is left of decoding's two regimes.
+    mixed = rates._replace(efficiency=decode.large_hbm_efficiency, mfu=prefill.mfu * busy)
+    own, moved = shard.layers * decoding * (1 - joined), new.moved + joined * alone.moved
+    return {
+        "decode_attention": cost.kernel(own, floor_s, alone.moved, alone.flops, rates),
+        "prefill_attention": cost.kernel(shard.layers * prefilling, prefill.floor_s, moved, done, mixed),
+    }
+
+
+class Attended(NamedTuple):
+    """Cache read [B] and work [FLOP] of a phase's attention, per layer."""
+
+    moved: Scalar
+    flops: Scalar
+
+
+def _kv(requests: Requests, shard: Shard, arch: Architecture) -> Attended:
+    m, c = requests.new_tokens, requests.context_tokens
+    moved = jnp.sum(requests.count * (c + m)) * 2 * shard.kv * arch.activation_bytes
+    return Attended(moved, 4 * shard.q * jnp.sum(requests.count * m * (c + m / 2)))
+
+
+def _spread_factor(batch: Batch, shard: Shard, arch: Architecture, spread: Spread) -> Scalar:
+    """How much longer decode attention takes than with equal contexts, see :class:`Spread`."""
+    applies = spread.multiprocessors > 0
+    requests = jnp.sum(batch.decode.count)
+    tokens = jnp.sum(batch.decode.count * batch.decode.context_tokens)
+    several = jnp.maximum(requests, 1.0)
+    unevenness = batch.spread_tokens * several / jnp.maximum(tokens, 1.0) * (1 - 1 / several)
+    heads = shard.kv / arch.head_dim
+    tiles = several * heads / jnp.where(applies, spread.multiprocessors, 1.0)
+    splits = (spread.split / tiles) ** 2
+    tail = (spread.tail * tiles) ** 2 * jnp.sqrt(heads)
+    width = tail + unevenness**2 * (spread.bound + splits**2)
+    return jnp.where(applies, 1 + unevenness / jnp.sqrt(width), 1.0)
+
+
+def _decode_constants(moved: Scalar, hardware: Hardware) -> tuple[Scalar, Scalar]:
+    """Floor and η of the faster of decode attention's two regimes for a cache of ``moved`` bytes."""
+    decode, light_s = hardware.kernels.decode_attention, moved / hardware.hbm_bytes_per_s
+    small_s = decode.floor_s + light_s / decode.hbm_efficiency
+    small = small_s <= decode.large_floor_s + light_s / decode.large_hbm_efficiency
+    return (
+        jnp.where(small, decode.floor_s, decode.large_floor_s),
+        jnp.where(small, decode.hbm_efficiency, decode.large_hbm_efficiency),
+    )
