@@ -1,0 +1,93 @@
+"""Measured points of loaded servers: a decode step at a known batch, and what the model says of it."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxroof.catalogue.load import load_architecture, load_deployment, load_model, with_settings
+from jaxroof.catalogue.sampling import sampled_by
+from jaxroof.files import CACHED_TOKENS, POSITIVE, TOKENS, InputError, Range, check, read_csv
+from jaxroof.parameters import EP, TP, Mask, Vector
+from jaxroof.request.predict import predict
+from jaxroof.units import MILLI
+
+NUMBERS: Mapping[str, Range] = {
+    "tp": TP, "ep": EP, "prompt_tokens": TOKENS, "cached_tokens": CACHED_TOKENS, "output_tokens": TOKENS,
+    "output_cv": Range(high=10), "batch": Range(low=1), "itl_ms": POSITIVE,
+}  # fmt: skip
+TEXTS = ("name", "model", "hardware", "server", "sampling", "set")
+COLUMNS = (*TEXTS, *NUMBERS, "source")
+# Batches above it are the large ones of :func:`groups`.
+LARGE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedPoint:
+    """Mean time between tokens at a mean batch; ``sampling`` and ``set`` (by semicolons) as on the command line."""
+
+    name: str
+    model: str
+    hardware: str
+    server: str
+    sampling: str
+    set: str
+    tp: float
+    ep: float
+    prompt_tokens: float
+    cached_tokens: float
+    output_tokens: float
+    output_cv: float
+    batch: float
+    itl_ms: float
+
+
+def is_loaded(path: Path) -> bool:
+    """Whether a CSV file's header is that of loaded points."""
+    with path.open(encoding="utf-8-sig") as file:
+        return "batch" in file.readline().strip().split(",")
+
+
+def load_points(path: Path) -> list[LoadedPoint]:
+    """The points of a CSV file with ``COLUMNS``, in its order. Raises InputError."""
+    points = []
+    for row in read_csv(path, COLUMNS):
+        where = row["name"]
+        numbers = {key: check.parsed_number(path, f"{where}.{key}", row[key], NUMBERS[key]) for key in NUMBERS}
+        points.append(LoadedPoint(**{key: row[key] for key in TEXTS}, **numbers))  # type: ignore[arg-type]
+    return points
+
+
+def predicted_itl_ms(path: Path, points: Sequence[LoadedPoint], server: str | None, settings: Sequence[str]) -> Vector:
+    """Predicted ITL ``[point]`` [ms] by ``kernels``; ``server`` and ``settings`` win over the points' own."""
+    return np.array([_itl_ms(path, point, server, settings) for point in points])
+
+
+def groups(points: Sequence[LoadedPoint]) -> dict[str, Mask]:
+    """Masks over the points: dense models and mixtures, at batches up to 64 and above."""
+    routed = np.array([float(load_architecture(point.model).num_experts) > 0 for point in points])
+    large = np.array([point.batch > LARGE for point in points])
+    masks = {
+        f"{kind}, batch {side} {LARGE}": of_kind & of_side
+        for kind, of_kind in {"dense": ~routed, "mixture": routed}.items()
+        for side, of_side in {"≤": ~large, ">": large}.items()
+    }
+    return {name: mask for name, mask in masks.items() if mask.any()} | {"all": np.ones(len(points), dtype=bool)}
+
+
+def _itl_ms(path: Path, point: LoadedPoint, server: str | None, settings: Sequence[str]) -> float:
+    where = f"{path}: {point.name}"
+    model = load_model("kernels", point.hardware, server=server or point.server)
+    try:
+        model = with_settings(model, [*filter(None, point.set.split(";")), *settings], "set")
+        arch = sampled_by("sampling", point.sampling, load_architecture(point.model))
+        deployment = load_deployment("deployment", arch, point.tp, point.ep)
+        prompt, output, cached = (int(getattr(point, f"{key}_tokens")) for key in ("prompt", "output", "cached"))
+        found = predict(
+            model, arch, deployment, prompt=prompt, output=output, cached=cached, batch=np.asarray(point.batch),
+            output_cv=point.output_cv,
+        )  # fmt: skip
+    except InputError as error:
+        raise InputError(where, str(error)) from None
+    return float(found.latency["tpot"]) / MILLI
