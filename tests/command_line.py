@@ -43,3 +43,8 @@ def works(arguments):
     code, out, err = run([*arguments, "--json"])
     assert (code, err) == (0, "")
     return json.loads(out)
+
+
+def numbers(arguments):
+    """What a prediction prints, but for the inputs that it repeats."""
+    return {key: value for key, value in works(arguments).items() if key != "inputs"}

@@ -114,7 +114,9 @@ def test_evaluate_sampled_is_reproducible_and_near_the_exact(jaxroof):
 
 def test_predict_json(jaxroof):
     data = json.loads(jaxroof(f"{PREDICT} --json"))
-    assert list(data) == ["ttft_ms", "itl_ms", "e2e_ms", "tpot_e2e_per_token_ms", "breakdown", "notes"]
+    assert list(data) == [
+        "ttft_ms", "itl_ms", "e2e_ms", "tpot_e2e_per_token_ms", "tokens_per_s", "breakdown", "inputs", "notes",
+    ]  # fmt: skip
     assert data["e2e_ms"] == pytest.approx(data["ttft_ms"] + 63 * data["itl_ms"], rel=1e-12)
     assert data["tpot_e2e_per_token_ms"] == pytest.approx(data["e2e_ms"] / 64, rel=1e-12)
     assert all(key.endswith("_ms") for key in data["breakdown"])

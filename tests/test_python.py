@@ -70,7 +70,7 @@ def test_a_request_that_cannot_be_is_refused(h2b, llama, request_, message):
 )
 def test_what_is_no_count_is_refused(h2b, llama, prompt, why):
     with pytest.raises(InputError, match=f"predict: prompt: {why}"):
-        check_request(h2b, llama, jaxroof.Deployment(1), prompt=prompt, output=2, cached=0, batch=1)
+        check_request(h2b, llama, jaxroof.Deployment(1), llama.sampling, prompt=prompt, output=2, cached=0, batch=1)
 
 
 def test_what_a_model_cannot_say_is_refused(h2b, truth):
@@ -115,7 +115,9 @@ def test_tracers_are_not_checked(h2b, llama):
     one, three = jax.vmap(e2e_s)(np.array([1.0, 3.0]))
     assert three < one
     counts = {"prompt": 8, "cached": 0, "batch": 1}
-    jax.jit(lambda output: check_request(h2b, llama, jaxroof.Deployment(1), output=output, **counts))(-2)
+    jax.jit(lambda output: check_request(h2b, llama, jaxroof.Deployment(1), llama.sampling, output=output, **counts))(
+        -2
+    )
 
 
 def test_a_latency_prints_in_milliseconds_whatever_it_holds():

@@ -76,7 +76,7 @@ EXPERIMENTS = [
     ("ttft_ms", "ttft_mss", "ttft_mss: unknown key; did you mean ttft_ms?"),
     (",source\n", ",split\n", "split: column stands twice"),
     (",source\n", "\n", "source: missing column"),
-    (",H1 findings (BLIS)", "", "line 2: has 8 fields, the header 9"),
+    (",H1 findings (BLIS)", "", "line 2: has 9 fields, the header 10"),
     ("H1 findings", '"H1 findings', "malformed CSV: "),
     ("13.9", "x", f"{RUN}.ttft_ms: must be a number, got 'x'"),
     ("13.9", "", f"{RUN}.ttft_ms: must be a number, got ''"),

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import CONFIGS, DEFAULTS, predict, refused, works
+from command_line import CONFIGS, DEFAULTS, numbers, predict, refused, works
 
 ORIGINAL = {"TFlopsPeak": 989.5, "BwPeakTBs": 3.35, "bwEfficiencyFactor": 0.82, "perLayerOverhead": 100}
 TAKES_A_FILE = {
@@ -80,7 +80,7 @@ def test_a_folder_without_mfu_tables(tmp_path):
         (predict(cached=-1), "predict: --cached: must be ≥ 0, got -1"),
         (predict(cached=513), "predict: --cached: must be ≤ --prompt 8, got 513"),
         (predict(tp=16), "predict: tp: must be ≤ 8 (the most GPUs whose all-reduce is known), got 16"),
-        (predict(batch=10**7), "predict: --batch: 13.5 GB of weights and 52428.8 GB of KV cache per GPU exceed"),
+        (predict(batch=10**7), "predict: --batch: 13.5 GB of weights and 83886.1 GB of KV cache per GPU exceed"),
         (predict(batch=0), "predict: --batch: must be ≥ 1, got 0"),
         (["evaluate", "--sampled", "-1"], "--sampled: seed: must be ≥ 0, got -1"),
         (predict(set="hardware.hbm_efficiency"), "--set: hardware.hbm_efficiency: must be KEY=VALUE"),
@@ -153,7 +153,7 @@ def test_an_original_hardware_config_is_the_h100_and_h2b(tmp_path, nest):
     path = tmp_path / "hardware_config.json"
     path.write_text(json.dumps(nest(ORIGINAL | {"mfuPrefill": 0.65})))
     ours, theirs = ({"step_model": "memory"} | what for what in ({"hardware": path}, {"formula": "h2b"}))
-    assert works(predict(**ours)) == works(predict(**theirs))
+    assert numbers(predict(**ours)) == numbers(predict(**theirs))
     refused(tmp_path, predict(hardware=path), f"{path}: --hardware: has no kernels; give --step-model memory")
 
 
@@ -173,7 +173,7 @@ def test_an_original_hardware_config_is_the_h100_and_h2b(tmp_path, nest):
 def test_a_good_config_json_in_another_form_is_the_same_model(tmp_path, change):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(change(json.loads((CONFIGS / "models/llama-2-7b.json").read_text()))))
-    assert works(predict(model=path)) == works(predict())
+    assert numbers(predict(model=path)) == numbers(predict())
 
 
 @pytest.mark.parametrize("arguments", [predict(tp=3), ["study", "nope"], ["evaluate", "--ground-truth", "/dev/null"]])

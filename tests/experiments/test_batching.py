@@ -9,7 +9,7 @@ import pytest
 
 from jaxroof import latencies, load_ground_truth, load_model, replace, tpot_mape
 from jaxroof.catalogue.load import load_architecture
-from jaxroof.parameters import Deployment, get, walk
+from jaxroof.parameters import Deployment, Sampling, get, walk
 from jaxroof.request.latency import latency, step_times, total
 from jaxroof.request.schedule import Knots, published
 from jaxroof.request.tracing import as_primitives
@@ -59,7 +59,7 @@ def test_one_mean_prefill_node_and_the_chunks_apart_are_all_nodes(truth, workloa
     model = replace(load_model("memory", overheads="idea_e"), {"overheads.prefill.per_chunk_us": 700.0})
     starts = (0, 284, 2048, 4096, 6144)
     split = Knots((512.0,), {start: (512.0, 1024.0, 1536.0) for start in starts}, nodes=3)
-    schedule = published(exact(truth.workloads[workload]), split)
+    schedule = published(exact(truth.workloads[workload]), Sampling(), 2048, split)
     merged = latency(model, schedule, arch, deployment)
     every = total(schedule, *step_times(model, schedule, arch, deployment))
     np.testing.assert_allclose(merged.ttft_s, every.ttft_s, rtol=1e-12)

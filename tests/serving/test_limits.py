@@ -10,17 +10,18 @@ from command_line import predict, refused, run, works
 from jaxroof import load_architecture, load_ground_truth, load_tier0
 from jaxroof.files import data_dir
 from jaxroof.parameters import scalar
-from jaxroof.serving.capacity import gpu_bytes, most_requests, usable_bytes
+from jaxroof.serving.capacity import gpu_bytes, held_tokens, most_requests, usable_bytes
 
 LARGE = {"model": "llama-3.1-70b", "prompt": 1000, "output": 200}
 
 
 def test_weights_and_kv_cache_fit_or_what_would_is_said(tmp_path):
-    works(predict(**LARGE, tp=2, batch=7))
-    says = "predict: --batch: 70.6 GB of weights and 1.6 GB of KV cache per GPU exceed 72.0 GB (0.9 of its memory); "
-    refused(tmp_path, predict(**LARGE, tp=2, batch=8), f"{says}--batch 7 or --tp 4 would fit")
-    refused(tmp_path, predict(**LARGE), "predict: --tp: 141.1 GB of weights and 0.4 GB of KV cache per GPU exceed")
-    works(predict(**LARGE, tp=2, batch=8, set="host.gpu_memory_utilization=0.95"))
+    works(predict(**LARGE, tp=2, batch=8))
+    says = "predict: --batch: 70.6 GB of weights and 1.6 GB of KV cache per GPU exceed 72.0 GB (0.9 of its "
+    refused(tmp_path, predict(**LARGE, tp=2, batch=9), f"{says}memory); --batch 8 or --tp 4 would fit")
+    refused(tmp_path, predict(**LARGE), "predict: --tp: 141.1 GB of weights and 0.4 GB of KV cache per GPU")
+    works(predict(**LARGE, tp=2, batch=9, set="server.gpu_memory_utilization=0.95"))
+    works(predict(**LARGE, tp=2, batch=70, cached=992))  # the same prefix in all
     refused(tmp_path, predict(**LARGE, tp=8, batch=10**7), "predict: --batch: 17.6 GB of weights")
 
 
@@ -29,9 +30,11 @@ def test_kv_bytes_on_one_gpu(tp, kv_bytes):
     arch, tier0 = load_architecture("llama-3.1-70b"), load_tier0()
     weights = gpu_bytes(arch, scalar(tp), 0.0)
     assert float(gpu_bytes(arch, scalar(tp), 1000.0) - weights) == 1000 * kv_bytes
-    most = most_requests(arch, scalar(tp), 1000, tier0)
-    assert gpu_bytes(arch, scalar(tp), most * 1000.0) <= usable_bytes(tier0)
-    assert gpu_bytes(arch, scalar(tp), (most + 1) * 1000.0) > usable_bytes(tier0)
+    most = most_requests(arch, scalar(tp), 900, 100, 160, tier0)
+    held = [held_tokens(900, 100, 160, most + more, 16) for more in (0, 1)]
+    assert [float(tokens) for tokens in held] == [100 + (most + more) * 880 for more in (0, 1)]
+    within = [bool(gpu_bytes(arch, scalar(tp), tokens) <= usable_bytes(tier0)) for tokens in held]
+    assert within == [True, False]
 
 
 def test_kv_heads_are_replicated_beyond_their_number():
@@ -42,11 +45,12 @@ def test_kv_heads_are_replicated_beyond_their_number():
 
 def test_a_sweep_counts_what_does_not_fit_and_what_is_cached_beyond_the_prompt(tmp_path):
     request = ["--model=llama-3.1-70b", "--tp=2", "--output=200", "--step-model=memory"]
-    axes = ["--vary=batch=7,8", "--vary=prompt=500,1000", "--vary=cached=0,600"]
+    axes = ["--vary=batch=8,9", "--vary=prompt=500,1000", "--vary=cached=0,600"]
     code, _, err = run(["sweep", *request, *axes, f"--out={tmp_path}/all.parquet"])
-    assert (code, "(4 infeasible, for heads that tp does not divide, memory," in err) == (0, True), err
+    assert (code, "(3 infeasible, for heads that tp does not divide, memory," in err) == (0, True), err
     rows = pd.read_parquet(tmp_path / "all.parquet")
-    beyond = (rows["cached"] > rows["prompt"]) | ((rows["batch"] == 8) & (rows["prompt"] == 1000))
+    large = (rows["batch"] == 9) & (rows["prompt"] == 1000) & (rows["cached"] == 0)
+    beyond = (rows["cached"] > rows["prompt"]) | large
     assert (rows["itl_ms"].isna() == beyond).all()
 
 
@@ -70,7 +74,7 @@ def test_a_client_s_own_tpot_is_said(tmp_path):
         f"output = {{ mean = 100, {lengths} }}\n"
     )
     header = (folder / "experiments.csv").read_text().splitlines()[0]
-    rows = ["per-token,llama-2-7b,1,fixed,train,100,10.9,1090,x", "itl,llama-2-7b,1,fixed,test,100,10,1090,x"]
+    rows = ["per-token,llama-2-7b,1,fixed,train,100,10.9,1090,,x", "itl,llama-2-7b,1,fixed,test,100,10,1090,,x"]
     (tmp_path / "experiments.csv").write_text("\n".join([header, *rows, ""]))
     sweep = ["sweep", "--vary=overheads.decode.base_us=0,1", "--best=1"]
     for command, lines in (["evaluate"], 1), (sweep, 2):

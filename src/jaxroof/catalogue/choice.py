@@ -9,12 +9,12 @@ from typing import Any
 from jaxroof import defaults
 from jaxroof.catalogue.load import load_model, with_settings
 from jaxroof.catalogue.names import is_original
-from jaxroof.files import InputError, check
+from jaxroof.files import COUNT, InputError, check
 from jaxroof.parameters import EP, TP
 from jaxroof.request.limits import LEGAL
 from jaxroof.step import Model
 
-REQUEST_RANGES = {"tp": TP, "ep": EP, **LEGAL}
+REQUEST_RANGES = {"tp": TP, "ep": EP, **LEGAL, "batch": COUNT}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,6 +47,7 @@ def load_generation(name: str) -> Sampling:
     path = find("models", name)
     path = path / "config.json" if os.path.isdir(path) else path
     beside, config = path.with_name("generation_config.json"), read_json(path)
+    config = config if "generation_config" in config else config.get("text_config") or {}
     if "generation_config" in config:
         return _sampling(path, check.table_at(path, config, "generation_config"), "generation_config.")
     return _sampling(beside, read_json(beside), "") if beside.exists() else Sampling()

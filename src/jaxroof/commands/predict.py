@@ -1,5 +1,6 @@
 """``jaxroof predict``: the latency of one request."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -16,7 +17,7 @@ from jaxroof.report.tables import columns
 from jaxroof.request import predict as core_prediction
 from jaxroof.request.in_flight import generated_tokens
 from jaxroof.request.limits import check_window, refuse_mixture
-from jaxroof.serving.capacity import beyond_positions, divides, gpu_bytes, most_requests, usable_bytes
+from jaxroof.serving.capacity import beyond_positions, divides, gpu_bytes, held_tokens, most_requests, usable_bytes
 from jaxroof.units import GIGA
 
 KEYS = ("prompt", "output", "cached", "batch", "output_cv", "ep")
@@ -33,7 +34,7 @@ def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: P
     model, arch = options.model(), sampled_by("--sampling", request.sampling, load_architecture(request.model))
     check_window(request.model, arch, tokens)
     deployment = load_deployment("predict", arch, request.tp, ep)
-    check_memory(arch, request.tp, tokens, counts["batch"], model.constants)
+    check_memory(arch, request.tp, counts, model.constants)
     refuse_mixture(request.model, model.step, arch)
     p = jax.device_get(core_prediction.predict(model, arch, deployment, **counts, parts=json or breakdown))
     parts = {n: predict_tables.breakdown(s) for n, s in {"TTFT": p.prefill, "ITL": p.decode}.items() if s.parts}
@@ -64,14 +65,16 @@ def _notes(arch: Architecture, tokens: int, batch: int, tier0: Tier0) -> list[st
     return [note for note in (beyond_positions(arch, tokens), crowded if batch > slots else None) if note]
 
 
-def check_memory(arch: Architecture, tp: int, tokens: int, batch: int, tier0: Tier0) -> None:
-    """Weights and the KV cache of ``batch`` requests must fit. Raises InputError that says what would."""
-    if batch <= most_requests(arch, scalar(tp), tokens, tier0):
-        return
-    need, weights = (float(gpu_bytes(arch, scalar(tp), scalar(n * tokens))) / GIGA for n in (batch, 0))
-    usable = float(usable_bytes(tier0)) / GIGA
+def check_memory(arch: Architecture, tp: int, counts: Mapping[str, int], tier0: Tier0) -> None:
+    """Weights and the least KV cache of the batch must fit. Raises InputError that says what would."""
+    request, batch = {key: counts[key] for key in ("prompt", "cached", "output")}, counts["batch"]
     degrees = [n for n in range(1, int(TP.high) + 1) if divides(arch, scalar(n))]
-    fits = {n: most_requests(arch, scalar(n), tokens, tier0) for n in degrees}
+    fits = {n: most_requests(arch, scalar(n), **request, tier0=tier0) for n in degrees}
+    if batch <= fits[tp]:
+        return
+    held = held_tokens(**request, batch=batch, block_size=tier0.server.block_size)
+    need, weights = (float(gpu_bytes(arch, scalar(tp), scalar(tokens))) / GIGA for tokens in (held, 0))
+    usable = float(usable_bytes(tier0)) / GIGA
     wider = next((f"--tp {n}" for n, most in fits.items() if most >= batch), None)
     fewer = f"--batch {fits[tp]}" if fits[tp] else None
     raise InputError(

@@ -8,14 +8,15 @@ import numpy as np
 
 from jaxroof.catalogue.load import load_architecture, load_deployment, load_model, with_settings
 from jaxroof.catalogue.sampling import sampled_by
-from jaxroof.files import CACHED_TOKENS, POSITIVE, TOKENS, InputError, Range, check, read_csv
+from jaxroof.files import AT_LEAST_ONE, CACHED_TOKENS, POSITIVE, TOKENS, InputError, Range, check, read_csv
 from jaxroof.parameters import EP, TP, Mask, Vector
+from jaxroof.request.limits import SPREAD
 from jaxroof.request.predict import predict
 from jaxroof.units import MILLI
 
 NUMBERS: Mapping[str, Range] = {
     "tp": TP, "ep": EP, "prompt_tokens": TOKENS, "cached_tokens": CACHED_TOKENS, "output_tokens": TOKENS,
-    "output_cv": Range(high=10), "batch": Range(low=1), "itl_ms": POSITIVE,
+    "output_cv": SPREAD, "batch": AT_LEAST_ONE, "itl_ms": POSITIVE,
 }  # fmt: skip
 TEXTS = ("name", "model", "hardware", "server", "sampling", "set")
 COLUMNS = (*TEXTS, *NUMBERS, "source")
@@ -85,7 +86,7 @@ def _itl_ms(path: Path, point: LoadedPoint, server: str | None, settings: Sequen
         deployment = load_deployment("deployment", arch, point.tp, point.ep)
         prompt, output, cached = (int(getattr(point, f"{key}_tokens")) for key in ("prompt", "output", "cached"))
         found = predict(
-            model, arch, deployment, prompt=prompt, output=output, cached=cached, batch=np.asarray(point.batch),
+            model, arch, deployment, prompt=prompt, output=output, cached=cached, batch=point.batch,
             output_cv=point.output_cv,
         )  # fmt: skip
     except InputError as error:

@@ -66,13 +66,17 @@ class Link(eqx.Module):
             speed._replace(latency_s=jnp.where(in_graph, speed.latency_s, self.eager_latency_s))
             for speed in (self.one_shot_speed(tp), self.two_shot_speed(tp), self.nccl_speed(tp))
         )
-        limit = _between(tp, (self.custom_limit_bytes_tp2, self.custom_limit_bytes_tp4, self.custom_limit_bytes_tp8))
+        limit = self.custom_limit_bytes(tp)
         within = jnp.minimum(moved, limit)
         in_one = one.seconds(within) <= two.seconds(within)
         custom = Speed(*(jnp.where(in_one, a, b) for a, b in zip(one, two, strict=True)))
         binds = (moved < limit) | ((limit > 0) & (custom.seconds(within) > nccl.seconds(moved)))
         latency_s, bytes_per_s = (jnp.where(binds, a, b) for a, b in zip(custom, nccl, strict=True))
         return latency_s, jnp.where(binds, within, moved) / bytes_per_s
+
+    def custom_limit_bytes(self, tp: Scalar) -> Scalar:
+        """Messages of as many bytes are no longer the custom kernel's."""
+        return _between(tp, (self.custom_limit_bytes_tp2, self.custom_limit_bytes_tp4, self.custom_limit_bytes_tp8))
 
     def one_shot_speed(self, tp: Scalar) -> Speed:
         """Each GPU reads all the others' data."""

@@ -10,7 +10,7 @@ from jaxroof.parameters import Scalar
 EULER = 0.5772156649015329
 
 
-def longer_tokens(output: Scalar, cv: Scalar) -> Scalar:
+def longer_tokens(output: Scalar | float, cv: Scalar | float) -> Scalar:
     """How much longer than half a mean one an output in flight is: ``V²·n² / (2·(n − 1))`` [tokens].
 
     A request takes n − 1 decode steps, at 0 … n − 2 tokens past its first. Over all steps of all requests that is
@@ -19,12 +19,12 @@ def longer_tokens(output: Scalar, cv: Scalar) -> Scalar:
     return cv**2 * output**2 / (2 * jnp.maximum(output - 1, 1.0))
 
 
-def generated_tokens(output: Scalar, cv: Scalar) -> Scalar:
+def generated_tokens(output: Scalar | float, cv: Scalar | float) -> Scalar:
     """Mean tokens that a request in flight has generated and put into its KV cache, about ``E[n²] / (2·E[n])``."""
     return jnp.maximum(output - 2, 0.0) / 2 + longer_tokens(output, cv)
 
 
-def longest_tokens(output: Scalar, cv: Scalar, batch: Scalar) -> Scalar:
+def longest_tokens(output: Scalar | float, cv: Scalar | float, batch: Scalar | float) -> Scalar:
     """Expected most tokens that any of ``batch`` requests in flight has generated.
 
     Exact for V = 0 (ages uniform up to n: n·B/(B + 1)) and for V = 1 (exponential: n·(1 + 1/2 + … + 1/B), by Euler's
@@ -34,7 +34,7 @@ def longest_tokens(output: Scalar, cv: Scalar, batch: Scalar) -> Scalar:
     return output * ((1 - cv**2) * batch / (batch + 1) + cv**2 * harmonic)
 
 
-def spread_tokens(output: Scalar, cv: Scalar) -> Scalar:
+def spread_tokens(output: Scalar | float, cv: Scalar | float) -> Scalar:
     """Standard deviation of the contexts in flight that different output lengths cause, 0 for V = 0 [tokens].
 
     A Gamma distribution's ages have variance ``n²·(1 + V²)(1 + 5V²)/12``; n²/12 of it is there without any spread.

@@ -25,21 +25,21 @@ def knots(
     longest: int,
     budget: int,
     chunk_tokens: Sequence[float] = (),
-    graph_tokens: Sequence[float] = (),
+    jumps: Sequence[float] = (),
 ) -> Knots:
     """Knots of requests that start prefill steps at the ``cached`` contexts and reach ``longest`` tokens.
 
-    A step of more than ``graph_tokens`` leaves the CUDA graph: ``kernels`` jumps there.
+    ``kernels`` jumps where a step has more tokens than any of ``jumps``: it leaves the CUDA graph, for one.
     Measured tables kink at their grid, and jump where a row replaces a vanishing MFU and between
     prefill buckets; both show in the MFU itself, token by token. Not split: where a kernel turns
     from memory-bound to compute-bound, which moves with the constants; the nodes' distance bounds that error.
     """
     if isinstance(mfu, AnalyticMfu):
-        return Knots(chunk_tokens, dict.fromkeys(cached, graph_tokens))
+        return Knots(chunk_tokens, dict.fromkeys(cached, jumps))
     tokens = _tokens(-(-longest // SAME_PROGRAM) * SAME_PROGRAM)
     decode, gemm = _curves(mfu, arch, deployment, tokens, _tokens(budget))
     kinks = _kinks(gemm)
-    prefill = {c: [*graph_tokens, *kinks, *(edge - c for edge in BUCKET_TOKENS)] for c in cached}
+    prefill = {c: [*jumps, *kinks, *(edge - c for edge in BUCKET_TOKENS)] for c in cached}
     return Knots(chunk_tokens, prefill, list(_kinks(decode[:, None])), nodes=4)
 
 

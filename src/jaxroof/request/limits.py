@@ -5,12 +5,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxroof.files import CACHED_TOKENS, COUNT, TOKENS, InputError, Range, check
+from jaxroof.files import AT_LEAST_ONE, CACHED_TOKENS, TOKENS, InputError, Range, check
 from jaxroof.parameters import Sampling
 from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
 from jaxroof.step import Model
 
-LEGAL = {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": COUNT, "output_cv": Range(high=10)}
+SPREAD = Range(high=10)
+# A measured batch is a mean, and need not be whole.
+LEGAL = {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": AT_LEAST_ONE, "output_cv": SPREAD}
 
 
 def check_request(model: Model, arch: Architecture, deployment: Deployment, sampling: Sampling, **request: Any) -> None:

@@ -42,7 +42,7 @@ def predict(
     prompt: int,
     output: int,
     cached: int = 0,
-    batch: int = 1,
+    batch: float = 1,
     output_cv: float = 0.0,
     sampling: Sampling | None = None,
     parts: bool = False,

@@ -2,10 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxroof.parameters import Architecture, Flag, Scalar, Tier0, heads_divide, kv_heads_divide, scalar
 from jaxroof.step import work
+
+# More than any server has: whatever the memory, a count is finite.
+MOST_REQUESTS = 10**9
+Number = Scalar | float
 
 
 def divides(arch: Architecture, tp: Scalar) -> Flag:
@@ -24,8 +27,19 @@ def beyond_positions(arch: Architecture, tokens: float) -> str | None:
     return f"{tokens:g} tokens are more than the model's {positions:g} positions" if 0 < positions < tokens else None
 
 
-# More than any server has: whatever the memory, a count is finite.
-MOST_REQUESTS = 10**9
+def held_tokens(prompt: Number, cached: Number, output: Number, batch: Number, block_size: Number) -> Number:
+    """KV cache that a server with ``batch`` requests in flight cannot do without [tokens].
+
+    The least that may be: the cached part of their prompts is the same in all, and each has half of its output. Blocks
+    are filled up. One request must fit as a whole.
+    """
+    each, whole = _blocks(prompt - cached + output / 2, block_size), _blocks(prompt + output, block_size)
+    return jnp.maximum(cached + batch * each, whole)
+
+
+def _blocks(tokens: Number, size: Number) -> Number:
+    """``tokens``, rounded up to whole blocks."""
+    return -(-tokens // size) * size
 
 
 @jax.jit
@@ -47,7 +61,10 @@ def can_serve(arch: Architecture, tp: Scalar, tokens: Scalar, tier0: Tier0) -> F
     return grouped & divides(arch, tp) & chosen & (gpu_bytes(arch, tp, tokens) <= usable_bytes(tier0))
 
 
-def most_requests(arch: Architecture, tp: Scalar, tokens: float, tier0: Tier0) -> int:
-    """How many requests of ``tokens`` each fit beside the weights; none where the weights alone do not."""
-    weights, full = (float(gpu_bytes(arch, tp, scalar(n))) for n in (0, tokens))
-    return int(np.clip((float(usable_bytes(tier0)) - weights) / (full - weights), 0, MOST_REQUESTS))
+def most_requests(arch: Architecture, tp: Scalar, prompt: float, cached: float, output: float, tier0: Tier0) -> int:
+    """How many requests fit beside the weights, as :func:`held_tokens` counts; none where one does not."""
+    weights, with_token = (float(gpu_bytes(arch, tp, scalar(tokens))) for tokens in (0, 1))
+    room, block = (float(usable_bytes(tier0)) - weights) / (with_token - weights), float(tier0.server.block_size)
+    if room < _blocks(prompt + output, block):
+        return 0
+    return int(min(max((room - cached) / _blocks(prompt - cached + output / 2, block), 1), MOST_REQUESTS))

@@ -21,7 +21,7 @@ from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, experts_di
 from jaxroof.request.fixed_lengths import FixedLengths, chunks_of, fixed_schedule
 from jaxroof.request.latency import step_times, total
 from jaxroof.request.schedule import Latency
-from jaxroof.serving.capacity import attends_in_full, can_serve
+from jaxroof.serving.capacity import attends_in_full, can_serve, held_tokens
 from jaxroof.step import Model
 from jaxroof.sweeps.space import Labels
 from jaxroof.units import MILLI, PERCENT
@@ -127,10 +127,9 @@ def _served(constants: Any, values: Values, *, nodes: Mapping[str, int]) -> tupl
     result = total(schedule, *step_times(model, schedule, arch, Deployment(tp, ep), batch))
     itl_s = jnp.where(output > 1, result.tpot_s, jnp.nan)  # one token has no time between tokens
     seconds = jnp.stack([result.ttft_s, itl_s, result.e2e_s, result.e2e_s / output])
+    held = held_tokens(prompt, cached, output, batch, model.constants.server.block_size)
     feasible = (cached <= prompt) & attends_in_full(arch, prompt + output)
-    feasible &= can_serve(arch, tp, batch * (prompt + output), model.constants) & experts_divide(
-        arch.num_experts, tp, ep
-    )
+    feasible &= can_serve(arch, tp, held, model.constants) & experts_divide(arch.num_experts, tp, ep)
     return jnp.where(feasible, jnp.append(seconds / MILLI, tp), jnp.nan), feasible
 
 
