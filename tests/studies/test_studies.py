@@ -136,7 +136,7 @@ def test_a_prediction_is_differentiable():
         return predicted.latency.tpot_s
 
     gradient = jax.grad(itl)(load_model())
-    assert float(gradient.constants.hardware.kernels.gemm.floor_s) == pytest.approx(4 * 32 + 1)
+    assert float(gradient.constants.hardware.kernels.gemm.gemv_floor_s) == pytest.approx(4 * 32 + 1)
 
 
 def test_every_mape_lies_in_the_interval_that_rounding_leaves(truth):

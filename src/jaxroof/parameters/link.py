@@ -32,14 +32,14 @@ class TwoShot(eqx.Module):
 
 
 class Speed(NamedTuple):
-    """Latency [s] and bandwidth [B/s] of an algorithm."""
+    """Latency [s] and time per byte [s/B] of an algorithm."""
 
     latency_s: Scalar
-    bytes_per_s: Scalar
+    s_per_byte: Scalar
 
     def seconds(self, moved: Scalar) -> Scalar:
         """``latency + n / bandwidth`` [s]."""
-        return self.latency_s + moved / self.bytes_per_s
+        return self.latency_s + moved * self.s_per_byte
 
 
 class Link(eqx.Module):
@@ -58,7 +58,7 @@ class Link(eqx.Module):
     nccl: Collective  # type: ignore[misc]
 
     def all_reduce(self, tp: Scalar, moved: Scalar, in_graph: Flag) -> tuple[Scalar, Scalar]:
-        """Latency, and time that ``moved`` bytes take beside it [s]: ``min(one-shot, two-shot)`` or NCCL.
+        """Time of an all-reduce of ``moved`` bytes, and the latency in it [s]: ``min(one-shot, two-shot)`` or NCCL.
 
         From the custom kernel's limit on NCCL is no faster than that kernel was at the limit.
         """
@@ -68,11 +68,11 @@ class Link(eqx.Module):
         )
         limit = self.custom_limit_bytes(tp)
         within = jnp.minimum(moved, limit)
-        in_one = one.seconds(within) <= two.seconds(within)
-        custom = Speed(*(jnp.where(in_one, a, b) for a, b in zip(one, two, strict=True)))
-        binds = (moved < limit) | ((limit > 0) & (custom.seconds(within) > nccl.seconds(moved)))
-        latency_s, bytes_per_s = (jnp.where(binds, a, b) for a, b in zip(custom, nccl, strict=True))
-        return latency_s, jnp.where(binds, within, moved) / bytes_per_s
+        one_s, two_s, nccl_s = one.seconds(within), two.seconds(within), nccl.seconds(moved)
+        custom_s = jnp.where(limit > 0, jnp.minimum(one_s, two_s), 0.0)
+        custom_latency_s = jnp.where(one_s <= two_s, one.latency_s, two.latency_s)
+        runs = (moved < limit) | (custom_s > nccl_s)
+        return jnp.where(runs, custom_s, nccl_s), jnp.where(runs, custom_latency_s, nccl.latency_s)
 
     def custom_limit_bytes(self, tp: Scalar) -> Scalar:
         """Messages of as many bytes are no longer the custom kernel's."""
@@ -87,7 +87,7 @@ class Link(eqx.Module):
         one, two = self.one_shot, self.two_shot
         return Speed(
             _between(tp, (one.latency_tp2_s, two.latency_tp4_s, two.latency_tp8_s)),
-            _between(tp, (one.bytes_per_s_tp2, two.bytes_per_s_tp4, two.bytes_per_s_tp8)),
+            1 / _between(tp, (one.bytes_per_s_tp2, two.bytes_per_s_tp4, two.bytes_per_s_tp8)),
         )
 
     def nccl_speed(self, tp: Scalar) -> Speed:
@@ -98,7 +98,7 @@ class Link(eqx.Module):
 def _speed(tp: Scalar, of: Collective) -> Speed:
     return Speed(
         _between(tp, (of.latency_tp2_s, of.latency_tp4_s, of.latency_tp8_s)),
-        _between(tp, (of.bytes_per_s_tp2, of.bytes_per_s_tp4, of.bytes_per_s_tp8)),
+        1 / _between(tp, (of.bytes_per_s_tp2, of.bytes_per_s_tp4, of.bytes_per_s_tp8)),
     )
 
 

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jaxroof.parameters import Architecture, Hardware, Scalar
 from jaxroof.step.base import Part
 
+NO_TIME = 1e-30  # [s²]
+
 Join = Callable[[Scalar, Scalar], Scalar]
 
 
@@ -25,15 +27,15 @@ def kernel(
     count: Scalar | float, floor_s: Scalar, moved: Scalar, flops: Scalar | float, rates: Rates, join: Join = jnp.maximum
 ) -> Part:
     """``count`` equal kernels that each move ``moved`` bytes and do ``flops``; ``join`` makes one time of the two."""
-    light = moved / rates.bytes_per_s, flops / rates.flops_per_s
-    memory_s, compute_s = light[0] / rates.efficiency, light[1] / rates.mfu
-    seconds = floor_s + join(memory_s, compute_s)
-    return _part(count, seconds, floor_s, memory_s, compute_s, jnp.maximum(*light), moved, flops)
+    memory_s = moved / (rates.bytes_per_s * rates.efficiency)
+    compute_s = flops / (rates.flops_per_s * rates.mfu)
+    light_s = jnp.maximum(moved / rates.bytes_per_s, flops / rates.flops_per_s)
+    return _part(count, floor_s + join(memory_s, compute_s), floor_s, memory_s, compute_s, light_s, moved, flops)
 
 
-def transfer(count: Scalar | float, latency_s: Scalar, moving_s: Scalar, moved: Scalar, bytes_per_s: Scalar) -> Part:
-    """``count`` equal messages of ``moved`` bytes that take ``moving_s`` on a link of ``bytes_per_s``."""
-    return _part(count, latency_s + moving_s, latency_s, moving_s, 0.0, moved / bytes_per_s, moved, 0.0)
+def transfer(count: Scalar | float, seconds: Scalar, latency_s: Scalar, moved: Scalar, bytes_per_s: Scalar) -> Part:
+    """``count`` equal messages of ``moved`` bytes that take ``seconds`` on a link of ``bytes_per_s``."""
+    return _part(count, seconds, latency_s, seconds - latency_s, 0.0, moved / bytes_per_s, moved, 0.0)
 
 
 def _part(count: Scalar | float, *columns: Scalar | float) -> Part:
@@ -43,10 +45,8 @@ def _part(count: Scalar | float, *columns: Scalar | float) -> Part:
 def smooth_maximum(memory_s: Scalar, compute_s: Scalar, smoothness: Scalar) -> Scalar:
     """``√(hi² + smoothness·lo²)`` of the larger and the smaller: the larger alone where ``smoothness`` is 0."""
     hi, lo = jnp.maximum(memory_s, compute_s), jnp.minimum(memory_s, compute_s)
-    square = hi * hi + smoothness * lo * lo
-    # The root's slope is infinite at 0.
-    some = square > 0
-    return jnp.where(some, jnp.sqrt(jnp.where(some, square, 1.0)), 0.0)
+    # The root's slope is infinite at 0; the guard is far below the square of any kernel's time.
+    return jnp.sqrt(jnp.maximum(hi * hi + smoothness * (lo * lo), NO_TIME))
 
 
 def gemm(
@@ -58,11 +58,11 @@ def gemm(
     flops = 2 * m * k * n
     # A model without this matrix does not launch the kernel.
     launched = jnp.where(k * n > 0, 1.0, 0.0)
-    # A batch's mean may lie between one row and two.
+    # A batch's mean may lie between one row and two: the times of the two are blended.
     several = jnp.clip(m - 1, 0.0, 1.0)
     floor_s = constants.gemv_floor_s + several * (constants.floor_s - constants.gemv_floor_s)
-    gained = constants.hbm_efficiency - constants.gemv_hbm_efficiency
-    efficiency = constants.gemv_hbm_efficiency + several * gained
+    slower = constants.hbm_efficiency / constants.gemv_hbm_efficiency
+    efficiency = constants.hbm_efficiency / (slower + several * (1 - slower))
     rates = product_rates(efficiency, constants.mfu, weight_bytes, hardware)
     join = partial(smooth_maximum, smoothness=constants.smoothness)
     return kernel(count * launched, floor_s, moved, flops, rates, join)

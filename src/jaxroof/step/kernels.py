@@ -114,12 +114,12 @@ def _communication(
     """Two all-reduces per layer and one of the embedding; NCCL gathers the head's logits outside the graph."""
     link, several = hardware.link, jnp.where(tp > 1, 1.0, 0.0)
     reduced, logits = (width * arch.activation_bytes for width in (m * shard.hidden, sampled * arch.vocab_size))
-    gathering_s = logits / link.nccl_speed(tp).bytes_per_s
+    gathering = link.nccl_speed(tp)._replace(latency_s=link.eager_latency_s)
 
-    def collective(count: Scalar | float, latency_s: Scalar, moving_s: Scalar, moved: Scalar) -> Part:
-        return cost.transfer(count * several, latency_s, moving_s, moved, hardware.link_bytes_per_s)
+    def collective(count: Scalar | float, seconds: Scalar, latency_s: Scalar, moved: Scalar) -> Part:
+        return cost.transfer(count * several, seconds, latency_s, moved, hardware.link_bytes_per_s)
 
     return {
         "all_reduce": collective(2 * shard.layers + 1, *link.all_reduce(tp, reduced, in_graph), reduced),
-        "logits_gather": collective(1.0, link.eager_latency_s, gathering_s, logits),
+        "logits_gather": collective(1.0, gathering.seconds(logits), gathering.latency_s, logits),
     }
