@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import CONFIGS, DEFAULTS, numbers, predict, refused, works
+from command_line import CONFIGS, DEFAULTS, numbers, predict, refused
 
 ORIGINAL = {"TFlopsPeak": 989.5, "BwPeakTBs": 3.35, "bwEfficiencyFactor": 0.82, "perLayerOverhead": 100}
 TAKES_A_FILE = {

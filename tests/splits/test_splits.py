@@ -172,8 +172,11 @@ def test_bad_digits_are_refused(truth, tmp_path, row, why):
         tpot_digits(truth, tmp_path / "tpot_digits.csv")
 
 
-@pytest.mark.parametrize(("step", "tolerance", "seeds"), [("memory", 1e-4, (0, 3)), ("kernels", 1e-3, (1,))])
-def test_sampled_latencies_are_those_of_the_sampled_schedules(truth, step, tolerance, seeds):
+# What a penalty costs goes by the mean output, which is a sample's own only where it is drawn.
+@pytest.mark.parametrize(
+    ("step", "tolerance", "of_tpot", "seeds"), [("memory", 1e-4, 1e-12, (0, 3)), ("kernels", 2e-3, 1e-4, (1,))]
+)
+def test_sampled_latencies_are_those_of_the_sampled_schedules(truth, step, tolerance, of_tpot, seeds):
     model = load_model(step)
     workloads = [truth.workloads[e.workload] for e in truth.experiments]
     ours = sampling.sample(model, truth.runs, workloads, KEYS, seeds=4)
@@ -182,7 +185,7 @@ def test_sampled_latencies_are_those_of_the_sampled_schedules(truth, step, toler
         runs = load_ground_truth(models=[model], seed=seed).runs
         theirs = latencies(at_85, runs, scoring="published")
         one = jax.tree.map(lambda leaf, seed=seed: leaf[seed], ours.at(85.0))
-        np.testing.assert_allclose(one.tpot_s, theirs.tpot_s, rtol=1e-12)
+        np.testing.assert_allclose(one.tpot_s, theirs.tpot_s, rtol=of_tpot)
         np.testing.assert_allclose(one.ttft_s, theirs.ttft_s, rtol=tolerance)
         np.testing.assert_allclose(one.e2e_s, theirs.e2e_s, rtol=tolerance)
 

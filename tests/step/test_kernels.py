@@ -20,12 +20,12 @@ from jaxroof.studies.load import load_study, study_models
 from jaxroof.studies.run import run
 
 MODELS = {name: load_architecture(name) for name in ("llama-2-7b", "llama-2-70b", "mixtral-8x7b", "qwen3-30b-a3b")}
-TIER0 = load_tier0(overheads="none")
+TIER0 = load_tier0(overheads="none", server="vllm-sync")
 LEAVES = {key: (path, leaf) for key, path, leaf in walk(TIER0)}
 # Floors, host and sampling off, every efficiency and discount 1: only work at data-sheet rates is left.
 IDEAL = replace(
     TIER0,
-    {key: 0.0 for key in LEAVES if key.endswith("floor_us") or key.startswith("host.")}
+    dict.fromkeys((k for k in LEAVES if k.endswith("floor_us") or k.startswith(("server.per_", "server.sampler"))), 0.0)
     | {key: 1.0 for key in LEAVES if key.endswith(("efficiency", ".mfu")) or key.startswith("traffic.")},
 )
 STEP = jax.jit(kernels)
@@ -192,7 +192,7 @@ def test_absent_requests_cost_nothing():
 
 
 def test_admission_is_waited_for_once(truth):
-    later = with_settings(TIER0, ["host.admission_ms=19.5"])
+    later = with_settings(TIER0, ["server.admission_ms=19.5"])
     now, then = (latencies(Model("kernels", t), truth.runs) for t in (TIER0, later))
     np.testing.assert_allclose(then.ttft_s - now.ttft_s, 10e-3, rtol=1e-9)
     np.testing.assert_allclose(then.tpot_s, now.tpot_s, rtol=1e-14)

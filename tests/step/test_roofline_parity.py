@@ -31,13 +31,13 @@ def test_every_step_time_within_1_us_or_0_02_percent():
     arch = jax.tree.map(lambda *leaves: np.stack(leaves), *architectures)
     base = load_tier0(overheads="none", mfu_tables=DATA)
 
-    def step_us(batch, arch, tp, efficiency, per_layer):
+    def step_us(prefill, decode, arch, tp, efficiency, per_layer):
         keys = ("overheads.prefill.per_layer_us", "overheads.decode.per_layer_us")
         tier0 = replace(base, {"hardware.hbm_efficiency": efficiency} | dict.fromkeys(keys, per_layer))
-        return roofline(batch, arch, Deployment(tp), tier0).total_s * 1e6
+        return roofline(Batch(prefill, decode), arch, Deployment(tp), tier0).total_s * 1e6
 
     columns = [np.array([float(row[name]) for row in rows]) for name in ("tp", "hbm_efficiency", "per_layer_us")]
-    ours = jax.jit(jax.vmap(step_us))(Batch(padded(prefill), padded(decode)), arch, *columns)
+    ours = jax.jit(jax.vmap(step_us))(padded(prefill), padded(decode), arch, *columns)
     reference = np.array([float(row["step_time_us"]) for row in rows])
     error = np.abs(np.asarray(ours) - reference)
     assert len(rows) == 336

@@ -129,7 +129,7 @@ def test_study_of_an_idea_has_its_grid_in_the_json(capsys):
             '"overheads.decode.per_sqrt_layer_us"',
             "keys: overheads.decode.per_sqrt",
         ),
-        ('"overheads.prefill.per_sqrt_layer_us"', '"host.per_step_us"', "grid.free.keys: must be an overhead in µs"),
+        ('"overheads.prefill.per_sqrt_layer_us"', '"server.per_step_us"', "grid.free.keys: must be an overhead in µs"),
         ("tension = [", "train = [", "groups.train: must be a new name"),
         ('["llama-2-7b-tp1", "llama-2-70b-tp4"]', "[]", "groups.tension: must be a new name"),
         ('["llama-2-7b-tp1", "llama-2-70b-tp4"]', '["tension"]', "groups.tension: must be one of"),

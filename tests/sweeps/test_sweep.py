@@ -223,7 +223,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch, keep):
     assert not target.exists()
     part = out / ".part" if keep else out.with_name("all.parquet.part")
     refused(tmp_path, arguments, f"{part}: --out: is an interrupted sweep's; --resume goes on, --force starts over")
-    other = [*arguments, "--set=host.per_step_us=1", "--resume"]
+    other = [*arguments, "--set=server.per_step_us=1", "--resume"]
     refused(tmp_path, other, f"--resume: {part}: is another sweep's: constants.")
     done = []
     with monkeypatch.context() as patch:
@@ -304,7 +304,7 @@ def test_a_block_is_halved_until_it_fits():
         (["--vary=tp=1,2", "--best=1"], "--vary: tp: needs --model"),
         (["--vary=formula=h2b,x", "--best=1"], "overheads: x: not in the catalogue"),
         (["--vary=formula=h2b", "--formula=h2b", "--best=1"], "--formula: h2b: varies"),
-        (["--vary=host.graph_tokens=0:512:16", "--best=1"], "--vary: host.graph_tokens: must be at most 16 values"),
+        (["--vary=server.graph_tokens=0:512:16", "--best=1"], "--vary: server.graph_tokens: must be at most 16 values"),
         (["--vary=tp=1,2", "--model=llama-2-7b", "--best=1"], "sweep: --prompt: is missing: give it or vary it"),
         (["--vary=tp=1,2", "--model=llama-2-7b", "--tp=1", "--best=1"], "--tp: 1: varies"),
         (["--vary=tp=1,2", "--model=llama-2-7b", "--group=all", "--best=1"], "--group: all: is for the measured runs"),

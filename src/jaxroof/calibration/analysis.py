@@ -9,6 +9,7 @@ from jaxroof import defaults
 from jaxroof.calibration.bounds import Bounded
 from jaxroof.calibration.fit import STARTS, Calibration, calibrate, most_free
 from jaxroof.experiments.ground_truth import GroundTruth
+from jaxroof.experiments.runs import settled
 from jaxroof.step import Model
 from jaxroof.studies.criteria import Criterion, Outcome, observed_mape, verdict
 
@@ -46,6 +47,7 @@ def calibrate_folds(
     scoring: str = defaults.SCORING, metric: str = "tpot", loss: str = "mape", starts: int = STARTS, seed: int = 0,
 ) -> CalibrationResult:  # fmt: skip
     """Fit ``free`` on the train split, judge it by ``criteria`` on train and test, fit again without each family."""
+    model = settled(model, truth.runs)
     families = {name: mask for name, mask in truth.by("family").items() if not mask.all()}
     train = np.stack([truth.by("split")["train"], *(~mask for mask in families.values())])
     fit, *others = calibrate(

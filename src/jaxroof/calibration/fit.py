@@ -18,7 +18,7 @@ from jaxroof import defaults
 from jaxroof.calibration.bounds import Bounded, Box, box, inside, next_to, own_values, starting_points
 from jaxroof.calibration.descent import Path, Stages, descend
 from jaxroof.experiments.evaluate import latencies
-from jaxroof.experiments.runs import Runs
+from jaxroof.experiments.runs import Runs, settled
 from jaxroof.parameters import Mask, Vector, replace
 from jaxroof.sensitivity.identifiability import LEAST_ABSOLUTE, Identifiability, identifiability
 from jaxroof.step import Model
@@ -104,6 +104,7 @@ def calibrate(
     The first start is the constants' own, the others fill the box. The least train MAPE counts, of all ends and
     of the constants as they stand, and a constant that ends next to a bound is put on it where that costs nothing.
     """
+    model = settled(model, runs)
     target = Target(tuple(tuple(f.keys) for f in free), scoring, metric)
     points = starting_points(free, starts, seed)
     paths = _paths(points, train.astype(float), STAGES[loss], box(free), model, runs, target=target)

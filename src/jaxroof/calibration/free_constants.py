@@ -41,6 +41,8 @@ def check_size(where: str, free: int, truth: GroundTruth, force: bool) -> None:
 def _bounded(text: str, ranges: Mapping[str, Range], values: Mapping[str, float]) -> Bounded:
     names, given, bounds = text.partition("=")
     keys = [key for name in names.split(",") for key in _matching(name, ranges)]
+    if whole := next((key for key in keys if ranges[key].whole), None):
+        raise InputError(OPTION, whole, "is a count or a flag, and cannot be fitted")
     _check_shared(names, keys, values)
     low, high = max(ranges[key].low for key in keys), min(ranges[key].high for key in keys)
     if given:

@@ -11,6 +11,7 @@ from jaxroof.calibration.free_constants import check_size, load_free
 from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.commands.options import measured
 from jaxroof.experiments.metrics import METRICS
+from jaxroof.experiments.runs import settled
 from jaxroof.files import COUNT, Range, check_writable
 from jaxroof.files.check import number, one_of
 from jaxroof.report import report
@@ -43,6 +44,7 @@ def run(
     """Fit on the train split and with each family left out; print tables, or one JSON object; fill ``out``."""
     fit.check()
     model, truth = measured(options, scoring, ground_truth)
+    model = settled(model, truth.runs)
     free, where = load_free(fit.free, model), str(ground_truth or "the 13 H100 runs")
     check_size(where, len(free), truth, fit.force)
     check_writable(out)

@@ -1,7 +1,6 @@
 """Measured experiments, stacked, with the schedules of their requests."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -70,18 +69,11 @@ def schedules_by_scoring(
     starts = {s.cached_tokens + done for s in shares for done in range(0, len(s.prompt), budget)}
     chunks = [float(model.constants.overheads.prefill.chunk_tokens) for model in models]
     jumps = {float(limit) for server in servers for limit in server.graph_limits}
-    jumps |= {_last_custom(model, arch, deployment) for model in models if model.step == "kernels"}
     mfu = models[0].constants.hardware.mfu
     splits = knots(mfu, arch, deployment, sorted(starts), longest, budget, chunks, sorted(jumps))
     itl, per_token = schedule.realised(shares, output_tokens, sampling, budget, splits)
     each = (schedule.published(shares, sampling, budget, splits), itl, per_token)
     return dict(zip(metrics.SCORINGS, each, strict=True))
-
-
-def _last_custom(model: Model, arch: Architecture, deployment: Deployment) -> float:
-    """The most tokens of a step whose all-reduces are the custom kernel's."""
-    limit = float(model.constants.hardware.link.custom_limit_bytes(deployment.tp))
-    return max(math.ceil(limit / float(arch.hidden_size * arch.activation_bytes)) - 1, 0)
 
 
 def stack_runs(runs: Sequence[Runs]) -> Runs:

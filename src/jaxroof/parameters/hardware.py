@@ -2,7 +2,7 @@
 
 import equinox as eqx
 
-from jaxroof.files import FRACTION, POSITIVE, SHARE
+from jaxroof.files import FRACTION, POSITIVE
 from jaxroof.parameters.arrays import Scalar
 from jaxroof.parameters.leaves import leaf
 from jaxroof.parameters.link import Link
@@ -22,7 +22,7 @@ class Gemm(eqx.Module):
     mfu: Scalar = leaf("mfu", range=FRACTION)
     gemv_floor_s: Scalar = leaf("gemv_floor_us", MICRO)
     gemv_hbm_efficiency: Scalar = leaf("gemv_hbm_efficiency", range=FRACTION)
-    smoothness: Scalar = leaf("smoothness", range=SHARE)
+    smoothness: Scalar = leaf("smoothness")
 
 
 class Spread(eqx.Module):

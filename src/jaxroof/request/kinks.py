@@ -31,8 +31,9 @@ def knots(
 
     ``kernels`` jumps where a step has more tokens than any of ``jumps``: it leaves the CUDA graph, for one.
     Measured tables kink at their grid, and jump where a row replaces a vanishing MFU and between
-    prefill buckets; both show in the MFU itself, token by token. Not split: where a kernel turns
-    from memory-bound to compute-bound, which moves with the constants; the nodes' distance bounds that error.
+    prefill buckets; both show in the MFU itself, token by token. Not split: where an all-reduce takes
+    another algorithm or a kernel turns from memory-bound to compute-bound: both move with the constants, and the nodes'
+    distance bounds the error.
     """
     if isinstance(mfu, AnalyticMfu):
         return Knots(chunk_tokens, dict.fromkeys(cached, jumps))

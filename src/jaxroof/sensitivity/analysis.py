@@ -8,6 +8,7 @@ import numpy as np
 from jaxroof import defaults
 from jaxroof.experiments.evaluate import breakdowns
 from jaxroof.experiments.ground_truth import GroundTruth
+from jaxroof.experiments.runs import settled
 from jaxroof.files import InputError
 from jaxroof.parameters import Mask, Vector
 from jaxroof.sensitivity.derivatives import Sensitivity, sensitivities
@@ -68,6 +69,7 @@ def analyse(
     model: Model, truth: GroundTruth, *, scoring: str = defaults.SCORING, per: str = "split"
 ) -> SensitivityResult:
     """All of it, for the groups of a kind of PER. Raises InputError where a latency is no number."""
+    model = settled(model, truth.runs)
     s = sensitivities(model, truth.runs, scoring=scoring)
     if not all(np.isfinite(seconds).all() for seconds in s.predicted.values()):
         raise InputError("result", "a latency is not finite; a constant is too extreme")

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from jaxroof import defaults
 from jaxroof.experiments.evaluate import latencies
-from jaxroof.experiments.runs import Runs
+from jaxroof.experiments.runs import Runs, settled
 from jaxroof.parameters import Mask, Vector, numbers, replace, walk
 from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.step import Model
@@ -123,9 +123,11 @@ def sensitivities(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) 
     >>> round(float(both[1, s.keys.index("hardware.hbm_efficiency")]), 3)
     -0.064
     """
-    constants = numbers(model)
-    keys, values = tuple(constants), np.array(list(constants.values()))
-    low, high = np.array([(leaf.range.low, leaf.range.high) for _, _, leaf in walk(model)]).T
+    model = settled(model, runs)
+    # Counts and flags have no derivative.
+    ranges = {key: leaf.range for key, _, leaf in walk(model) if not leaf.range.whole}
+    keys, values = tuple(ranges), np.array([value for key, value in numbers(model).items() if key in ranges])
+    low, high = np.array([(legal.low, legal.high) for legal in ranges.values()]).T
     size = np.where(values == 0, 1.0, abs(values))
     nudge, swing = NUDGE * size, SWING * abs(values)
     beside = np.stack([values - nudge, values + nudge])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from jaxroof.experiments import metrics
 from jaxroof.experiments.affine import UNIT
 from jaxroof.experiments.runs import Runs, settled
-from jaxroof.parameters import Architecture, Deployment, Sampling, Vector, replace
+from jaxroof.parameters import Architecture, Deployment, Sampling, Vector, put, replace
 from jaxroof.request.latency import step_times
 from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.request.workload import Workload
@@ -82,7 +82,9 @@ def tabulate(model: Model, runs: Runs, workloads: Sequence[Workload], keys: Sequ
     """Every experiment's table; all have the longest one's size, so that they share one compiled program."""
     model = settled(model, runs)
     budget = int(model.constants.server.max_num_batched_tokens)
-    nodes = _nodes(workloads, budget)
+    drawn = runs.scheduled("published")
+    of_requests = {name: getattr(drawn, name) for name in ("output_tokens", "output_cv", "sampling")}
+    nodes = put(_nodes(workloads, budget), of_requests)
     settings = [replace(model, dict.fromkeys(keys, value)) for value in (0.0, UNIT)]
     times = [_step_seconds(model, nodes, runs.architecture, runs.deployment) for model in settings]
     prefill, decode, admission = (np.stack([np.asarray(x) for x in leaf], axis=1) for leaf in zip(*times, strict=True))

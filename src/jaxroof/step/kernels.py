@@ -17,7 +17,7 @@ from jaxroof.step.shard import Shard, sharded
 
 
 def kernels(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tier0) -> StepTime:
-    """Forward pass, sampler and host as :func:`jaxroof.step.host.step_s` joins them, and overhead [s]; dense or MoE."""
+    """Forward pass, sampler, what the host adds (:func:`jaxroof.step.host.exposed_s`), overhead [s]; dense or MoE."""
     hardware, server, tp = tier0.hardware, tier0.server, deployment.tp
     shard = sharded(arch, deployment)
     tokens = _new_tokens(batch.prefill) + _new_tokens(batch.decode)
@@ -34,12 +34,11 @@ def kernels(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tie
     }
     sampler = sampling.sampler(batch, sampled, arch, hardware, server)
     forward_s, sampler_s = (sum(part.seconds for part in parts.values()) for parts in (forward, sampler))
-    penalties_s = sampling.penalties_host_s(batch, sampled, server)
-    together_s = host.step_s(forward_s, sampler_s, penalties_s, sampled, server)
-    formula_s = overhead_s(tier0.overheads, arch, deployment, batch)
-    exposed_s = together_s - forward_s - sampler_s
+    tables_s = sampling.penalties_host_s(batch, sampled, server)
+    exposed_s = host.exposed_s(forward_s, sampler_s, tables_s, sampled, server)
+    overhead = exposed_s + overhead_s(tier0.overheads, arch, deployment, batch)
     queued = server.queued_steps * jnp.minimum(jnp.sum(batch.decode.count), 1.0)
-    return StepTime(together_s + formula_s, exposed_s + formula_s, server.admission_s, queued, forward | sampler)
+    return StepTime(forward_s + sampler_s + overhead, overhead, server.admission_s, queued, forward | sampler)
 
 
 def _new_tokens(requests: Requests) -> Scalar:
