@@ -4,21 +4,52 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from jaxroof import defaults
 from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.commands.options import measured
 from jaxroof.experiments import scores
+from jaxroof.experiments.loaded import groups, is_loaded, load_points, predicted_itl_ms
+from jaxroof.files import InputError
 from jaxroof.report import report
 from jaxroof.report.tables import Table, columns
+from jaxroof.units import PERCENT
 
 
 def run(options: ModelOptions, *, scoring: str, ground_truth: Path | None, sampled: int | None, json: bool) -> None:
     """Errors of one set of constants on every experiment."""
+    if ground_truth is not None and ground_truth.is_file() and is_loaded(ground_truth):
+        return _loaded(options, ground_truth, json)
     model, truth = measured(options, scoring, ground_truth, sampled)
     predicted = scores.evaluate({"run": model}, truth.runs, scoring)
     errors = {"run": scores.errors(predicted["run"], truth.runs.measured[scoring])}
     data = {"step_model": model.step, "scoring": scoring}
     data |= scores.evaluation(predicted, errors, truth.groups(), truth.experiments)
     report.show(data, {f"{model.step}, {scoring} scoring": evaluation_table(data)}, [], json)
+
+
+def _loaded(options: ModelOptions, path: Path, json: bool) -> None:
+    """Errors of the ITL on points of loaded servers, which name their hardware; only ``kernels`` knows batches."""
+    if options.step_model != defaults.STEP_MODEL:
+        raise InputError("--step-model", options.step_model, f"points of loaded servers are for {defaults.STEP_MODEL}")
+    if options.formula is not None:
+        raise InputError("--formula", options.formula, "points of loaded servers are scored without one")
+    points = load_points(path)
+    predicted = predicted_itl_ms(path, points, options.server, options.settings)
+    measured_ms = np.array([point.itl_ms for point in points])
+    signed = (predicted / measured_ms - 1) / PERCENT
+    rows = [
+        {"name": p.name, "batch": p.batch, "measured_ms": m, "itl_ms": ms, "itl_signed_pct": e}
+        for p, m, ms, e in zip(points, measured_ms, predicted, signed, strict=True)
+    ]
+    means = [
+        {"group": name, "points": int(mask.sum()), "itl_mape_pct": abs(signed[mask]).mean(),
+         "itl_signed_pct": signed[mask].mean(), "itl_worst_pct": abs(signed[mask]).max()}
+        for name, mask in groups(points).items()
+    ]  # fmt: skip
+    data = {"step_model": options.step_model, "points": rows, "aggregate": means}
+    report.show(data, {f"{path.name}, ITL": columns(rows), "by group": columns(means)}, [], json, digits=2)
 
 
 def evaluation_table(data: Mapping[str, Any]) -> Table:
