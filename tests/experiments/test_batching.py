@@ -58,7 +58,7 @@ def test_one_mean_prefill_node_and_the_chunks_apart_are_all_nodes(truth, workloa
     arch, deployment = load_architecture("llama-2-70b"), Deployment(4.0)
     model = replace(load_model("memory", overheads="idea_e"), {"overheads.prefill.per_chunk_us": 700.0})
     starts = (0, 284, 2048, 4096, 6144)
-    split = Knots((512.0,), {start: (512.0, 1024.0, 1536.0) for start in starts}, nodes=3)
+    split = Knots((512.0,), {start: (512.0, 1024.0, 1536.0) for start in starts}, prefill_nodes=3)
     schedule = published(exact(truth.workloads[workload]), Sampling(), 2048, split)
     merged = latency(model, schedule, arch, deployment)
     every = total(schedule, *step_times(model, schedule, arch, deployment))

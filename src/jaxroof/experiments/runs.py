@@ -69,6 +69,8 @@ def schedules_by_scoring(
     starts = {s.cached_tokens + done for s in shares for done in range(0, len(s.prompt), budget)}
     chunks = [float(model.constants.overheads.prefill.chunk_tokens) for model in models]
     jumps = {float(limit) for server in servers for limit in server.graph_limits}
+    if float(deployment.tp) == 1 and all(model.step == "kernels" for model in models):
+        jumps = set()  # outside a CUDA graph only all-reduces are slower
     mfu = models[0].constants.hardware.mfu
     splits = knots(mfu, arch, deployment, sorted(starts), longest, budget, chunks, sorted(jumps))
     itl, per_token = schedule.realised(shares, output_tokens, sampling, budget, splits)

@@ -36,12 +36,12 @@ def knots(
     distance bounds the error.
     """
     if isinstance(mfu, AnalyticMfu):
-        return Knots(chunk_tokens, dict.fromkeys(cached, jumps))
+        return Knots(chunk_tokens, dict.fromkeys(cached, jumps), prefill_nodes=2 if jumps else 3)
     tokens = _tokens(-(-longest // SAME_PROGRAM) * SAME_PROGRAM)
     decode, gemm = _curves(mfu, arch, deployment, tokens, _tokens(budget))
     kinks = _kinks(gemm)
     prefill = {c: [*jumps, *kinks, *(edge - c for edge in BUCKET_TOKENS)] for c in cached}
-    return Knots(chunk_tokens, prefill, list(_kinks(decode[:, None])), nodes=4)
+    return Knots(chunk_tokens, prefill, list(_kinks(decode[:, None])), prefill_nodes=4, decode_nodes=4)
 
 
 @jax.jit

@@ -81,13 +81,14 @@ class Knots:
     """Where step time is not smooth: quadrature splits there.
 
     In the new tokens of a prefill step, per cached context; in the context of a decode step; and
-    for the overheads' staircase at the multiples of each ``chunk_tokens``. ``nodes`` per interval.
+    for the overheads' staircase at the multiples of each ``chunk_tokens``. ``…_nodes`` are per interval.
     """
 
     chunk_tokens: Sequence[float] = (512.0,)
     prefill: Mapping[int, Sequence[float]] = dataclasses.field(default_factory=dict)
     decode: Sequence[float] = ()
-    nodes: int = 2
+    prefill_nodes: int = 2
+    decode_nodes: int = 2
 
 
 def published(shares: Sequence[Share], sampling: Sampling, budget: int, knots: Knots = Knots()) -> Schedule:
@@ -150,7 +151,7 @@ def _decode_rule(
             start = share.cached_tokens + shortest
             measure[start : start + len(spread)] += spread
     points = np.arange(measures.shape[1], dtype=float)
-    return rule(points, list(np.maximum(measures, 0.0)), knots.decode, knots.nodes)
+    return rule(points, list(np.maximum(measures, 0.0)), knots.decode, knots.decode_nodes)
 
 
 def _prefill_measures(shares: Sequence[Share], budget: int) -> dict[int, Vector]:
@@ -176,7 +177,7 @@ def _prefill_rule(measures: Mapping[int, Vector], knots: Knots) -> tuple[Vector,
     contexts, new, weights = [], [], []
     for context, measure in sorted(measures.items()):
         splits = knots.prefill.get(context, ())
-        nodes, (weight,) = rule(np.arange(float(len(measure))), [measure], splits, knots.nodes, NEGLIGIBLE)
+        nodes, (weight,) = rule(np.arange(float(len(measure))), [measure], splits, knots.prefill_nodes, NEGLIGIBLE)
         contexts.append(np.full(len(nodes), float(context)))
         new.append(nodes)
         weights.append(weight)

@@ -1,5 +1,6 @@
 """Cost of one kernel: ``floor + max(bytes / (BW·η), FLOPs / (P·μ))``, or a smooth join of the two."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -27,15 +28,22 @@ def kernel(
     count: Scalar | float, floor_s: Scalar, moved: Scalar, flops: Scalar | float, rates: Rates, join: Join = jnp.maximum
 ) -> Part:
     """``count`` equal kernels that each move ``moved`` bytes and do ``flops``; ``join`` makes one time of the two."""
-    memory_s = moved / (rates.bytes_per_s * rates.efficiency)
-    compute_s = flops / (rates.flops_per_s * rates.mfu)
+    # Kernels share their rates, so that an inverse is computed once where a division would be one for each.
+    memory_s = moved * (1 / (rates.bytes_per_s * rates.efficiency))
+    compute_s = flops * (1 / (rates.flops_per_s * rates.mfu))
     light_s = jnp.maximum(moved / rates.bytes_per_s, flops / rates.flops_per_s)
     return _part(count, floor_s + join(memory_s, compute_s), floor_s, memory_s, compute_s, light_s, moved, flops)
 
 
 def transfer(count: Scalar | float, seconds: Scalar, latency_s: Scalar, moved: Scalar, bytes_per_s: Scalar) -> Part:
-    """``count`` equal messages of ``moved`` bytes that take ``seconds`` on a link of ``bytes_per_s``."""
+    """``count`` equal messages of ``moved`` bytes that take ``seconds`` on a link (or memory) of ``bytes_per_s``."""
     return _part(count, seconds, latency_s, seconds - latency_s, 0.0, moved / bytes_per_s, moved, 0.0)
+
+
+def slowed(part: Part, factor: Scalar) -> Part:
+    """The same work in ``factor`` times the time."""
+    names = ("seconds", "floor_s", "memory_s", "compute_s")
+    return dataclasses.replace(part, **{name: factor * getattr(part, name) for name in names})
 
 
 def _part(count: Scalar | float, *columns: Scalar | float) -> Part:

@@ -59,11 +59,11 @@ def _ffn(m: Scalar, shard: Shard, arch: Architecture, tier0: Tier0) -> dict[str,
     return {
         "gate_up": cost.gemm(shard.layers, m, shard.hidden, 2 * shard.dense, b, arch, hardware),
         "down": cost.gemm(shard.layers, m, shard.dense, shard.hidden, b, arch, hardware),
-        "experts": _experts(m, _untuned(m, shard, tier0.server), shard, arch, hardware),
+        "experts": cost.slowed(_experts(m, shard, arch, hardware), _untuned(m, shard, tier0.server)),
     }
 
 
-def _experts(m: Scalar, slowdown: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) -> Part:
+def _experts(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) -> Part:
     """Router, both grouped GEMMs, activation; m tokens touch ``E·(1 − (1 − k/E)^m)`` of a GPU's E experts."""
     constants, experts = hardware.kernels.moe, arch.num_experts
     routed = experts > 0
@@ -75,9 +75,8 @@ def _experts(m: Scalar, slowdown: Scalar, shard: Shard, arch: Architecture, hard
     activations = 2 * pairs * (shard.hidden + 1.5 * shard.expert) + router
     moved = touched * matrix * arch.weight_bytes + activations * arch.activation_bytes
     flops = 2 * (pairs * matrix + m * router)
-    floor_s = slowdown * (constants.floor_s + constants.per_expert_s * touched)
-    reached = constants.hbm_efficiency / slowdown, constants.mfu / slowdown
-    rates = cost.product_rates(*reached, arch.weight_bytes, hardware)
+    floor_s = constants.floor_s + constants.per_expert_s * touched
+    rates = cost.product_rates(constants.hbm_efficiency, constants.mfu, arch.weight_bytes, hardware)
     return cost.kernel(shard.layers * jnp.where(routed, 1.0, 0.0), floor_s, moved, flops, rates)
 
 

@@ -48,5 +48,5 @@ def _padded_tokens(batch: Batch, sampled: Scalar) -> Scalar:
 
 def _bandwidth_bound(launched: Flag, floor_s: Scalar, moved: Scalar, hardware: Hardware) -> Part:
     """Published times of these kernels, as bytes at the data sheet's bandwidth."""
-    rates = cost.Rates(hardware.hbm_bytes_per_s, 1.0, hardware.peak_flops_per_s, 1.0)
-    return cost.kernel(jnp.where(launched, 1.0, 0.0), floor_s, moved, 0.0, rates)
+    seconds = floor_s + moved * (1 / hardware.hbm_bytes_per_s)
+    return cost.transfer(jnp.where(launched, 1.0, 0.0), seconds, floor_s, moved, hardware.hbm_bytes_per_s)
