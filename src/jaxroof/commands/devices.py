@@ -11,7 +11,6 @@ import numpy as np
 from jaxroof.catalogue.load import load_model
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.load import load_experiments
-from jaxroof.experiments.runs import Runs
 from jaxroof.parameters import get, put, scalar, walk
 from jaxroof.report import report
 from jaxroof.report.tables import columns, print_table
@@ -27,8 +26,7 @@ STEP_MODELS = ("memory", "kernels")
 def run(json: bool) -> None:
     """Devices, memory, cores, precision, and a self-test of two seconds on one device."""
     seen = [_device(device) for device in jax.devices()]
-    runs = load_experiments()
-    rates = {step: _rate(load_model(step), runs) for step in STEP_MODELS}
+    rates = {step: _rate(load_model(step)) for step in STEP_MODELS}
     data: dict[str, Any] = {
         "devices": seen,
         "precision": "f64" if jnp.result_type(float) == np.float64 else "f32",
@@ -51,8 +49,9 @@ def _device(device: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _rate(model: Model, runs: Runs) -> float:
+def _rate(model: Model) -> float:
     """Experiment evaluations (TTFT, TPOT and E2E of a request) per second, warm, every constant varying."""
+    runs = load_experiments(model=model)
     around = np.linspace(0.9, 1.0, SETTINGS)
     settings = put(model, {path: scalar(get(model, path) * around) for _, path, _ in walk(model)})
 

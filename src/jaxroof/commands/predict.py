@@ -15,7 +15,6 @@ from jaxroof.parameters import TP, Architecture, Tier0, scalar
 from jaxroof.report import report
 from jaxroof.report.tables import columns
 from jaxroof.request import predict as core_prediction
-from jaxroof.request.in_flight import generated_tokens
 from jaxroof.request.limits import check_window, refuse_mixture
 from jaxroof.serving.capacity import beyond_positions, divides, gpu_bytes, held_tokens, most_requests, usable_bytes
 from jaxroof.units import GIGA
@@ -39,10 +38,9 @@ def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: P
     p = jax.device_get(core_prediction.predict(model, arch, deployment, **counts, parts=json or breakdown))
     parts = {n: predict_tables.breakdown(s) for n, s in {"TTFT": p.prefill, "ITL": p.decode}.items() if s.parts}
     notes = _notes(arch, tokens, counts["batch"], model.constants)
-    context = counts["prompt"] + float(generated_tokens(counts["output"], counts["output_cv"]))
     inputs = {
         "model": request.model, "hardware": options.hardware, "tp": request.tp, "ep": ep, **counts,
-        "context_tokens": context, "server": options.server or defaults.server(options.step_model),
+        "context_tokens": float(p.context_tokens), "server": options.server or defaults.server(options.step_model),
         "sampling": arch.sampling.given(),
         "step_model": options.step_model, "formula": options.overheads_source(), "set": list(options.settings),
     }  # fmt: skip

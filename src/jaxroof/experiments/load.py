@@ -1,5 +1,6 @@
 """Measured experiments and published figures → stacked pytrees, with their labels beside them."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from jaxroof.experiments.recorded import Experiment, check_labels, load_publishe
 from jaxroof.experiments.runs import Runs, schedules_by_scoring, stack_runs
 from jaxroof.experiments.workloads import load_workloads
 from jaxroof.files import InputError, check, data_dir
-from jaxroof.parameters import scalar
+from jaxroof.parameters import Server, scalar
 from jaxroof.request.limits import check_window
 from jaxroof.request.schedule import Latency
 from jaxroof.request.workload import Workload, exact, sampled
@@ -27,7 +28,7 @@ def load_ground_truth(
     """A folder with ``experiments.csv`` and ``workloads.toml``, or such a CSV file. Raises InputError.
 
     The steps of a request are nodes of a quadrature that splits where step time jumps: ``models`` are
-    the constants that it is for (default: any with the default chunk and analytic MFU; they share their
+    the constants that it is for (default: any step model with the default chunk and analytic MFU; they share their
     MFU). ``seed`` draws 50 requests per run in place of the exact length distributions.
     Without ``path``, the 13 measured runs of ``ground_truth/``, whose README says where they come from.
 
@@ -38,8 +39,9 @@ def load_ground_truth(
     csv_path = folder if folder.suffix == ".csv" else folder / "experiments.csv"
     experiments = load_recorded(csv_path)
     workloads = load_workloads(csv_path.with_name("workloads.toml"))
-    models = models or [load_model()]
-    stacked = [_run(csv_path, experiment, workloads, models, seed) for experiment in experiments]
+    models = models or [kernels := load_model(), dataclasses.replace(kernels, step="roofline")]
+    servers = {e.server: load_server(e.server or defaults.server(models[0].step)) for e in experiments}
+    stacked = [_run(csv_path, e, workloads, models, servers[e.server], seed) for e in experiments]
     check_labels(csv_path, experiments)
     return GroundTruth(experiments, workloads, stack_runs(stacked), load_published(csv_path.with_name("published.csv")))
 
@@ -56,8 +58,10 @@ def load_experiments(path: str | Path | None = None, model: Model | None = None)
     return load_ground_truth(path, [model] if model else []).runs
 
 
-def _run(path: Path, e: Experiment, workloads: dict[str, Workload], models: Sequence[Model], seed: int | None) -> Runs:
-    """One experiment, unstacked."""
+def _run(
+    path: Path, e: Experiment, workloads: dict[str, Workload], models: Sequence[Model], server: Server, seed: int | None
+) -> Runs:
+    """One experiment on its server, unstacked."""
     try:
         arch = load_architecture(e.model)
     except InputError as error:
@@ -78,7 +82,6 @@ def _run(path: Path, e: Experiment, workloads: dict[str, Workload], models: Sequ
     recorded = Latency(*(scalar(ms * MILLI) for ms in (e.ttft_ms, e.tpot_ms, e.e2e_ms)))
     measured = metrics.by_scoring(recorded)
     tokens = float(metrics.realised_output_tokens(recorded))
-    server = load_server(e.server or defaults.server(models[0].step))
     sampling = load_sampling(f"{path}: {e.name}.sampling", e.sampling, arch.sampling)
     servers = [model.server_for(server) for model in models]
     schedules = schedules_by_scoring(shares, tokens, sampling, models, servers, arch, deployment)

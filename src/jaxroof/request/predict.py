@@ -5,6 +5,7 @@ from typing import cast
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Sampling, Scalar, scalar
 from jaxroof.request import schedule, workload
@@ -23,6 +24,8 @@ LEAST_BUDGET = 2048
 class Prediction(eqx.Module):
     """Latency of a request (``tpot_s`` is its ITL), its prefill steps summed, its mean decode step.
 
+    ``context_tokens`` is what each request in flight holds on average while they decode.
+
     >>> model, arch = jaxroof.load_model("memory", overheads="h2b"), jaxroof.load_architecture("llama-3.1-8b")
     >>> prediction = jaxroof.predict(model, arch, jaxroof.Deployment(tp=1), prompt=512, output=128)
     >>> round(1000 * float(prediction.latency["ttft"]), 3)  # ms
@@ -32,6 +35,7 @@ class Prediction(eqx.Module):
     latency: Latency
     prefill: StepTime
     decode: StepTime
+    context_tokens: Scalar
 
 
 def predict(
@@ -91,4 +95,5 @@ def _predict(
     budget = model.constants.server.max_num_batched_tokens
     nodes = steps if isinstance(steps, Schedule) else fixed_schedule(steps, budget, chunks=chunks)
     times = step_times(model, nodes, arch, deployment, batch, parts=parts)
-    return Prediction(total(nodes, *times), *breakdown(nodes, *times))
+    context = jnp.mean(nodes.decode_context_tokens)
+    return Prediction(total(nodes, *times), *breakdown(nodes, *times), context)
