@@ -32,6 +32,7 @@ ARCHITECTURE = "architecture."
 REQUEST = ("tp", "ep", "prompt", "output", "cached", "batch", "output_cv")
 # It decides how many prefill steps there are, so it cannot vary.
 BUDGET = "server.max_num_batched_tokens"
+TUNED = "constants.server.tuned_moe"
 SERVED = ("ttft_ms", "itl_ms", "e2e_ms", "tpot_e2e_per_token_ms", "gpus")
 
 Values = dict[str, Array]
@@ -63,11 +64,15 @@ class Objective(NamedTuple):
     evaluations: int
 
 
-def variants(trees: Sequence[Any], labels: Labels) -> Variants:
-    """Variants of trees, one for each combination of ``labels``; what is no declared leaf they share."""
-    columns = {path: np.array([get(tree, path) for tree in trees]) for _, path, _ in walk(trees[0])}
+def variants(trees: Sequence[Any], labels: Labels, tables: Sequence[str] = ()) -> Variants:
+    """Variants of trees, one for each combination of ``labels``.
+
+    What is neither a declared leaf nor at a path of ``tables`` they share.
+    """
+    paths = [*(path for _, path, _ in walk(trees[0])), *tables]
+    columns = {path: np.array([get(tree, path) for tree in trees]) for path in paths}
     shape = [len(names) for names in labels.values()]
-    differing = {path: leaf.reshape(shape) for path, leaf in columns.items() if np.any(leaf != leaf[0])}
+    differing = {p: leaf.reshape(*shape, *leaf.shape[1:]) for p, leaf in columns.items() if np.any(leaf != leaf[0])}
     return Variants(trees[0], differing, tuple(labels))
 
 

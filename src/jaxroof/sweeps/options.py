@@ -31,6 +31,8 @@ from jaxroof.sweeps.space import Grid, Space
 
 # Where the quadrature over lengths splits: at every multiple, so not at many of them.
 MOST_SPLITTING = 16
+# What varies by name.
+NAMED = ("hardware", "server", "formula")
 MOST_BEST = dataclasses.replace(COUNT, high=1e5)
 
 
@@ -63,7 +65,7 @@ def load_plan(options: ModelOptions, axes: Axes, request: RequestOptions, score:
         raise InputError("--vary", objectives.BUDGET, "decides how many steps a prompt takes: give it by --set")
     base = dataclasses.replace(options, formula=None if "formula" in varied else options.formula)
     space = load_space(axes, _keys(base.model(), varied, serves))
-    models = _models(base, space)
+    models = _models(base, space, [objectives.TUNED] if serves else [])
     if serves:
         objective, settled = _served(options, models, space, request, score)
     else:
@@ -73,7 +75,7 @@ def load_plan(options: ModelOptions, axes: Axes, request: RequestOptions, score:
 
 
 def _keys(model: Model, varied: Sequence[str], serves: bool) -> Keys:
-    constants = {key: leaf.range for key, _, leaf in walk(model)} | {"hardware": None, "formula": None}
+    constants = {key: leaf.range for key, _, leaf in walk(model)} | dict.fromkeys(NAMED)
     of_model = {f"{ARCHITECTURE}{key}": leaf.range for key, (_, leaf) in declared(Architecture).items()}
     of_request = REQUEST_RANGES | of_model | {"model": None}
     if not serves and (key := next((key for key in varied if key in of_request), None)):
@@ -84,7 +86,7 @@ def _keys(model: Model, varied: Sequence[str], serves: bool) -> Keys:
 def _not_twice(varied: Sequence[str], options: ModelOptions, request: RequestOptions) -> None:
     """An option must not name what varies."""
     hardware = options.hardware if options.hardware != defaults.HARDWARE else None
-    given = dataclasses.asdict(request) | {"formula": options.formula, "hardware": hardware}
+    given = dataclasses.asdict(request) | {"formula": options.formula, "server": options.server, "hardware": hardware}
     for key in varied:
         if given.get(key) is not None:
             raise InputError(f"--{key}", str(given[key]), "varies, so it cannot be given too")
@@ -94,13 +96,13 @@ def _not_twice(varied: Sequence[str], options: ModelOptions, request: RequestOpt
         raise InputError("--mfu-tables", str(options.mfu_tables), "are one GPU's, and the hardware varies")
 
 
-def _models(options: ModelOptions, space: Space) -> Variants:
+def _models(options: ModelOptions, space: Space, tables: Sequence[str]) -> Variants:
     """The model of every combination of the names that vary."""
-    labels = {name: space.labels[name] for name in ("hardware", "formula") if name in space.labels}
+    labels = {name: space.labels[name] for name in NAMED if name in space.labels}
     chosen: list[dict[str, Any]] = [
         dict(zip(labels, each, strict=True)) for each in itertools.product(*labels.values())
     ]
-    return objectives.variants([dataclasses.replace(options, **each).model() for each in chosen], labels)
+    return objectives.variants([dataclasses.replace(options, **each).model() for each in chosen], labels, tables)
 
 
 def _served(
@@ -132,6 +134,8 @@ def _scored(options: ModelOptions, models: Variants, space: Space, score: Score)
         raise InputError("--group", score.group, "is for errors, not for latencies")
     scoring = score.scoring or defaults.SCORING
     check.one_of("--scoring", "value", scoring, SCORINGS)
+    if models.base.own is None and f"constants.{objectives.BUDGET}" in models.differing:
+        raise InputError("--vary", objectives.BUDGET, "differs among the servers: their runs take different steps")
     truth = load_ground_truth(score.ground_truth, _splitting(models, space))
     refuse_mixture(score.ground_truth or "ground truth", options.step_model, truth.runs.architecture)
     groups, group = truth.groups(), "all" if score.group is None else score.group
