@@ -113,7 +113,7 @@ class Loaded:
 def cells(errors: np.ndarray, groups: Mapping[str, np.ndarray]) -> list[str]:
     """MAPE and mean signed error [%] of each group."""
     means = [(100 * abs(errors[mask]).mean(), 100 * errors[mask].mean()) for mask in groups.values()]
-    return [f"{mape:.2f} ({signed:+.1f})".replace("-", "−") for mape, signed in means]
+    return [f"{mape:.1f} ({signed:+z.1f})".replace("-", "−") for mape, signed in means]
 
 
 def main() -> None:
