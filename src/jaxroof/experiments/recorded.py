@@ -8,7 +8,11 @@ from pathlib import Path
 from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, TOKENS, InputError, Range, check, read_csv
 
 COLUMNS = ("name", "model", "tp", "workload", "split", "ttft_ms", "tpot_ms", "e2e_ms", "source")
-OPTIONAL = ("server", "sampling")
+# A row's sampling is one text, as the command line takes it, or a column for each parameter.
+SAMPLING = (
+    "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty",
+)  # fmt: skip
+OPTIONAL = ("server", "sampling", *SAMPLING)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +84,8 @@ def _experiment(path: Path, row: dict[str, str]) -> Experiment:
         raise InputError(path, f"{where}.e2e_ms", "must exceed ttft_ms and tpot_ms")
     check.number(path, f"{where}: e2e_ms / tpot_ms", measured["e2e_ms"] / measured["tpot_ms"], Range(high=TOKENS.high))
     tp = int(check.parsed_number(path, f"{where}.tp", row["tp"], COUNT))
-    server, sampling = (row.get(key) or "" for key in OPTIONAL)
+    server, text = (row.get(key) or "" for key in ("server", "sampling"))
+    columns = [f"{key}={row[key]}" for key in SAMPLING if row.get(key)]
+    sampling = ",".join([text, *columns] if text else columns)
     labels = {"model": row["model"], "workload": row["workload"], "split": row["split"]}
     return Experiment(name=where, tp=tp, server=server, sampling=sampling, **labels, **measured)  # type: ignore[arg-type]
