@@ -19,6 +19,7 @@ from jaxroof.parameters.architecture import Architecture, Deployment, check_depl
 from jaxroof.parameters.constants import Traffic
 from jaxroof.parameters.hardware import Hardware
 from jaxroof.step import STEP_MODELS, Model
+from jaxroof.step.model import with_server
 
 AnyPath = str | Path
 Tree = TypeVar("Tree", Model, Tier0)
@@ -111,7 +112,9 @@ def load_model(
     constants = load_tier0(hardware, overheads, mfu_tables, server or defaults.server(step))
     if is_original(hardware) and step == "kernels":
         raise InputError(hardware, "--hardware", "has no kernels; give --step-model memory or roofline")
-    return cast(Model, jax.device_put(Model(step, constants, None if server else ())))  # once, not at every call
+    return cast(
+        Model, jax.device_put(with_server(step, constants, named=server is not None))
+    )  # once, not at every call
 
 
 def with_settings(tree: Tree, settings: Iterable[str | tuple[str, Any]], where: str = "--set") -> Tree:

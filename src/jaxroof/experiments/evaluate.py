@@ -14,7 +14,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from jaxroof import defaults
 from jaxroof.experiments import metrics
-from jaxroof.experiments.runs import Runs
+from jaxroof.experiments.runs import Runs, settled
 from jaxroof.parameters import Architecture, Deployment, Server, get, put, walk
 from jaxroof.request.latency import breakdown, latency, step_times
 from jaxroof.request.limits import refuse_mixture
@@ -71,6 +71,9 @@ def breakdowns(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> 
 
 def latencies_of(models: Sequence[Model], runs: Runs, *, scoring: str = defaults.SCORING) -> Latency:
     """Latencies ``[experiment setting]`` of a few models of one step; however few, they share one compiled program."""
+    own = [np.asarray(model.own, dtype=float) for model in models]
+    if not all(np.array_equal(each, own[0]) for each in own):
+        models = [settled(model, runs) for model in models]  # a stack shares what is its own
     filled = [*models, *[models[-1]] * (-len(models) % FEW)]
     swept = latencies(stack(*filled), runs, scoring=scoring)
     return cast(Latency, jax.tree.map(lambda leaf: np.asarray(leaf)[:, : len(models)], swept))

@@ -46,12 +46,12 @@ class Runs(eqx.Module):
 
 def settled(model: Model, runs: Runs) -> Model:
     """``model`` with the one server that all ``runs`` have, unless it names its own. Raises InputError."""
-    if model.own is None:
+    if model.own is None or np.all(model.own):
         return model
     if any(np.any(leaf != leaf[:1]) for leaf in map(np.asarray, jax.tree.leaves(runs.server))):
         raise InputError("runs", "server", "is not the same in all; name one")
     server = model.server_for(jax.tree.map(lambda leaf: leaf[0], runs.server))
-    return dataclasses.replace(put(model, {"constants.server": server}), own=None)
+    return put(model, {"constants.server": server, "own": np.ones_like(model.own)})
 
 
 def select(runs: Runs, index: ArrayLike) -> Runs:

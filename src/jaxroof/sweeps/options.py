@@ -134,7 +134,7 @@ def _scored(options: ModelOptions, models: Variants, space: Space, score: Score)
         raise InputError("--group", score.group, "is for errors, not for latencies")
     scoring = score.scoring or defaults.SCORING
     check.one_of("--scoring", "value", scoring, SCORINGS)
-    if models.base.own is None and f"constants.{objectives.BUDGET}" in models.differing:
+    if np.all(models.base.own) and f"constants.{objectives.BUDGET}" in models.differing:
         raise InputError("--vary", objectives.BUDGET, "differs among the servers: their runs take different steps")
     truth = load_ground_truth(score.ground_truth, _splitting(models, space))
     refuse_mixture(score.ground_truth or "ground truth", options.step_model, truth.runs.architecture)
