@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from jaxroof.catalogue.load import load_architecture as load_architecture, load_hardware as load_hardware
     from jaxroof.catalogue.load import load_model as load_model, load_overheads as load_overheads
     from jaxroof.catalogue.load import load_tier0 as load_tier0, with_settings as with_settings
+    from jaxroof.catalogue.servers import load_server as load_server
     from jaxroof.experiments.evaluate import latencies as latencies, tpot_mape as tpot_mape
     from jaxroof.experiments.ground_truth import GroundTruth as GroundTruth
     from jaxroof.experiments.load import load_experiments as load_experiments, load_ground_truth as load_ground_truth
     from jaxroof.experiments.runs import Runs as Runs
     from jaxroof.files import InputError as InputError
     from jaxroof.parameters import Architecture as Architecture, Deployment as Deployment
+    from jaxroof.parameters import Sampling as Sampling, Server as Server
     from jaxroof.parameters import Tier0 as Tier0, replace as replace
     from jaxroof.request.predict import Prediction as Prediction, predict as predict
     from jaxroof.request.schedule import Latency as Latency
