@@ -1,7 +1,8 @@
 """Measured experiments and published figures → stacked pytrees, with their labels beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from jaxroof import defaults
 from jaxroof.catalogue.load import load_architecture, load_deployment, load_model
@@ -19,6 +20,8 @@ from jaxroof.request.schedule import Latency
 from jaxroof.request.workload import Workload, exact, sampled
 from jaxroof.step import Model
 from jaxroof.units import MILLI
+
+Loaded = TypeVar("Loaded")
 
 
 def load_ground_truth(
@@ -56,12 +59,18 @@ def load_experiments(path: str | Path | None = None, model: Model | None = None)
     return load_ground_truth(path, [model] if model else []).runs
 
 
+def _named(path: Path, key: str, load: Callable[[str], Loaded], name: str) -> Loaded:
+    """What a row names. Raises InputError that says which row."""
+    try:
+        return load(name)
+    except InputError as error:
+        raise InputError(path, key, str(error)) from None
+
+
 def _run(path: Path, e: Experiment, workloads: dict[str, Workload], models: Sequence[Model], seed: int | None) -> Runs:
     """One experiment, unstacked."""
-    try:
-        arch = load_architecture(e.model)
-    except InputError as error:
-        raise InputError(path, f"{e.name}.model", str(error)) from None
+    arch = _named(path, f"{e.name}.model", load_architecture, e.model)
+    server = _named(path, f"{e.name}.server", load_server, e.server or defaults.server(models[0].step))
     deployment = load_deployment(f"{path}: {e.name}", arch, e.tp)
     if e.workload not in workloads:
         raise InputError(
@@ -78,7 +87,6 @@ def _run(path: Path, e: Experiment, workloads: dict[str, Workload], models: Sequ
     recorded = Latency(*(scalar(ms * MILLI) for ms in (e.ttft_ms, e.tpot_ms, e.e2e_ms)))
     measured = metrics.by_scoring(recorded)
     tokens = float(metrics.realised_output_tokens(recorded))
-    server = load_server(e.server or defaults.server(models[0].step))
     sampling = load_sampling(f"{path}: {e.name}.sampling", e.sampling, arch.sampling)
     servers = [model.server_for(server) for model in models]
     schedules = schedules_by_scoring(shares, tokens, sampling, models, servers, arch, deployment)
