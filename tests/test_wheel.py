@@ -1,5 +1,6 @@
 """The wheel carries its configs and ground truth: it works from any folder."""
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -22,7 +23,8 @@ def test_the_wheel_reruns_hg1_elsewhere(tmp_path):
     (site / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
     code = "import jaxroof, sys; from jaxroof.cli import main; sys.stderr.write(jaxroof.__file__); main(sys.argv[1:])"
     command = [python, "-c", code, "study", "hg1", "--out", "out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     assert str(site) in done.stderr
     assert "refuted" in done.stdout
     assert (tmp_path / "out/FINDINGS.md").exists()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jaxroof import defaults
 from jaxroof.catalogue.names import find, is_original
-from jaxroof.catalogue.sourced_tree import merged, read_inherited, read_tree, sourced
+from jaxroof.catalogue.sourced_tree import lineage, merged, read_inherited, read_tree, sourced
 from jaxroof.files import COUNT, POSITIVE, InputError, check
 from jaxroof.parameters import Server
 from jaxroof.parameters.server import TUNED_SHAPES
@@ -22,7 +22,8 @@ GIB = 2**30
 def load_server(name: str = defaults.SERVER, hardware: str = defaults.HARDWARE) -> Server:
     """A server of the catalogue (``jaxroof list servers``) or a TOML file, as it runs on ``hardware``.
 
-    Token budget and slots depend on the GPU's memory, tuned tiles on its name. Raises InputError.
+    Token budget and slots depend on the GPU's memory, tuned tiles on its name, or that of the GPU that its file is
+    based on. Raises InputError.
 
     >>> float(jaxroof.load_server("vllm-0.15", "l40s").max_num_batched_tokens)  # 8192 on an H100
     2048.0
@@ -37,27 +38,28 @@ def load_server(name: str = defaults.SERVER, hardware: str = defaults.HARDWARE) 
     limit, named = small.pop("below_gib", None), small.pop("named", [])
     if not isinstance(named, list) or not all(isinstance(word, str) for word in named):
         raise InputError(path, "small_gpu.named", "must be a list of texts")
-    if limit is not None and _is_small(hardware, sourced(path, limit, "small_gpu.below_gib", POSITIVE), named):
+    sheet = find("hardware", defaults.HARDWARE if is_original(hardware) else hardware)
+    gpus = lineage(sheet, "hardware")
+    if limit is not None and _is_small(sheet, gpus, sourced(path, limit, "small_gpu.below_gib", POSITIVE), named):
         table = merged(table, small)
-    return dataclasses.replace(read_tree(path, Server, table), tuned_moe=_tuned(path, tuned, hardware))
+    gpu = next((name for name in gpus if name in tuned), gpus[0])
+    return dataclasses.replace(read_tree(path, Server, table), tuned_moe=_tuned(path, tuned, gpu))
 
 
-def _is_small(hardware: str, below_gib: float, named: Sequence[str]) -> bool:
+def _is_small(sheet: Path, gpus: Sequence[str], below_gib: float, named: Sequence[str]) -> bool:
     """Whether a GPU has less memory than ``below_gib``, or is one of those that count as such by a word of its name."""
-    gpu = defaults.HARDWARE if is_original(hardware) else hardware
-    sheet = find("hardware", gpu)
     gigabytes = sourced(sheet, read_inherited(sheet, "hardware").get("hbm_gb"), "hbm_gb", POSITIVE)
-    return gigabytes * GIGA < below_gib * GIB or any(word in sheet.stem for word in named)
+    return gigabytes * GIGA < below_gib * GIB or any(word in gpu for word in named for gpu in gpus)
 
 
-def _tuned(path: Path, tuned: Mapping[str, Any], hardware: str) -> NDArray[np.float64]:
+def _tuned(path: Path, tuned: Mapping[str, Any], gpu: str) -> NDArray[np.float64]:
     """(experts, intermediate size) on one GPU that have a file of tuned tiles, from ``gpu.experts = [size, …]``."""
-    sizes = check.table_at(path, tuned, Path(hardware).stem, "tuned_moe.")
+    sizes = check.table_at(path, tuned, gpu, "tuned_moe.")
     shapes = np.zeros((TUNED_SHAPES, 2))
     rows = [(experts, size) for experts, each in sizes.items() for size in (each if isinstance(each, list) else [each])]
     if len(rows) > TUNED_SHAPES:
-        raise InputError(path, f"tuned_moe.{Path(hardware).stem}", f"has more than {TUNED_SHAPES} shapes")
+        raise InputError(path, f"tuned_moe.{gpu}", f"has more than {TUNED_SHAPES} shapes")
     for i, (experts, size) in enumerate(rows):
-        where = f"tuned_moe.{Path(hardware).stem}.{experts}"
+        where = f"tuned_moe.{gpu}.{experts}"
         shapes[i] = check.parsed_number(path, where, experts, COUNT), check.number(path, where, size, COUNT)
     return shapes

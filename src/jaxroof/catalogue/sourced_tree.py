@@ -17,15 +17,30 @@ CONCRETE: dict[Any, Any] = {Efficiency: AnalyticMfu}
 
 def read_inherited(path: Path, kind: str) -> dict[str, Any]:
     """A file of ``configs/<kind>/``, over the one that its ``base`` names, if any. Raises InputError."""
-    files, table = [path], read_toml(path)
-    while (base := table.pop("base", None)) is not None:
-        if not isinstance(base, str):
-            raise InputError(files[-1], "base", f"must be text, got {base!r}")
-        files.append(find(kind, beside(files[-1], base)))
-        if files[-1] in files[:-1]:
-            raise InputError(path, "base", f"{base} is based on itself")
-        table = merged(read_toml(files[-1]), table)
+    table, *below = _inherited(path, kind).values()
+    for other in below:
+        table = merged(other, table)
     return table
+
+
+def lineage(path: Path, kind: str) -> list[str]:
+    """Names of a file of ``configs/<kind>/`` and of those that it is based on, itself first. Raises InputError."""
+    return [file.stem for file in _inherited(path, kind)]
+
+
+def _inherited(path: Path, kind: str) -> dict[Path, dict[str, Any]]:
+    """Tables of a file and of those that it is based on, without ``base``; itself first."""
+    table = read_toml(path)
+    tables = {path: table}
+    while (base := table.pop("base", None)) is not None:
+        last = list(tables)[-1]
+        if not isinstance(base, str):
+            raise InputError(last, "base", f"must be text, got {base!r}")
+        file = find(kind, beside(last, base))
+        if file in tables:
+            raise InputError(path, "base", f"{base} is based on itself")
+        table = tables[file] = read_toml(file)
+    return tables
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

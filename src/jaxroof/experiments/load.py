@@ -1,8 +1,10 @@
 """Measured experiments and published figures → stacked pytrees, with their labels beside them."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from jaxroof import defaults
 from jaxroof.catalogue.load import load_architecture, load_deployment, load_model
@@ -20,6 +22,8 @@ from jaxroof.request.schedule import Latency
 from jaxroof.request.workload import Workload, exact, sampled
 from jaxroof.step import Model
 from jaxroof.units import MILLI
+
+Loaded = TypeVar("Loaded")
 
 
 def load_ground_truth(
@@ -40,8 +44,8 @@ def load_ground_truth(
     experiments = load_recorded(csv_path)
     workloads = load_workloads(csv_path.with_name("workloads.toml"))
     models = models or [kernels := load_model(), dataclasses.replace(kernels, step="roofline")]
-    servers = {e.server: load_server(e.server or defaults.server(models[0].step)) for e in experiments}
-    stacked = [_run(csv_path, e, workloads, models, servers[e.server], seed) for e in experiments]
+    servers = functools.cache(load_server)  # few, and many runs name them
+    stacked = [_run(csv_path, e, workloads, models, servers, seed) for e in experiments]
     check_labels(csv_path, experiments)
     return GroundTruth(experiments, workloads, stack_runs(stacked), load_published(csv_path.with_name("published.csv")))
 
@@ -58,14 +62,21 @@ def load_experiments(path: str | Path | None = None, model: Model | None = None)
     return load_ground_truth(path, [model] if model else []).runs
 
 
-def _run(
-    path: Path, e: Experiment, workloads: dict[str, Workload], models: Sequence[Model], server: Server, seed: int | None
-) -> Runs:
-    """One experiment on its server, unstacked."""
+def _named(path: Path, key: str, load: Callable[[str], Loaded], name: str) -> Loaded:
+    """What a row names. Raises InputError that says which row."""
     try:
-        arch = load_architecture(e.model)
+        return load(name)
     except InputError as error:
-        raise InputError(path, f"{e.name}.model", str(error)) from None
+        raise InputError(path, key, str(error)) from None
+
+
+def _run(
+    path: Path, e: Experiment, workloads: dict[str, Workload], models: Sequence[Model],
+    servers: Callable[[str], Server], seed: int | None,
+) -> Runs:  # fmt: skip
+    """One experiment, unstacked."""
+    arch = _named(path, f"{e.name}.model", load_architecture, e.model)
+    server = _named(path, f"{e.name}.server", servers, e.server or defaults.server(models[0].step))
     deployment = load_deployment(f"{path}: {e.name}", arch, e.tp)
     if e.workload not in workloads:
         raise InputError(
@@ -83,6 +94,6 @@ def _run(
     measured = metrics.by_scoring(recorded)
     tokens = float(metrics.realised_output_tokens(recorded))
     sampling = load_sampling(f"{path}: {e.name}.sampling", e.sampling, arch.sampling)
-    servers = [model.server_for(server) for model in models]
-    schedules = schedules_by_scoring(shares, tokens, sampling, models, servers, arch, deployment)
+    used = [model.server_for(server) for model in models]
+    schedules = schedules_by_scoring(shares, tokens, sampling, models, used, arch, deployment)
     return Runs(arch, deployment, schedules, measured, server)

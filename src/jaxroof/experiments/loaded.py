@@ -79,8 +79,8 @@ def groups(points: Sequence[LoadedPoint]) -> dict[str, Mask]:
 
 def _itl_ms(path: Path, point: LoadedPoint, server: str | None, settings: Sequence[str]) -> float:
     where = f"{path}: {point.name}"
-    model = load_model("kernels", point.hardware, server=server or point.server)
     try:
+        model = load_model("kernels", point.hardware, server=server or point.server)
         model = with_settings(model, [*filter(None, point.set.split(";")), *settings], "set")
         arch = sampled_by("sampling", point.sampling, load_architecture(point.model))
         deployment = load_deployment("deployment", arch, point.tp, point.ep)
