@@ -10,6 +10,7 @@ from jaxroof.files import InputError, check, read_json
 from jaxroof.parameters import Architecture, Sampling, declared, put, scalar
 
 GREEDY = "greedy"
+NO_TOP_K = "-1"  # as 0 is
 LEAVES = {key: leaf.range for key, (_, leaf) in declared(Sampling).items()}
 # What vLLM takes from the file for requests that say nothing.
 FROM_MODEL = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
@@ -30,7 +31,8 @@ def load_sampling(where: object, text: str | None, model: Sampling) -> Sampling:
         check.unknown_key(where, [key], LEAVES)
         if key in given:
             raise InputError(where, key, "stands twice")
-        given[key] = check.parsed_number(where, key, value, LEAVES[key])
+        none = key == "top_k" and value == NO_TOP_K
+        given[key] = 0.0 if none else check.parsed_number(where, key, value, LEAVES[key])
     return put(model, {key: scalar(value) for key, value in given.items()})
 
 
@@ -55,5 +57,5 @@ def load_generation(name: str) -> Sampling:
 
 def _sampling(path: object, table: Mapping[str, Any], where: str) -> Sampling:
     given = {key: table[key] for key in FROM_MODEL if table.get(key) is not None}
-    given = {key: 0 if key == "top_k" and value == -1 else value for key, value in given.items()}
+    given = {key: 0 if key == "top_k" and str(value) == NO_TOP_K else value for key, value in given.items()}
     return Sampling(**{key: check.number(path, f"{where}{key}", value, LEAVES[key]) for key, value in given.items()})

@@ -12,7 +12,7 @@ from jaxroof import defaults
 from jaxroof.catalogue.names import find, is_original
 from jaxroof.catalogue.sourced_tree import lineage, merged, read_inherited, read_tree, sourced
 from jaxroof.files import COUNT, POSITIVE, InputError, check
-from jaxroof.parameters import Server
+from jaxroof.parameters import Server, declared
 from jaxroof.parameters.server import TUNED_SHAPES
 from jaxroof.units import GIGA
 
@@ -36,6 +36,7 @@ def load_server(name: str = defaults.SERVER, hardware: str = defaults.HARDWARE) 
     small, tuned = (dict(check.table_at(path, table, key)) for key in ("small_gpu", "tuned_moe"))
     table = {key: value for key, value in table.items() if key not in ("small_gpu", "tuned_moe")}
     limit, named = small.pop("below_gib", None), small.pop("named", [])
+    check.unknown_key(path, small, declared(Server), "small_gpu.")
     if not isinstance(named, list) or not all(isinstance(word, str) for word in named):
         raise InputError(path, "small_gpu.named", "must be a list of texts")
     sheet = find("hardware", defaults.HARDWARE if is_original(hardware) else hardware)

@@ -19,8 +19,9 @@ from jaxroof.units import PERCENT
 
 def run(options: ModelOptions, *, scoring: str, ground_truth: Path | None, sampled: int | None, json: bool) -> None:
     """Errors of one set of constants on every experiment."""
-    if ground_truth is not None and ground_truth.is_file() and is_loaded(ground_truth):
-        return _loaded(options, ground_truth, json)
+    if ground_truth is not None and is_loaded(ground_truth):
+        given = {"--scoring": scoring != defaults.SCORING, "--sampled": sampled is not None}
+        return _loaded(options, ground_truth, given, json)
     model, truth = measured(options, scoring, ground_truth, sampled)
     predicted = scores.evaluate({"run": model}, truth.runs, scoring)
     errors = {"run": scores.errors(predicted["run"], truth.runs.measured[scoring])}
@@ -29,12 +30,16 @@ def run(options: ModelOptions, *, scoring: str, ground_truth: Path | None, sampl
     report.show(data, {f"{model.step}, {scoring} scoring": evaluation_table(data)}, [], json)
 
 
-def _loaded(options: ModelOptions, path: Path, json: bool) -> None:
+def _loaded(options: ModelOptions, path: Path, given: Mapping[str, bool], json: bool) -> None:
     """Errors of the ITL on points of loaded servers, which name their hardware; only ``kernels`` knows batches."""
-    if options.step_model != defaults.STEP_MODEL:
-        raise InputError("--step-model", options.step_model, f"points of loaded servers are for {defaults.STEP_MODEL}")
-    if options.formula is not None:
-        raise InputError("--formula", options.formula, "points of loaded servers are scored without one")
+    others = {
+        "--step-model": options.step_model != defaults.STEP_MODEL,
+        "--hardware": options.hardware != defaults.HARDWARE,
+        "--formula": options.formula is not None,
+        "--mfu-tables": options.mfu_tables is not None,
+    }
+    if option := next((option for option, is_given in {**others, **given}.items() if is_given), None):
+        raise InputError(path, option, "is not for points of loaded servers: they name all but --server and --set")
     points = load_points(path)
     predicted = predicted_itl_ms(path, points, options.server, options.settings)
     measured_ms = np.array([point.itl_ms for point in points])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -37,10 +38,11 @@ def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: P
     refuse_mixture(request.model, model.step, arch)
     p = jax.device_get(core_prediction.predict(model, arch, deployment, **counts, parts=json or breakdown))
     parts = {n: predict_tables.breakdown(s) for n, s in {"TTFT": p.prefill, "ITL": p.decode}.items() if s.parts}
-    notes = _notes(arch, tokens, counts["batch"], model.constants)
+    context = float(p.context_tokens)
+    notes = _notes(arch, request.tp, tokens, context, counts, model.constants)
     inputs = {
         "model": request.model, "hardware": options.hardware, "tp": request.tp, "ep": ep, **counts,
-        "context_tokens": float(p.context_tokens), "server": options.server or defaults.server(options.step_model),
+        "context_tokens": context, "server": options.server or defaults.server(options.step_model),
         "sampling": arch.sampling.given(),
         "step_model": options.step_model, "formula": options.overheads_source(), "set": list(options.settings),
     }  # fmt: skip
@@ -56,18 +58,24 @@ def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: P
     report.show(data, {title: columns(rows) for title, rows in tables.items()}, sentences, json, digits=3)
 
 
-def _notes(arch: Architecture, tokens: int, batch: int, tier0: Tier0) -> list[str]:
+def _notes(
+    arch: Architecture, tp: int, tokens: int, context: float, counts: Mapping[str, Any], tier0: Tier0
+) -> list[str]:
     """What there is to say of a request that the numbers do not show."""
-    slots = float(tier0.server.max_num_seqs)
+    batch, slots = counts["batch"], float(tier0.server.max_num_seqs)
     crowded = f"{batch} requests are more than the server's {slots:g} slots (server.max_num_seqs)"
-    return [note for note in (beyond_positions(arch, tokens), crowded if batch > slots else None) if note]
+    held = counts["cached"] + batch * (context - counts["cached"])
+    need, usable = (float(x) / GIGA for x in (gpu_bytes(arch, scalar(tp), scalar(held)), usable_bytes(tier0)))
+    full = f"{batch} requests of {context:.0f} tokens and the weights need {need:.1f} GB per GPU of {usable:.1f} usable"
+    said = (beyond_positions(arch, tokens), crowded if batch > slots else None, full if need > usable else None)
+    return [note for note in said if note]
 
 
-def check_memory(arch: Architecture, tp: int, counts: Mapping[str, int], tier0: Tier0) -> None:
+def check_memory(arch: Architecture, tp: int, counts: Mapping[str, Any], tier0: Tier0) -> None:
     """Weights and the least KV cache of the batch must fit. Raises InputError that says what would."""
     request, batch = {key: counts[key] for key in ("prompt", "cached", "output")}, counts["batch"]
     degrees = [n for n in range(1, int(TP.high) + 1) if divides(arch, scalar(n))]
-    fits = {n: most_requests(arch, scalar(n), **request, tier0=tier0) for n in degrees}
+    fits = {n: most_requests(arch, scalar(n), tier0, **request) for n in degrees}
     if batch <= fits[tp]:
         return
     held = held_tokens(**request, batch=batch, block_size=tier0.server.block_size)

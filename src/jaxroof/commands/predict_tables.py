@@ -18,7 +18,7 @@ Rows = list[dict[str, Any]]
 
 def breakdown(step: StepTime) -> Rows:
     """Parts of a step on one GPU, slowest first: time, share, work, what binds, share of the speed of light."""
-    total = float(step.total_s + step.admission_s)
+    total = float(step.total_s + step.admission_s + step.waiting_s)
     rows = [
         _on_host(name, part.seconds, total)
         | {
@@ -30,7 +30,7 @@ def breakdown(step: StepTime) -> Rows:
         for name, part in step.parts.items()
         if part.seconds > 0
     ]
-    host = {"overhead": step.overhead_s, "admission": step.admission_s}
+    host = {"overhead": step.overhead_s, "admission": step.admission_s, "waiting": step.waiting_s}
     rows += [_on_host(name, seconds, total) for name, seconds in host.items() if seconds > 0]
     return sorted(rows, key=lambda row: row["ms"], reverse=True)
 

@@ -17,7 +17,7 @@ from jaxroof.experiments.runs import Runs, schedules_by_scoring, stack_runs
 from jaxroof.experiments.workloads import load_workloads
 from jaxroof.files import InputError, check, data_dir
 from jaxroof.parameters import Server, scalar
-from jaxroof.request.limits import check_window
+from jaxroof.request.limits import check_sampling, check_window
 from jaxroof.request.schedule import Latency
 from jaxroof.request.workload import Workload, exact, sampled
 from jaxroof.step import Model
@@ -95,5 +95,7 @@ def _run(
     tokens = float(metrics.realised_output_tokens(recorded))
     sampling = load_sampling(f"{path}: {e.name}.sampling", e.sampling, arch.sampling)
     used = [model.server_for(server) for model in models]
+    for model, own in zip(models, used, strict=True):
+        check_sampling(f"{path}: {e.name}", sampling, model.step, own)
     schedules = schedules_by_scoring(shares, tokens, sampling, models, used, arch, deployment)
     return Runs(arch, deployment, schedules, measured, server)

@@ -1,5 +1,6 @@
 """Measured points of loaded servers: a decode step at a known batch, and what the model says of it."""
 
+import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,14 +9,16 @@ import numpy as np
 
 from jaxroof.catalogue.load import load_architecture, load_deployment, load_model, with_settings
 from jaxroof.catalogue.sampling import sampled_by
-from jaxroof.files import AT_LEAST_ONE, CACHED_TOKENS, POSITIVE, TOKENS, InputError, Range, check, read_csv
+from jaxroof.files import AT_LEAST_ONE, CACHED_TOKENS, POSITIVE, TOKENS, InputError, Range, check, read_csv, read_text
 from jaxroof.parameters import EP, TP, Mask, Vector
 from jaxroof.request.limits import SPREAD
 from jaxroof.request.predict import predict
 from jaxroof.units import MILLI
 
+# One token has no time between tokens.
+SEVERAL = dataclasses.replace(TOKENS, low=2)
 NUMBERS: Mapping[str, Range] = {
-    "tp": TP, "ep": EP, "prompt_tokens": TOKENS, "cached_tokens": CACHED_TOKENS, "output_tokens": TOKENS,
+    "tp": TP, "ep": EP, "prompt_tokens": TOKENS, "cached_tokens": CACHED_TOKENS, "output_tokens": SEVERAL,
     "output_cv": SPREAD, "batch": AT_LEAST_ONE, "itl_ms": POSITIVE,
 }  # fmt: skip
 TEXTS = ("name", "model", "hardware", "server", "sampling", "set")
@@ -45,17 +48,20 @@ class LoadedPoint:
 
 
 def is_loaded(path: Path) -> bool:
-    """Whether a CSV file's header is that of loaded points."""
-    with path.open(encoding="utf-8-sig") as file:
-        return "batch" in file.readline().strip().split(",")
+    """Whether a file is a CSV of loaded points, by the columns that experiments lack. Raises InputError."""
+    if not path.is_file():
+        return False
+    header = next(csv.reader(read_text(path).splitlines()[:1]), [])
+    return bool({"batch", "output_cv", "itl_ms"} & {name.strip() for name in header})
 
 
 def load_points(path: Path) -> list[LoadedPoint]:
     """The points of a CSV file with ``COLUMNS``, in its order. Raises InputError."""
-    points = []
+    points: list[LoadedPoint] = []
     for row in read_csv(path, COLUMNS):
         where = row["name"]
         numbers = {key: check.parsed_number(path, f"{where}.{key}", row[key], NUMBERS[key]) for key in NUMBERS}
+        check.no_repeats(path, "name", [*(point.name for point in points), where])
         points.append(LoadedPoint(**{key: row[key] for key in TEXTS}, **numbers))  # type: ignore[arg-type]
     return points
 

@@ -49,7 +49,7 @@ def settled(model: Model, runs: Runs) -> Model:
     if model.own is None or np.all(model.own):
         return model
     if any(np.any(leaf != leaf[:1]) for leaf in map(np.asarray, jax.tree.leaves(runs.server))):
-        raise InputError("runs", "server", "is not the same in all; name one")
+        raise InputError("runs", "server", "is not the same in all; name one (--server)")
     server = model.server_for(jax.tree.map(lambda leaf: leaf[0], runs.server))
     return put(model, {"constants.server": server, "own": np.ones_like(model.own)})
 

@@ -63,7 +63,9 @@ class Link(eqx.Module):
         From the custom kernel's limit on NCCL is no faster than that kernel was at the limit.
         """
         one, two, nccl = (
-            speed._replace(latency_s=jnp.where(in_graph, speed.latency_s, self.eager_latency_s))
+            speed._replace(
+                latency_s=jnp.where(in_graph, speed.latency_s, jnp.maximum(speed.latency_s, self.eager_latency_s))
+            )
             for speed in (self.one_shot_speed(tp), self.two_shot_speed(tp), self.nccl_speed(tp))
         )
         limit = self.custom_limit_bytes(tp)

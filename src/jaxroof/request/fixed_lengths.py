@@ -47,7 +47,9 @@ def fixed_schedule(request: FixedLengths, budget: Scalar, *, chunks: int, panels
     done = np.arange(chunks, dtype=jnp.result_type(float)) * budget
     new = jnp.clip(computed - done, 0.0, budget)
     there = new > 0
-    new, weight = jnp.where(there, new, 1.0), jnp.where(there, 1.0, 0.0)
+    # A budget so small that the prompt takes more steps than there is room for has no answer.
+    one = jnp.where(computed > chunks * budget, jnp.nan, 1.0)
+    new, weight = jnp.where(there, new, 1.0), jnp.where(there, one, 0.0)
     return Schedule(
         prefill_context_tokens=prompt - computed + jnp.where(there, done, 0.0),
         prefill_new_tokens=new,

@@ -60,7 +60,7 @@ def breakdown(schedule: Schedule, prefill: StepTime, decode: StepTime) -> tuple[
     step = jax.tree.map(lambda x: _dot(schedule.tpot_weight, x), decode)
     return (
         # Once, however many steps.
-        dataclasses.replace(ttft, admission_s=prefill.admission_s[0] + _waiting_s(schedule, prefill, decode)),
+        dataclasses.replace(ttft, admission_s=prefill.admission_s[0], waiting_s=_waiting_s(schedule, prefill, decode)),
         dataclasses.replace(step, admission_s=jnp.zeros_like(step.total_s)),
     )
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxroof.files import AT_LEAST_ONE, CACHED_TOKENS, TOKENS, InputError, Range, check
-from jaxroof.parameters import Sampling
+from jaxroof.parameters import Flag, Sampling, Server, get, walk
 from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
 from jaxroof.step import Model
 
@@ -21,26 +21,32 @@ def check_request(model: Model, arch: Architecture, deployment: Deployment, samp
     Only concrete numbers are checked: a tracer stands for many, and inside a program nothing can raise.
     """
     for key, value in request.items():
-        if isinstance(value, (int, float, np.number, str)):  # text is here to be refused
-            check.number("predict", key, value, LEGAL[key])
+        if _known(value):
+            check.number("predict", key, _number(key, value), LEGAL[key])
     prompt, output, cached = (request[key] for key in ("prompt", "output", "cached"))
     if _known(prompt, cached) and cached > prompt:
         raise InputError("predict", "cached", f"must be ≤ prompt {prompt}, got {cached}")
     if _known(arch.num_attention_heads, arch.num_key_value_heads, arch.num_experts, deployment.tp, deployment.ep):
         check_deployment("predict", arch, float(deployment.tp), float(deployment.ep))
-    check_sampling("predict", sampling, model)
+    check_sampling("predict", sampling, model.step, model.constants.server)
     refuse_mixture("predict", model.step, arch)
     if _known(arch.sliding_window, prompt, output):
         check_window("predict", arch, prompt + output)
 
 
-def check_sampling(where: object, sampling: Sampling, model: Model) -> None:
-    """Raise InputError for ``sampling`` whose cost on the model's server is not known."""
-    supported = model.constants.server.penalties.supported
-    if model.step != "kernels" or not _known(supported, *jax.tree.leaves(sampling)):
+def check_sampling(where: object, sampling: Sampling, step_model: str, server: Server) -> None:
+    """Raise InputError for parameters that are illegal, or whose cost on the server is not known."""
+    if not _known(server.penalties.supported, *jax.tree.leaves(sampling)):
         return
-    if not np.all(supported) and jax.tree.map(np.asarray, sampling).penalises:
+    for key, path, leaf in walk(sampling):
+        check.number(where, f"sampling.{key}", float(get(sampling, path)), leaf.range)
+    if step_model == "kernels" and not can_sample(jax.tree.map(np.asarray, sampling), server):
         raise InputError(where, "sampling", "the server's penalties are not known; name sampling without them")
+
+
+def can_sample(sampling: Sampling, server: Server) -> Flag:
+    """Whether the cost of ``sampling`` on the server is known."""
+    return (server.penalties.supported > 0) | ~sampling.penalises
 
 
 def refuse_mixture(where: object, step_model: str, arch: Architecture) -> None:
@@ -55,6 +61,13 @@ def check_window(where: object, arch: Architecture, longest_tokens: float) -> No
     if 0 < window < longest_tokens:
         tokens = f"the window of {window:.0f} tokens is shorter than the request's {longest_tokens:.0f}"
         raise InputError(where, "sliding_window", f"windowed attention is not modelled: {tokens}")
+
+
+def _number(key: str, value: Any) -> Any:
+    """A number, or what is to be refused as none; an array of no axis is a number."""
+    if np.ndim(value):
+        raise InputError("predict", key, "must be one number; map over several with jax.vmap")
+    return value.item() if isinstance(value, np.ndarray | np.generic | jax.Array) else value
 
 
 def _known(*values: Any) -> bool:

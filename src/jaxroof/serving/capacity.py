@@ -30,8 +30,8 @@ def beyond_positions(arch: Architecture, tokens: float) -> str | None:
 def held_tokens(prompt: Number, cached: Number, output: Number, batch: Number, block_size: Number) -> Number:
     """KV cache that a server with ``batch`` requests in flight cannot do without [tokens].
 
-    The least that may be: the cached part of their prompts is the same in all, and each has half of its output. Blocks
-    are filled up. One request must fit as a whole.
+    The least that may be: the cached part of their prompts is the same in all, and each has half of its output, whatever
+    the spread. Blocks are filled up. One request must fit as a whole.
     """
     each, whole = _blocks(prompt - cached + output / 2, block_size), _blocks(prompt + output, block_size)
     return jnp.maximum(cached + batch * each, whole)
@@ -61,7 +61,7 @@ def can_serve(arch: Architecture, tp: Scalar, tokens: Scalar, tier0: Tier0) -> F
     return grouped & divides(arch, tp) & chosen & (gpu_bytes(arch, tp, tokens) <= usable_bytes(tier0))
 
 
-def most_requests(arch: Architecture, tp: Scalar, prompt: float, cached: float, output: float, tier0: Tier0) -> int:
+def most_requests(arch: Architecture, tp: Scalar, tier0: Tier0, *, prompt: float, cached: float, output: float) -> int:
     """How many requests fit beside the weights, as :func:`held_tokens` counts; none where one does not."""
     weights, with_token = (float(gpu_bytes(arch, tp, scalar(tokens))) for tokens in (0, 1))
     room, block = (float(usable_bytes(tier0)) - weights) / (with_token - weights), float(tier0.server.block_size)

@@ -29,13 +29,14 @@ class StepTime(eqx.Module):
     """Time of one step [s], and its parts by name.
 
     What a new request waits for once, before its first step, is no part of it: ``admission_s``, and as many steps as
-    are queued where it joins other requests.
+    are queued where it joins other requests; ``waiting_s`` is their time, which a breakdown of a request knows.
     """
 
     total_s: Scalar
     overhead_s: Scalar
     admission_s: Scalar
     queued_steps: Scalar
+    waiting_s: Scalar
     parts: dict[str, Part]
 
 

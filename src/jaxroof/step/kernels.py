@@ -38,7 +38,8 @@ def kernels(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tie
     exposed_s = host.exposed_s(forward_s, sampler_s, tables_s, sampled, server)
     overhead = exposed_s + overhead_s(tier0.overheads, arch, deployment, batch)
     queued = server.queued_steps * jnp.minimum(jnp.sum(batch.decode.count), 1.0)
-    return StepTime(forward_s + sampler_s + overhead, overhead, server.admission_s, queued, forward | sampler)
+    total_s, parts = forward_s + sampler_s + overhead, forward | sampler
+    return StepTime(total_s, overhead, server.admission_s, queued, jnp.zeros_like(total_s), parts)
 
 
 def _new_tokens(requests: Requests) -> Scalar:
@@ -84,7 +85,7 @@ def _untuned(m: Scalar, shard: Shard, server: Server) -> Scalar:
     """How much longer the experts of m tokens take where the engine has no tuned tiles for their shape."""
     experts, width = server.tuned_moe.T
     tuned = jnp.any((experts == shard.experts) & (width == shard.expert))
-    # The default tiles are as good up to 64 tokens and from 1024 on.
+    # The default tiles are as good up to 64 tokens and from 1024 on, and slower at 96 to 512 (vLLM PRs 44830, 45142).
     amiss = jnp.clip((m - 64) / (96 - 64), 0.0, 1.0) * jnp.clip((1024 - m) / (1024 - 512), 0.0, 1.0)
     return jnp.where(tuned, 1.0, 1 + (server.untuned_moe_slowdown - 1) * amiss)
 

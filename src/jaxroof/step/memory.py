@@ -30,4 +30,4 @@ def memory(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tier
     overhead = overhead_s(tier0.overheads, arch, deployment, batch)
     total = sum(part.seconds for part in parts.values()) + overhead
     none = jnp.zeros_like(total)
-    return StepTime(total, overhead, none, none, parts)
+    return StepTime(total, overhead, none, none, none, parts)

@@ -38,7 +38,7 @@ def roofline(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Ti
     overhead = overhead_s(tier0.overheads, arch, deployment, batch)
     longest = jnp.maximum(parts["prefill"].seconds, parts["decode"].seconds)
     none = jnp.zeros_like(overhead)
-    return StepTime(jnp.maximum(longest + overhead, TICK_S), overhead, none, none, parts)
+    return StepTime(jnp.maximum(longest + overhead, TICK_S), overhead, none, none, none, parts)
 
 
 def heads(arch: Architecture) -> Float[Array, "3"]:

@@ -20,6 +20,7 @@ from jaxroof.experiments.runs import Runs
 from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, experts_divide, get, put, replace, scalar, walk
 from jaxroof.request.fixed_lengths import FixedLengths, chunks_of, fixed_schedule
 from jaxroof.request.latency import step_times, total
+from jaxroof.request.limits import can_sample
 from jaxroof.request.schedule import Latency
 from jaxroof.serving.capacity import attends_in_full, can_serve, held_tokens
 from jaxroof.step import Model
@@ -135,6 +136,8 @@ def _served(constants: Any, values: Values, *, nodes: Mapping[str, int]) -> tupl
     held = held_tokens(prompt, cached, output, batch, model.constants.server.block_size)
     feasible = (cached <= prompt) & attends_in_full(arch, prompt + output)
     feasible &= can_serve(arch, tp, held, model.constants) & experts_divide(arch.num_experts, tp, ep)
+    if model.step == "kernels":
+        feasible &= can_sample(arch.sampling, model.constants.server)
     return jnp.where(feasible, jnp.append(seconds / MILLI, tp), jnp.nan), feasible
 
 
