@@ -25,7 +25,7 @@ from jaxroof.sweeps.progress import rated, speed
 from jaxroof.sweeps.store import Store
 from jaxroof.sweeps.stream import Program
 
-INFEASIBLE = "for heads that tp does not divide, ep, memory, a window, or more cached than prompt tokens"
+INFEASIBLE = "for heads or experts that are not divided, memory, a window, or more cached than prompt tokens"
 
 
 @dataclasses.dataclass(frozen=True)

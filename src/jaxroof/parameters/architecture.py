@@ -47,8 +47,8 @@ class Architecture(eqx.Module):
 class Deployment(eqx.Module):
     """How the model is served: ``tp``, the tensor-parallel degree, is the number of GPUs that share each layer.
 
-    ``ep`` is 1, each expert is shared by all, or ``tp``, whole experts are divided among the GPUs. That costs no exchange
-    of its own: the layer's all-reduce adds them up.
+    ``ep`` is 1, each expert is shared by all, or ``tp``, whole experts are divided among the GPUs. That costs no
+    exchange of its own: the layer's all-reduce adds them up.
     Nothing is checked here, so that a degree can be traced; :func:`jaxroof.predict` checks a single one.
 
     >>> float(jaxroof.Deployment(tp=4).tp)

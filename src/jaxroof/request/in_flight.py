@@ -27,8 +27,8 @@ def generated_tokens(output: Scalar | float, cv: Scalar | float) -> Scalar:
 def longest_tokens(output: Scalar | float, cv: Scalar | float, batch: Scalar | float) -> Scalar:
     """Expected most tokens that any of ``batch`` requests in flight has generated.
 
-    Exact for V = 0 (ages uniform up to n: n·B/(B + 1)); for V = 1 exponential, n·(1 + 1/2 + … + 1/B), the sum within 1.2 %
-    by Euler's constant; between them linear in V², as the mean is.
+    Exact for V = 0 (ages uniform up to n: n·B/(B + 1)); for V = 1 exponential, n·(1 + 1/2 + … + 1/B), the sum within
+    1.2 % by Euler's constant; between them linear in V², as the mean is.
     """
     harmonic = jnp.log(batch) + EULER + (1 - EULER) / batch
     return output * ((1 - cv**2) * batch / (batch + 1) + cv**2 * harmonic)

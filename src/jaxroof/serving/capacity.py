@@ -30,8 +30,8 @@ def beyond_positions(arch: Architecture, tokens: float) -> str | None:
 def held_tokens(prompt: Number, cached: Number, output: Number, batch: Number, block_size: Number) -> Number:
     """KV cache that a server with ``batch`` requests in flight cannot do without [tokens].
 
-    The least that may be: the cached part of their prompts is the same in all, and each has half of its output, whatever
-    the spread. Blocks are filled up. One request must fit as a whole.
+    The least that may be: the cached part of their prompts is the same in all, and each has half of its output,
+    whatever the spread. Blocks are filled up. One request must fit as a whole.
     """
     each, whole = _blocks(prompt - cached + output / 2, block_size), _blocks(prompt + output, block_size)
     return jnp.maximum(cached + batch * each, whole)
