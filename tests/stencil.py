@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from quick import jit
 
 from jaxroof.catalogue.load import load_tier0
 from jaxroof.parameters import get, put, walk
@@ -19,7 +20,7 @@ LEAVES = {
 }
 
 
-@functools.partial(jax.jit, static_argnames="step")
+@functools.partial(jit, static_argnames="step")
 def along_each(step, tier0, arch, deployment, batch):
     """Step time, and its derivatives with respect to the logarithm of each leaf: by ``jax.grad``, by a stencil."""
     values = {path: get(tier0, path) for path in LEAVES.values()}

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from quick import jit
 
 from jaxroof import load_architecture, load_model, load_tier0
 from jaxroof.parameters import Deployment, Sampling, scalar
@@ -20,10 +21,12 @@ from jaxroof.sweeps.objectives import PANELS
 TABLES = Path(__file__).parents[1] / "data/roofline_parity"
 
 
-@jax.jit
-def latency(model, nodes, *served):
+def every_node(model, nodes, *served):
     """Every node's step, nothing merged: as ``predict`` and a sweep do."""
-    return total(nodes, *step_times(model, nodes, *served))
+    return total(nodes, *step_times(model, nodes, *served, parts=False))
+
+
+latency = jit(every_node)
 
 
 FORMULAS = {"memory": "h2b", "roofline": "idea_e", "kernels": "none"}
@@ -37,13 +40,13 @@ def fixed(prompt, output, cached, **nodes):
     return fixed_schedule(request, scalar(BUDGET), **nodes)
 
 
-@functools.partial(jax.jit, static_argnames="panels")
+@functools.partial(jit, static_argnames="panels")
 def traced(prompt, output, batch, model, *, panels):
     """Latencies at traced lengths, padded to ``CHUNKS`` prefill steps."""
 
     def one(prompt, output):
         nodes = fixed(prompt + 7, output, 7, chunks=CHUNKS, panels=panels)
-        return latency(model, nodes, load_architecture("llama-2-7b"), Deployment(2), batch)
+        return every_node(model, nodes, load_architecture("llama-2-7b"), Deployment(2), batch)
 
     return jax.vmap(one)(prompt, output)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from quick import jit
 
 import jaxroof
 from jaxroof.catalogue.choice import ModelOptions
@@ -29,7 +30,7 @@ WEIGHTS = np.array([1, -8, 8, -1]) / 12
 STEP, ZERO_STEP = 1e-4, 0.01
 PER_LAYER = "overheads.decode.per_layer_us"
 CHUNK = "overheads.prefill.chunk_tokens"
-grad_of_mape = jax.jit(jax.grad(jaxroof.tpot_mape), static_argnames="scoring")
+grad_of_mape = jit(jax.grad(jaxroof.tpot_mape), static_argnames="scoring")
 SPLITS = ("train", "test", "all")
 
 

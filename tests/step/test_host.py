@@ -2,10 +2,10 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import jit
 from stencil import LEAVES, check_leaves
 
 from jaxroof.catalogue.load import load_architecture, load_tier0
@@ -18,7 +18,7 @@ from jaxroof.step.kernels import kernels
 SYNC, ASYNC = (load_tier0(server=server) for server in ("vllm-sync", "vllm-0.15"))
 LLAMA, MIXTRAL = (load_architecture(name) for name in ("llama-3.1-8b", "mixtral-8x7b"))
 PARTS_OF_SAMPLER = ("sampling", "sorting", "penalties")
-STEP = jax.jit(kernels)
+STEP = jit(kernels)
 OURS = [key for key in LEAVES if key.startswith(("server.", "hardware.kernels.decode_attention.spread"))]
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
+from quick import jit
 from stencil import check_leaves
 
 from jaxroof.catalogue.load import load_architecture, load_tier0
@@ -15,8 +16,8 @@ from jaxroof.step.kernels import kernels
 
 H100, A100, L40S = (load_tier0(gpu) for gpu in ("h100-sxm", "a100-sxm", "l40s"))
 LLAMA, MIXTRAL, QWEN = (load_architecture(name) for name in ("llama-2-7b", "mixtral-8x7b", "qwen3-30b-a3b"))
-STEP = jax.jit(kernels)
-reduce_s = jax.jit(lambda tier0, tp, moved, in_graph: tier0.hardware.link.all_reduce(tp, moved, in_graph)[0])
+STEP = jit(kernels)
+reduce_s = jit(lambda tier0, tp, moved, in_graph: tier0.hardware.link.all_reduce(tp, moved, in_graph)[0])
 MIB = 2**20
 
 

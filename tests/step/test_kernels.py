@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quick import jit
 from stencil import check_leaves
 
 from jaxroof.catalogue.load import load_architecture, load_tier0, with_settings
@@ -29,9 +30,9 @@ IDEAL = replace(
     dict.fromkeys((k for k in LEAVES if k.endswith("floor_us") or k.startswith(("server.per_", "server.sampler"))), 0.0)
     | {key: 1.0 for key in LEAVES if key.endswith(("efficiency", ".mfu")) or key.startswith("traffic.")},
 )
-STEP = jax.jit(kernels)
-GRADIENT = jax.jit(jax.grad(lambda arch, tp, batch: kernels(batch, arch, tp, TIER0).total_s, argnums=(0, 1, 2)))
-STEP_MEMORY = jax.jit(memory)
+STEP = jit(kernels)
+GRADIENT = jit(jax.grad(lambda arch, tp, batch: kernels(batch, arch, tp, TIER0).total_s, argnums=(0, 1, 2)))
+STEP_MEMORY = jit(memory)
 
 
 def requests(*rows):

@@ -2,9 +2,9 @@
 
 import itertools
 
-import jax
 import numpy as np
 import pytest
+from quick import jit
 
 from jaxroof.catalogue.load import load_architecture, load_tier0
 from jaxroof.parameters import Deployment, Sampling, replace, scalar
@@ -14,8 +14,8 @@ from jaxroof.step.sampling import penalties_host_s, sampler
 
 H100 = load_tier0("h100-sxm")
 LLAMA = load_architecture("llama-3.1-8b")
-SAMPLER = jax.jit(sampler)
-HOST = jax.jit(penalties_host_s)
+SAMPLER = jit(sampler)
+HOST = jit(penalties_host_s)
 NOBODY = Requests(*np.zeros((3, 0)))
 NUCLEUS, TOP_K = Sampling(top_p=0.9), Sampling(top_k=50)
 PASS = 2 * 4 * 16 * 128256  # bytes of a pass over the logits of 16 rows
@@ -104,5 +104,5 @@ def test_penalties_by_hand(given):
 
 def test_a_step_draws_a_token_for_each_of_its_requests():
     batch = Batch(Requests(*np.array([[0.0], [300.0], [1.0]])), Requests(*np.array([[50.0], [1.0], [10.0]])))
-    step = jax.jit(kernels)(batch, LLAMA, Deployment(2.0), H100)
+    step = jit(kernels)(batch, LLAMA, Deployment(2.0), H100)
     assert float(step.parts["sampling"].bytes) == pytest.approx(5.25 * PASS * 11 / 16, rel=1e-12)

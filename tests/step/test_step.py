@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quick import jit
 from stencil import check_leaves
 
 from jaxroof.catalogue.load import load_architecture, load_tier0, with_settings
@@ -20,7 +21,7 @@ ARCH = load_architecture("llama-2-7b")
 GQA = load_architecture("llama-2-70b")
 W = 2 * 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)
 K = 2 * 32 * 32 * 128 * 2
-STEP = jax.jit(lambda model, *args: model(*args), static_argnums=0)
+STEP = jit(lambda model, *args: model(*args), static_argnums=0)
 TERMS = ("base", "per_layer", "per_layer_replicated", "per_sqrt_layer", "per_vocab", "per_kv_group", "per_request")
 
 
@@ -115,7 +116,7 @@ def test_gradient_of_every_leaf_against_central_differences(name, phase):
 
 @pytest.mark.parametrize("name", STEP_MODELS)
 def test_gradient_of_architecture_and_tp_is_finite(name):
-    gradient = jax.grad(lambda at: total(STEP_MODELS[name], MIXED, H2B, at[1].tp, at[0]))((ARCH, Deployment(2)))
+    gradient = jit(jax.grad(lambda at: STEP_MODELS[name](MIXED, *at, H2B).total_s))((ARCH, Deployment(2)))
     assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(gradient))
 
 
