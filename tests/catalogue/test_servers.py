@@ -164,7 +164,7 @@ DAMAGED = [
     ("[small_gpu]\nnamed = 'a100'", "small_gpu.named: must be a list of texts"),
     ("[small_gpu]\nnamed = [3]", "small_gpu.named: must be a list of texts"),
     (f"[small_gpu]\nbelow_gib = {VALUE.format(0)}", "small_gpu.below_gib: must be > 0, got 0"),
-    (f"[small_gpu]\nbelow_gib = {VALUE.format(99)}\nslots = {VALUE.format(9)}", "slots: unknown key"),
+    (f"[small_gpu]\nbelow_gib = {VALUE.format(99)}\nslots = {VALUE.format(9)}", "small_gpu.slots: unknown key"),
     ("small_gpu = 3", "small_gpu: must be a table"),
 ]
 

@@ -145,8 +145,14 @@ def test_a_file_that_cannot_be(tmp_path, text, says):
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ("--step-model=memory", "--step-model: memory: points of loaded servers are for kernels"),
-        ("--formula=h2b", "--formula: h2b: points of loaded servers are scored without one"),
+        (
+            "--step-model=memory",
+            "{path}: --step-model: is not for points of loaded servers: they name all but --server and --set",
+        ),
+        (
+            "--formula=h2b",
+            "{path}: --formula: is not for points of loaded servers: they name all but --server and --set",
+        ),
         ("--set=server.per_stp_us=1", "{path}: {name}: set: server.per_stp_us: unknown key"),
     ],
 )

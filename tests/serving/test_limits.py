@@ -30,7 +30,7 @@ def test_kv_bytes_on_one_gpu(tp, kv_bytes):
     arch, tier0 = load_architecture("llama-3.1-70b"), load_tier0()
     weights = gpu_bytes(arch, scalar(tp), 0.0)
     assert float(gpu_bytes(arch, scalar(tp), 1000.0) - weights) == 1000 * kv_bytes
-    most = most_requests(arch, scalar(tp), 900, 100, 160, tier0)
+    most = most_requests(arch, scalar(tp), tier0, prompt=900, cached=100, output=160)
     held = [held_tokens(900, 100, 160, most + more, 16) for more in (0, 1)]
     assert [float(tokens) for tokens in held] == [100 + (most + more) * 880 for more in (0, 1)]
     within = [bool(gpu_bytes(arch, scalar(tp), tokens) <= usable_bytes(tier0)) for tokens in held]
