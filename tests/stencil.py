@@ -14,6 +14,7 @@ from jaxroof.step import Batch, Requests
 # Steps of a log-constant; no kink may lie within two of them.
 WIDTH, OFFSETS, WEIGHTS = 1e-4, np.array([-2, -1, 1, 2]), np.array([1, -8, 8, -1]) / 12
 ROWS = 2
+IN_FLIGHT = ("generated_tokens", "longest_tokens", "spread_tokens")
 # Counts and flags have no derivative, nor has a staircase.
 LEAVES = {
     key: path for key, path, leaf in walk(load_tier0()) if not leaf.range.whole and not key.endswith("chunk_tokens")
@@ -36,18 +37,18 @@ def along_each(step, tier0, arch, deployment, batch):
 
 def check_leaves(step, tier0, arch, deployment, batch, rtol):
     """Every gradient is that of the stencil, but for what rounding does to a difference; returns them by key."""
-    batch = Batch(_filled(batch.prefill), _filled(batch.decode), batch.sampling, *map(jnp.asarray, _in_flight(batch)))
-    seconds, gradient, stencil = along_each(step, tier0, arch, deployment, batch)
+    seconds, gradient, stencil = along_each(step, tier0, arch, deployment, filled(batch))
     np.testing.assert_allclose(gradient, stencil, rtol=rtol, atol=1e-11 * float(seconds))
     return dict(zip(LEAVES, np.asarray(gradient), strict=True))
 
 
-def _in_flight(batch):
-    return (float(getattr(batch, name)) for name in ("generated_tokens", "longest_tokens", "spread_tokens"))
+def filled(batch):
+    """The same step with as many rows in every case, so that one program serves all; new rows have no request."""
+    in_flight = (jnp.asarray(float(getattr(batch, name))) for name in IN_FLIGHT)
+    return Batch(_filled(batch.prefill), _filled(batch.decode), batch.sampling, *in_flight)
 
 
 def _filled(requests):
-    """As many rows in every case; those that were not there have no request."""
     missing = ROWS - len(requests.count)
     absent = Requests(np.zeros(missing), np.ones(missing), np.zeros(missing))
     return jax.tree.map(lambda *rows: np.concatenate(rows), requests, absent)

@@ -1,12 +1,14 @@
 """The forms of the ``kernels`` step time, each by hand, and their gradients on both sides of each switch."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
 from quick import jit
-from stencil import check_leaves
+from stencil import check_leaves, filled
 
 from jaxroof.catalogue.load import load_architecture, load_tier0
 from jaxroof.parameters import Deployment, numbers, replace
@@ -14,10 +16,17 @@ from jaxroof.step import Batch, Requests
 from jaxroof.step.cost import smooth_maximum
 from jaxroof.step.kernels import kernels
 
-H100, A100, L40S = (load_tier0(gpu) for gpu in ("h100-sxm", "a100-sxm", "l40s"))
+loaded = functools.cache(load_tier0)
+H100, A100, L40S = (loaded(gpu) for gpu in ("h100-sxm", "a100-sxm", "l40s"))
 LLAMA, MIXTRAL, QWEN = (load_architecture(name) for name in ("llama-2-7b", "mixtral-8x7b", "qwen3-30b-a3b"))
 STEP = jit(kernels)
-reduce_s = jit(lambda tier0, tp, moved, in_graph: tier0.hardware.link.all_reduce(tp, moved, in_graph)[0])
+
+
+def all_reduce_s(tier0, tp, moved, in_graph):
+    return tier0.hardware.link.all_reduce(tp, moved, in_graph)[0]
+
+
+reduce_s, reduce_each = jit(all_reduce_s), jit(jax.vmap(all_reduce_s, in_axes=(None, None, 0, None)))
 MIB = 2**20
 
 
@@ -29,8 +38,13 @@ def decode(count, context=10):
     return Batch(requests(), requests((context, 1, count)))
 
 
+def step(batch, *served):
+    """One program, whatever rows a batch has."""
+    return STEP(filled(batch), *served)
+
+
 def parts(batch, tier0=H100, arch=LLAMA, tp=1.0, ep=1.0):
-    return STEP(batch, arch, Deployment(tp, ep), tier0).parts
+    return step(batch, arch, Deployment(tp, ep), tier0).parts
 
 
 def constant(tier0, key):
@@ -100,7 +114,7 @@ def test_mixed_steps_below_sm90_run_decoding_in_tiles_of_the_prefill_kernel():
 @pytest.mark.parametrize("batch", [Batch(requests((100, 300, 1)), requests()), decode(4)])
 def test_a_step_of_one_phase_has_no_tiles(batch):
     apart = replace(A100, {"hardware.kernels.prefill_attention.mixed_tile_tokens": 0.0})
-    assert STEP(batch, LLAMA, Deployment(1.0), A100).total_s == STEP(batch, LLAMA, Deployment(1.0), apart).total_s
+    assert step(batch, LLAMA, Deployment(1.0), A100).total_s == step(batch, LLAMA, Deployment(1.0), apart).total_s
 
 
 @pytest.mark.parametrize("gpu", ["h100-sxm", "h200-sxm", "b200", "gb200", "mi300x"])
@@ -181,7 +195,7 @@ def test_pcie_gpus_beyond_two_run_nccl(tp):
 @pytest.mark.parametrize("gpu", ["h100-sxm", "h200-sxm", "a100-sxm", "l40s", "b200", "gb200", "mi300x"])
 def test_all_reduce_takes_no_less_for_more_bytes(gpu, tp, in_graph):
     sizes = np.geomspace(256, 1e9, 400)
-    times = np.asarray(jax.vmap(lambda moved: reduce_s(load_tier0(gpu), tp, moved, in_graph))(sizes))
+    times = np.asarray(reduce_each(loaded(gpu), tp, sizes, in_graph))
     assert (np.diff(times) >= -1e-12 * times[1:]).all()
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from quick import jit
-from stencil import check_leaves
+from stencil import check_leaves, filled
 
 from jaxroof.catalogue.load import load_architecture, load_tier0, with_settings
 from jaxroof.catalogue.names import catalogue
@@ -47,12 +47,12 @@ BATCHES = {
 
 
 def seconds(batch, tier0=TIER0, model="llama-2-7b", tp=2.0, **architecture):
-    return STEP(batch, replace(MODELS[model], architecture), Deployment(tp), tier0).total_s
+    return STEP(filled(batch), replace(MODELS[model], architecture), Deployment(tp), tier0).total_s
 
 
 @pytest.mark.parametrize("context", [100, 1000, 4000])
 def test_without_floors_head_and_host_a_decode_step_is_the_memory_model(context):
-    step = STEP(Batch(requests(), requests((context, 1, 1))), MODELS["llama-2-7b"], Deployment(1.0), IDEAL)
+    step = STEP(filled(Batch(requests(), requests((context, 1, 1)))), MODELS["llama-2-7b"], Deployment(1.0), IDEAL)
     head = sum(step.parts[name].seconds for name in ("lm_head", "sampling", "logits_gather", "embedding"))
     expected = STEP_MEMORY(Batch(requests(), requests((context, 1, 1))), MODELS["llama-2-7b"], Deployment(1.0), IDEAL)
     np.testing.assert_allclose(step.total_s - head, expected.total_s, rtol=0.01)
@@ -60,7 +60,7 @@ def test_without_floors_head_and_host_a_decode_step_is_the_memory_model(context)
 
 def test_a_large_batch_runs_at_the_compute_bound_rate():
     arch, batch = MODELS["llama-2-70b"], 1e6
-    step = STEP(Batch(requests(), requests((0, 1, batch))), arch, Deployment(4.0), TIER0)
+    step = STEP(filled(Batch(requests(), requests((0, 1, batch)))), arch, Deployment(4.0), TIER0)
     gemms = [step.parts[name] for name in ("qkv", "attention_output", "gate_up", "down")]
     flops = 2 * batch * 80 * (8192 * (8192 + 2 * 1024) + 8192 * 8192 + 3 * 8192 * 28672)
     np.testing.assert_allclose(sum(p.flops for p in gemms), flops / 4, rtol=1e-12)
@@ -89,7 +89,7 @@ def test_all_reduce_is_there_only_with_several_gpus_and_slower_outside_a_graph()
 def test_experts_touched_by_hand():
     for tokens, touched in ((1, 2), (2, 8 * (1 - 0.75**2)), (64, 8 * (1 - 0.75**64))):
         batch = Batch(requests(), requests((10, 1, tokens)))
-        part = STEP(batch, MODELS["mixtral-8x7b"], Deployment(1.0), TIER0).parts["experts"]
+        part = STEP(filled(batch), MODELS["mixtral-8x7b"], Deployment(1.0), TIER0).parts["experts"]
         weights = touched * 3 * 4096 * 14336 * 2 + 8 * 4096 * 2
         activations = 2 * 2 * tokens * 2 * (4096 + 1.5 * 14336)
         assert float(part.bytes) == pytest.approx(32 * (weights + activations), rel=1e-12)
@@ -108,13 +108,14 @@ def test_fp8_halves_the_bytes_and_uses_the_fp8_rate():
     assert (float(fp8.weight_bytes), float(fp8.activation_bytes)) == (1, 2)
     decode, prefill = BATCHES["decode"], Batch(requests((0, 8192, 1)), requests())
     parts = [
-        [STEP(b, arch, Deployment(4.0), TIER0).parts["gate_up"] for b in (decode, prefill)] for arch in (full, fp8)
+        [STEP(filled(b), arch, Deployment(4.0), TIER0).parts["gate_up"] for b in (decode, prefill)]
+        for arch in (full, fp8)
     ]
     assert float(parts[1][0].bytes) == pytest.approx(float(parts[0][0].bytes) / 2, rel=1e-3)
     assert float(parts[1][1].compute_s) == pytest.approx(float(parts[0][1].compute_s) / 2)
     assert (
-        STEP(decode, fp8, Deployment(4.0), TIER0).parts["lm_head"].bytes
-        == STEP(decode, full, Deployment(4.0), TIER0).parts["lm_head"].bytes
+        STEP(filled(decode), fp8, Deployment(4.0), TIER0).parts["lm_head"].bytes
+        == STEP(filled(decode), full, Deployment(4.0), TIER0).parts["lm_head"].bytes
     )
 
 
@@ -180,7 +181,10 @@ def test_never_slower_with_more_bandwidth_or_flops(model, phase, key, share):
     assert seconds(BATCHES[phase], slower, model, 4.0) >= seconds(BATCHES[phase], TIER0, model, 4.0) * (1 - 1e-12)
 
 
-def test_absent_requests_cost_nothing():
+@pytest.mark.parametrize("phase", BATCHES)
+def test_absent_requests_cost_nothing(phase):
+    alone = STEP(BATCHES[phase], MODELS["llama-2-7b"], Deployment(2.0), TIER0).total_s
+    assert seconds(BATCHES[phase]) == pytest.approx(float(alone), rel=1e-14)
     absent = Batch(requests((100, 300, 1), (50, 0, 0)), requests((700, 1, 4), (9, 1, 0)))
     assert seconds(absent) == pytest.approx(float(seconds(BATCHES["mixed"])), rel=1e-14)
 
