@@ -8,7 +8,9 @@ from command_line import ROOT, refused, works
 
 import jaxroof
 from jaxroof.experiments import metrics
-from jaxroof.experiments.loaded import COLUMNS, groups, is_loaded, load_points, predicted_itl_ms
+from jaxroof.experiments.loaded import COLUMNS, groups, load_points, predicted_itl_ms
+from jaxroof.experiments.recorded import SAMPLING, is_loaded
+from jaxroof.parameters import Sampling, declared
 
 TRUTH = ROOT / "ground_truth"
 FILES = {name: TRUTH / f"{name}_h100.csv" for name in ("mlenergy", "serving")}
@@ -26,6 +28,17 @@ def test_there_are_42_and_19_points_of_which_each_stands_once():
     assert len(set(names)) == 61
     assert all(map(is_loaded, FILES.values()))
     assert not is_loaded(TRUTH / "experiments.csv")
+
+
+@pytest.mark.parametrize("command", ["sensitivity", "sweep --vary=overheads.decode.base_us=0,1"])
+def test_only_evaluate_scores_points(tmp_path, command):
+    path = next(iter(FILES.values()))
+    says = f"{path}: has points of loaded servers, which only evaluate scores"
+    refused(tmp_path, [*command.split(), f"--ground-truth={path}"], says)
+
+
+def test_the_columns_of_a_row_s_sampling_are_its_parameters():
+    assert tuple(declared(Sampling)) == SAMPLING
 
 
 def test_groups_are_kinds_of_models_and_sizes_of_batches():

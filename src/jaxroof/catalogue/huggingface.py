@@ -34,10 +34,15 @@ SCALED_ROPE = ("llama3", "longrope", "su")
 SPARSE_STEP = "decoder_sparse_step"
 
 
+def config_path(name: str) -> Path:
+    """The file of a catalogue model, a ``config.json``, or the one in a folder."""
+    path = find("models", name)
+    return path / "config.json" if os.path.isdir(path) else path
+
+
 def load_shape(name: str) -> dict[str, float]:
     """The fields of a catalogue model, or of any Hugging Face ``config.json`` or its folder. Raises InputError."""
-    path = find("models", name)
-    path = path / "config.json" if os.path.isdir(path) else path
+    path = config_path(name)
     shape = shape_from_config(path, read_json(path))
     _refuse_quantised(path.with_name("hf_quant_config.json"))
     return shape

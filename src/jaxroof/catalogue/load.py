@@ -112,9 +112,8 @@ def load_model(
     constants = load_tier0(hardware, overheads, mfu_tables, server or defaults.server(step))
     if is_original(hardware) and step == "kernels":
         raise InputError(hardware, "--hardware", "has no kernels; give --step-model memory or roofline")
-    return cast(
-        Model, jax.device_put(with_server(step, constants, named=server is not None))
-    )  # once, not at every call
+    model = with_server(step, constants, named=server is not None)
+    return cast(Model, jax.device_put(model))  # once, not at every call
 
 
 def with_settings(tree: Tree, settings: Iterable[str | tuple[str, Any]], where: str = "--set") -> Tree:

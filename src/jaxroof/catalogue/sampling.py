@@ -1,16 +1,14 @@
 """Sampling parameters from what a client sends, or from a model's ``generation_config.json``."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from typing import Any
 
-from jaxroof.catalogue.names import find
+from jaxroof.catalogue.huggingface import config_path
 from jaxroof.files import InputError, check, read_json
 from jaxroof.parameters import Architecture, Sampling, declared, put, scalar
 
 GREEDY = "greedy"
-NO_TOP_K = "-1"  # as 0 is
 LEAVES = {key: leaf.range for key, (_, leaf) in declared(Sampling).items()}
 # What vLLM takes from the file for requests that say nothing.
 FROM_MODEL = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
@@ -31,8 +29,7 @@ def load_sampling(where: object, text: str | None, model: Sampling) -> Sampling:
         check.unknown_key(where, [key], LEAVES)
         if key in given:
             raise InputError(where, key, "stands twice")
-        none = key == "top_k" and value == NO_TOP_K
-        given[key] = 0.0 if none else check.parsed_number(where, key, value, LEAVES[key])
+        given[key] = check.parsed_number(where, key, _without_top_k(key, value), LEAVES[key])
     return put(model, {key: scalar(value) for key, value in given.items()})
 
 
@@ -46,8 +43,7 @@ def load_generation(name: str) -> Sampling:
 
     No such file: a temperature of 1 and nothing else. ``do_sample`` is not looked at, as by vLLM. Raises InputError.
     """
-    path = find("models", name)
-    path = path / "config.json" if os.path.isdir(path) else path
+    path = config_path(name)
     beside, config = path.with_name("generation_config.json"), read_json(path)
     config = config if "generation_config" in config else config.get("text_config") or {}
     if "generation_config" in config:
@@ -56,6 +52,10 @@ def load_generation(name: str) -> Sampling:
 
 
 def _sampling(path: object, table: Mapping[str, Any], where: str) -> Sampling:
-    given = {key: table[key] for key in FROM_MODEL if table.get(key) is not None}
-    given = {key: 0 if key == "top_k" and str(value) == NO_TOP_K else value for key, value in given.items()}
+    given = {key: _without_top_k(key, table[key]) for key in FROM_MODEL if table.get(key) is not None}
     return Sampling(**{key: check.number(path, f"{where}{key}", value, LEAVES[key]) for key, value in given.items()})
+
+
+def _without_top_k(key: str, value: Any) -> Any:
+    """``value``, but 0 for a ``top_k`` of −1, which says the same."""
+    return type(value)(0) if key == "top_k" and str(value) == "-1" else value

@@ -1,7 +1,7 @@
 """A server file of ``configs/servers/`` → the server on some GPU."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jaxroof import defaults
 from jaxroof.catalogue.names import find, is_original
-from jaxroof.catalogue.sourced_tree import lineage, merged, read_inherited, read_tree, sourced
+from jaxroof.catalogue.sourced_tree import merged, read_inherited, read_lineage, read_tree, sourced
 from jaxroof.files import COUNT, POSITIVE, InputError, check
 from jaxroof.parameters import Server, declared
 from jaxroof.parameters.server import TUNED_SHAPES
@@ -40,17 +40,14 @@ def load_server(name: str = defaults.SERVER, hardware: str = defaults.HARDWARE) 
     if not isinstance(named, list) or not all(isinstance(word, str) for word in named):
         raise InputError(path, "small_gpu.named", "must be a list of texts")
     sheet = find("hardware", defaults.HARDWARE if is_original(hardware) else hardware)
-    gpus = lineage(sheet, "hardware")
-    if limit is not None and _is_small(sheet, gpus, sourced(path, limit, "small_gpu.below_gib", POSITIVE), named):
-        table = merged(table, small)
+    of_sheet, gpus = read_lineage(sheet, "hardware")
+    if limit is not None:
+        held = sourced(sheet, of_sheet.get("hbm_gb"), "hbm_gb", POSITIVE) * GIGA
+        least = sourced(path, limit, "small_gpu.below_gib", POSITIVE) * GIB
+        if held < least or any(word in gpu for word in named for gpu in gpus):
+            table = merged(table, small)
     gpu = next((name for name in gpus if name in tuned), gpus[0])
     return dataclasses.replace(read_tree(path, Server, table), tuned_moe=_tuned(path, tuned, gpu))
-
-
-def _is_small(sheet: Path, gpus: Sequence[str], below_gib: float, named: Sequence[str]) -> bool:
-    """Whether a GPU has less memory than ``below_gib``, or is one of those that count as such by a word of its name."""
-    gigabytes = sourced(sheet, read_inherited(sheet, "hardware").get("hbm_gb"), "hbm_gb", POSITIVE)
-    return gigabytes * GIGA < below_gib * GIB or any(word in gpu for word in named for gpu in gpus)
 
 
 def _tuned(path: Path, tuned: Mapping[str, Any], gpu: str) -> NDArray[np.float64]:

@@ -17,15 +17,16 @@ CONCRETE: dict[Any, Any] = {Efficiency: AnalyticMfu}
 
 def read_inherited(path: Path, kind: str) -> dict[str, Any]:
     """A file of ``configs/<kind>/``, over the one that its ``base`` names, if any. Raises InputError."""
-    table, *below = _inherited(path, kind).values()
+    return read_lineage(path, kind)[0]
+
+
+def read_lineage(path: Path, kind: str) -> tuple[dict[str, Any], list[str]]:
+    """As :func:`read_inherited`, and the names of the file and of those that it is based on, itself first."""
+    tables = _inherited(path, kind)
+    table, *below = tables.values()
     for other in below:
         table = merged(other, table)
-    return table
-
-
-def lineage(path: Path, kind: str) -> list[str]:
-    """Names of a file of ``configs/<kind>/`` and of those that it is based on, itself first. Raises InputError."""
-    return [file.stem for file in _inherited(path, kind)]
+    return table, [file.stem for file in tables]
 
 
 def _inherited(path: Path, kind: str) -> dict[Path, dict[str, Any]]:

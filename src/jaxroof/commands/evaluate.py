@@ -10,7 +10,8 @@ from jaxroof import defaults
 from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.commands.options import measured
 from jaxroof.experiments import scores
-from jaxroof.experiments.loaded import groups, is_loaded, load_points, predicted_itl_ms
+from jaxroof.experiments.loaded import groups, load_points, predicted_itl_ms
+from jaxroof.experiments.recorded import is_loaded
 from jaxroof.files import InputError
 from jaxroof.report import report
 from jaxroof.report.tables import Table, columns

@@ -5,9 +5,8 @@ from pathlib import Path
 from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.experiments.loaded import is_loaded
 from jaxroof.experiments.metrics import SCORINGS
-from jaxroof.files import InputError, Range, check
+from jaxroof.files import Range, check
 from jaxroof.report import report
 from jaxroof.request.limits import refuse_mixture
 from jaxroof.step import Model
@@ -17,8 +16,6 @@ def measured(
     options: ModelOptions, scoring: str, ground_truth: Path | None, seed: int | None = None
 ) -> tuple[Model, GroundTruth]:
     """The model, and the measurements to compare with under ``scoring``. Raises InputError."""
-    if ground_truth is not None and is_loaded(ground_truth):
-        raise InputError(ground_truth, "has points of loaded servers, which only evaluate scores")
     model = options.model()
     check.one_of("--scoring", "value", scoring, SCORINGS)
     if seed is not None:

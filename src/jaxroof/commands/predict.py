@@ -74,10 +74,10 @@ def _notes(
 def check_memory(arch: Architecture, tp: int, counts: Mapping[str, Any], tier0: Tier0) -> None:
     """Weights and the least KV cache of the batch must fit. Raises InputError that says what would."""
     request, batch = {key: counts[key] for key in ("prompt", "cached", "output")}, counts["batch"]
+    if batch <= most_requests(arch, scalar(tp), tier0, **request):
+        return
     degrees = [n for n in range(1, int(TP.high) + 1) if divides(arch, scalar(n))]
     fits = {n: most_requests(arch, scalar(n), tier0, **request) for n in degrees}
-    if batch <= fits[tp]:
-        return
     held = held_tokens(**request, batch=batch, block_size=tier0.server.block_size)
     need, weights = (float(gpu_bytes(arch, scalar(tp), scalar(tokens))) / GIGA for tokens in (held, 0))
     usable = float(usable_bytes(tier0)) / GIGA

@@ -1,6 +1,5 @@
 """Measured points of loaded servers: a decode step at a known batch, and what the model says of it."""
 
-import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 
 from jaxroof.catalogue.load import load_architecture, load_deployment, load_model, with_settings
 from jaxroof.catalogue.sampling import sampled_by
-from jaxroof.files import AT_LEAST_ONE, CACHED_TOKENS, POSITIVE, TOKENS, InputError, Range, check, read_csv, read_text
+from jaxroof.files import AT_LEAST_ONE, CACHED_TOKENS, POSITIVE, TOKENS, InputError, Range, check, read_csv
 from jaxroof.parameters import EP, TP, Mask, Vector
 from jaxroof.request.limits import SPREAD
 from jaxroof.request.predict import predict
@@ -45,14 +44,6 @@ class LoadedPoint:
     output_cv: float
     batch: float
     itl_ms: float
-
-
-def is_loaded(path: Path) -> bool:
-    """Whether a file is a CSV of loaded points, by the columns that experiments lack. Raises InputError."""
-    if not path.is_file():
-        return False
-    header = next(csv.reader(read_text(path).splitlines()[:1]), [])
-    return bool({"batch", "output_cv", "itl_ms"} & {name.strip() for name in header})
 
 
 def load_points(path: Path) -> list[LoadedPoint]:

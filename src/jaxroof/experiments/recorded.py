@@ -1,11 +1,12 @@
 """Measured experiments and published figures, as their CSV files hold them; loads no JAX."""
 
+import csv
 import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, TOKENS, InputError, Range, check, read_csv
+from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, TOKENS, InputError, Range, check, read_csv, read_text
 
 COLUMNS = ("name", "model", "tp", "workload", "split", "ttft_ms", "tpot_ms", "e2e_ms", "source")
 # A row's sampling is one text, as the command line takes it, or a column for each parameter.
@@ -48,11 +49,25 @@ class Published:
 
 def load_recorded(path: Path) -> list[Experiment]:
     """The experiments of a CSV file, in its order. Raises InputError."""
-    experiments = [_experiment(path, row) for row in read_csv(path, COLUMNS, OPTIONAL)]
+    try:
+        rows = read_csv(path, COLUMNS, OPTIONAL)
+    except InputError:
+        if is_loaded(path):
+            raise InputError(path, "has points of loaded servers, which only evaluate scores") from None
+        raise
+    experiments = [_experiment(path, row) for row in rows]
     names = [e.name for e in experiments]
     if duplicate := next((n for n in names if names.count(n) > 1), None):
         raise InputError(path, duplicate, "stands twice")
     return experiments
+
+
+def is_loaded(path: Path) -> bool:
+    """Whether a file is a CSV of loaded points, by the columns that experiments lack. Raises InputError."""
+    if not path.is_file():
+        return False
+    header = next(csv.reader(read_text(path).splitlines()[:1]), [])
+    return bool({"batch", "output_cv", "itl_ms"} & {name.strip() for name in header})
 
 
 def load_published(path: Path) -> list[Published]:

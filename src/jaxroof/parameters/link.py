@@ -82,25 +82,22 @@ class Link(eqx.Module):
 
     def one_shot_speed(self, tp: Scalar) -> Speed:
         """Each GPU reads all the others' data."""
-        return _speed(tp, self.one_shot)
+        return _speed(tp, self.one_shot, self.one_shot)
 
     def two_shot_speed(self, tp: Scalar) -> Speed:
         """Each GPU reduces its share, then all gather: as in one pass for two GPUs, which never run it."""
-        one, two = self.one_shot, self.two_shot
-        return Speed(
-            _between(tp, (one.latency_tp2_s, two.latency_tp4_s, two.latency_tp8_s)),
-            1 / _between(tp, (one.bytes_per_s_tp2, two.bytes_per_s_tp4, two.bytes_per_s_tp8)),
-        )
+        return _speed(tp, self.one_shot, self.two_shot)
 
     def nccl_speed(self, tp: Scalar) -> Speed:
         """What the engine falls back to."""
-        return _speed(tp, self.nccl)
+        return _speed(tp, self.nccl, self.nccl)
 
 
-def _speed(tp: Scalar, of: Collective) -> Speed:
+def _speed(tp: Scalar, two: Collective, more: Collective | TwoShot) -> Speed:
+    """The speed of ``two`` at T = 2 and of ``more`` beyond."""
     return Speed(
-        _between(tp, (of.latency_tp2_s, of.latency_tp4_s, of.latency_tp8_s)),
-        1 / _between(tp, (of.bytes_per_s_tp2, of.bytes_per_s_tp4, of.bytes_per_s_tp8)),
+        _between(tp, (two.latency_tp2_s, more.latency_tp4_s, more.latency_tp8_s)),
+        1 / _between(tp, (two.bytes_per_s_tp2, more.bytes_per_s_tp4, more.bytes_per_s_tp8)),
     )
 
 

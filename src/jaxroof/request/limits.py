@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxroof.files import AT_LEAST_ONE, CACHED_TOKENS, TOKENS, InputError, Range, check
-from jaxroof.parameters import Flag, Sampling, Server, get, walk
+from jaxroof.parameters import Flag, Sampling, Scalar, Server, get, walk
 from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
 from jaxroof.step import Model
 
@@ -36,17 +36,20 @@ def check_request(model: Model, arch: Architecture, deployment: Deployment, samp
 
 def check_sampling(where: object, sampling: Sampling, step_model: str, server: Server) -> None:
     """Raise InputError for parameters that are illegal, or whose cost on the server is not known."""
-    if not _known(server.penalties.supported, *jax.tree.leaves(sampling)):
+    leaves, supported = jax.tree.leaves(sampling), server.penalties.supported
+    if not _known(supported, *leaves):
         return
+    # Read once, as numbers of the host: this is asked before every prediction.
+    sampling = jax.tree.unflatten(jax.tree.structure(sampling), [np.float64(leaf) for leaf in leaves])
     for key, path, leaf in walk(sampling):
-        check.number(where, f"sampling.{key}", float(get(sampling, path)), leaf.range)
-    if step_model == "kernels" and not can_sample(jax.tree.map(np.asarray, sampling), server):
+        check.number(where, f"sampling.{key}", get(sampling, path), leaf.range)
+    if step_model == "kernels" and not can_sample(sampling, np.float64(supported)):
         raise InputError(where, "sampling", "the server's penalties are not known; name sampling without them")
 
 
-def can_sample(sampling: Sampling, server: Server) -> Flag:
-    """Whether the cost of ``sampling`` on the server is known."""
-    return (server.penalties.supported > 0) | ~sampling.penalises
+def can_sample(sampling: Sampling, penalties_supported: Scalar) -> Flag:
+    """Whether the cost of ``sampling`` is known on a server that has penalties or not."""
+    return (penalties_supported > 0) | ~sampling.penalises
 
 
 def refuse_mixture(where: object, step_model: str, arch: Architecture) -> None:

@@ -33,13 +33,17 @@ def held_tokens(prompt: Number, cached: Number, output: Number, batch: Number, b
     The least that may be: the cached part of their prompts is the same in all, and each has half of its output,
     whatever the spread. Blocks are filled up. One request must fit as a whole.
     """
-    each, whole = _blocks(prompt - cached + output / 2, block_size), _blocks(prompt + output, block_size)
+    each, whole = _blocks_of(prompt, cached, output, block_size)
     return jnp.maximum(cached + batch * each, whole)
 
 
-def _blocks(tokens: Number, size: Number) -> Number:
-    """``tokens``, rounded up to whole blocks."""
-    return -(-tokens // size) * size
+def _blocks_of(prompt: Number, cached: Number, output: Number, size: Number) -> tuple[Number, Number]:
+    """Tokens of the blocks that a request fills by itself with half of its output, and of all it has in the end."""
+
+    def filled(tokens: Number) -> Number:
+        return -(-tokens // size) * size
+
+    return filled(prompt - cached + output / 2), filled(prompt + output)
 
 
 @jax.jit
@@ -65,6 +69,5 @@ def most_requests(arch: Architecture, tp: Scalar, tier0: Tier0, *, prompt: float
     """How many requests fit beside the weights, as :func:`held_tokens` counts; none where one does not."""
     weights, with_token = (float(gpu_bytes(arch, tp, scalar(tokens))) for tokens in (0, 1))
     room, block = (float(usable_bytes(tier0)) - weights) / (with_token - weights), float(tier0.server.block_size)
-    if room < _blocks(prompt + output, block):
-        return 0
-    return int(min(max((room - cached) / _blocks(prompt - cached + output / 2, block), 1), MOST_REQUESTS))
+    each, whole = _blocks_of(prompt, cached, output, block)
+    return int(min(max((room - cached) / each, 1), MOST_REQUESTS)) if room >= whole else 0

@@ -137,7 +137,7 @@ def _served(constants: Any, values: Values, *, nodes: Mapping[str, int]) -> tupl
     feasible = (cached <= prompt) & attends_in_full(arch, prompt + output)
     feasible &= can_serve(arch, tp, held, model.constants) & experts_divide(arch.num_experts, tp, ep)
     if model.step == "kernels":
-        feasible &= can_sample(arch.sampling, model.constants.server)
+        feasible &= can_sample(arch.sampling, model.constants.server.penalties.supported)
     return jnp.where(feasible, jnp.append(seconds / MILLI, tp), jnp.nan), feasible
 
 
