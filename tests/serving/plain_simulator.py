@@ -81,7 +81,7 @@ class Server:
         self.rules = rules
         self.running: list[Entry] = []
         self.waiting: list[Entry] = []
-        self.held_back = 0  # passes since waiting requests were last let in
+        self.held_back = 0  # passes in a row that held waiting requests back
 
     def schedule(self) -> list[Scheduled]:
         """One pass: the entries of the next step, each with its row."""
