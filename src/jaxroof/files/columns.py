@@ -1,6 +1,7 @@
 """Columns of a CSV or Parquet file, read block by block; every problem is one line, file, row, column and why."""
 
 import re
+import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from jaxroof.files.errors import InputError
 from jaxroof.files.ranges import Range
 
 # What pyarrow says of a cell or row of a CSV file; it counts the header as row 1, from 0 the columns.
-CELL = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to double: invalid value (.*)", re.DOTALL)
+CELL = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to double: invalid value '(.*)'", re.DOTALL)
 ROW = re.compile(r"CSV parse error: Row #(\d+): Expected (\d+) columns, got (\d+)")
 
 
@@ -82,7 +83,8 @@ def _holds_numbers(kind: Any) -> bool:
 def _explained(path: Path, names: list[str], why: str) -> InputError:
     """The error of a CSV file that pyarrow could not read, in our words where they are known."""
     if cell := CELL.match(why):
-        return InputError(path, f"row {int(cell[2]) - 1}", names[int(cell[1])], f"must be a number, got {cell[3]}")
+        value = reprlib.repr(cell[3])  # a quote that is not closed makes a cell of all that follows
+        return InputError(path, f"row {int(cell[2]) - 1}", names[int(cell[1])], f"must be a number, got {value}")
     if row := ROW.match(why):
         return InputError(path, f"row {int(row[1]) - 1}", f"has {row[3]} fields, the header {row[2]}")
     return InputError(path, why)
