@@ -158,8 +158,8 @@ def test_wrong_combinations(tmp_path):
         ("a\n", "has no rows"),
         ("c\n1\n", "c: unknown key"),
         ("a,a\n1,2\n", "columns: a stands twice"),
-        ("a\nx\n", "In CSV column #0: CSV conversion error"),
-        ("a,tp\n1\n", "CSV parse error: Expected 2 columns, got 1"),
+        ("a\nx\n", "row 1: a: must be a number, got 'x'"),
+        ("a,tp\n1\n", "row 1: has 1 fields, the header 2"),
         ("a,tp\n1,1\n1,1.5\n", "row 2: tp: must be a whole number, got 1.5"),
         ("a,b\n1,\n", "row 1: b: must be finite, got nan"),
     ],
@@ -178,7 +178,7 @@ def test_unreadable_file_of_points(tmp_path):
     for path, why in (
         (tmp_path / "no.csv", "No such file"),
         (broken, "Parquet"),
-        (tmp_path / "x.txt", "--points: must"),
+        (tmp_path / "x.txt", "must end in .csv or .parquet"),
     ):
         with pytest.raises(InputError) as refused:
             space(points=path)

@@ -16,6 +16,7 @@ from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.experiments.runs import SPLITTING
 from jaxroof.files import COUNT, InputError, check
+from jaxroof.files.columns import column_names
 from jaxroof.parameters import Architecture, declared, replace, walk
 from jaxroof.report import report
 from jaxroof.request.limits import refuse_mixture
@@ -25,7 +26,6 @@ from jaxroof.sweeps import objectives
 from jaxroof.sweeps.axes import Axes, Keys, key_of, load_space
 from jaxroof.sweeps.objectives import ARCHITECTURE, Objective, Variants
 from jaxroof.sweeps.plan import Plan
-from jaxroof.sweeps.points_file import columns_of
 from jaxroof.sweeps.reductions import Best, Marginals, Pareto, Reduction
 from jaxroof.sweeps.space import Grid, Space
 
@@ -58,7 +58,7 @@ class Keep:
 
 def load_plan(options: ModelOptions, axes: Axes, request: RequestOptions, score: Score, keep: Keep) -> Plan:
     """Everything checked, before anything is computed. Raises InputError."""
-    varied = columns_of(axes.points) if axes.points is not None else [key_of(t) for t in (*axes.vary, *axes.zipped)]
+    varied = column_names(axes.points) if axes.points is not None else [key_of(t) for t in (*axes.vary, *axes.zipped)]
     serves = request.model is not None or "model" in varied
     _not_twice(varied, options, request)
     if objectives.BUDGET in varied:
