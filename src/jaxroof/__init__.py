@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from jaxroof.request.predict import Prediction as Prediction, predict as predict
     from jaxroof.request.schedule import Latency as Latency
     from jaxroof.sensitivity.derivatives import Sensitivity as Sensitivity, sensitivities as sensitivities
+    from jaxroof.serving.load import Load as Load
+    from jaxroof.serving.simulate import Simulation as Simulation, simulate as simulate
     from jaxroof.step import Model as Model
     # fmt: on
 else:

@@ -10,4 +10,4 @@ PUBLISHED_SERVER = "vllm-sync"  # of the published step times, memory and roofli
 
 def server(step_model: str) -> str:
     """The server of a step-time model."""
-    return SERVER if step_model == STEP_MODEL else PUBLISHED_SERVER
+    return PUBLISHED_SERVER if step_model in ("memory", "roofline") else SERVER

@@ -1,5 +1,6 @@
 """vLLM V1's scheduler step by step, in plain Python: lists and loops, made to be obvious rather than fast."""
 
+import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,10 @@ class Rules:
 
 @dataclass(frozen=True)
 class Request:
-    """What a client sends; with an arrival at infinity, once an earlier request has ended."""
+    """What a client sends; with an arrival at infinity, once an earlier request has ended.
+
+    Requests are numbered in the order in which they arrive, whenever that turns out to be.
+    """
 
     arrival_s: float
     prompt_tokens: int
@@ -45,7 +49,6 @@ class Entry:
 
     index: int
     request: Request
-    arrival_s: float
     computed: int = 0  # tokens in the cache once every scheduled step has ended
     generated: int = 0  # tokens delivered
     in_flight: bool = False  # the step in flight gives it a token
@@ -194,9 +197,9 @@ def simulate(
     admission_s: float = 0.0,
 ) -> tuple[list[list[float]], list[int]]:
     """Times of every token of every request, and how often each was preempted."""
-    entries = [Entry(i, request, request.arrival_s) for i, request in enumerate(requests)]
-    later = [entry for entry in entries if entry.arrival_s == math.inf]
-    coming = sorted((entry for entry in entries if entry.arrival_s < math.inf), key=lambda e: (e.arrival_s, e.index))
+    entries = [Entry(i, request) for i, request in enumerate(requests)]
+    unsent = entries[:]
+    coming = sorted(request.arrival_s for request in requests if request.arrival_s < math.inf)
     server = Server(rules)
     now = 0.0
     flying: tuple[float, list[Entry]] | None = None  # when the step in flight ends, and who gets a token
@@ -207,22 +210,20 @@ def simulate(
         now, sampled = flying
         flying = None
         for ended in server.deliver(sampled, now):
-            if later:
-                entry = later.pop(0)
-                entry.arrival_s = ended.times_s[-1] + admission_s + think_s
-                coming.append(entry)
-        coming.sort(key=lambda e: (e.arrival_s, e.index))
+            if len(coming) < len(unsent):
+                bisect.insort(coming, ended.times_s[-1] + admission_s + think_s)
 
     while coming or server.running or server.waiting:
-        while coming and coming[0].arrival_s <= now:
-            server.waiting.append(coming.pop(0))
+        while coming and coming[0] <= now:
+            server.waiting.append(unsent.pop(0))
+            coming.pop(0)
         step = server.schedule()
         if flying:
             end_step()  # the step of this pass starts where the one in flight ends; an empty pass is repeated there
         elif not step:
             if not coming:
                 raise ValueError("a request does not fit the blocks")
-            now = coming[0].arrival_s
+            now = coming[0]
         if step:
             sampled = server.starts(step)
             flying = now + step_time(Step([tuple(row) for _, *row in step])), sampled

@@ -14,7 +14,7 @@ from jaxroof.catalogue.sampling import load_generation
 from jaxroof.catalogue.servers import load_server
 from jaxroof.catalogue.sourced_tree import read_inherited, read_tree
 from jaxroof.files import NON_NEGATIVE, POSITIVE, InputError, Range, check, data_dir, read_json
-from jaxroof.parameters import Overheads, Tier0, put, replace, walk
+from jaxroof.parameters import Line, Overheads, Tier0, put, replace, scalar, walk
 from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
 from jaxroof.parameters.constants import Traffic
 from jaxroof.parameters.hardware import Hardware
@@ -97,8 +97,10 @@ def load_model(
     mfu_tables: AnyPath | None = None,
     server: str | None = None,
 ) -> Model:
-    """A step-time model, ``kernels``, ``memory`` or ``roofline``, with its constants as :func:`load_tier0` finds them.
+    """A step-time model, ``kernels``, ``memory``, ``roofline`` or ``linear``, with its constants.
 
+    Constants are those that :func:`load_tier0` finds. For a TOML file with the line of a server that somebody measured,
+    ``step`` is its path; the line is all that a request costs there, unless ``server.admission_ms`` is set.
     ``mfu_tables`` are for ``roofline``; an original ``hardware_config.json`` has no kernels. Without ``server`` it is
     vLLM 0.15, for the published ``memory`` and ``roofline`` theirs, and measured runs keep the one that they were
     measured on. Raises InputError.
@@ -106,12 +108,17 @@ def load_model(
     >>> jaxroof.load_model("memory", "a100-sxm", overheads="h2b").step
     'memory'
     """
+    line, step = (Path(step), "linear") if step.endswith(".toml") else (None, step)
     check.one_of("--step-model", "value", step, STEP_MODELS)
     if mfu_tables is not None and step != "roofline":
         raise InputError("--mfu-tables", step, "uses no MFU tables; only roofline does")
     constants = load_tier0(hardware, overheads, mfu_tables, server or defaults.server(step))
     if is_original(hardware) and step == "kernels":
         raise InputError(hardware, "--hardware", "has no kernels; give --step-model memory or roofline")
+    if step == "linear":
+        constants = put(constants, {"server.admission_s": scalar(0.0)})
+    if line is not None:
+        constants = put(constants, {"linear": _load(line, "linear", Line)})
     model = with_server(step, constants, named=server is not None)
     return cast(Model, jax.device_put(model))  # once, not at every call
 

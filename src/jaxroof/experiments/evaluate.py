@@ -15,7 +15,7 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxroof import defaults
 from jaxroof.experiments import metrics
 from jaxroof.experiments.runs import Runs, settled
-from jaxroof.parameters import Architecture, Deployment, Server, get, put, walk
+from jaxroof.parameters import Architecture, Deployment, Server, setting_axes
 from jaxroof.request.latency import breakdown, latency, step_times
 from jaxroof.request.limits import refuse_mixture
 from jaxroof.request.schedule import Latency, Schedule
@@ -86,7 +86,7 @@ def stack(*settings: Model) -> Model:
 
 @jax.jit
 def _latencies(model: Model, schedule: Schedule, arch: Architecture, deployment: Deployment, server: Server) -> Latency:
-    axes = _setting_axes(model)
+    axes = setting_axes(model)
 
     def one(schedule: Schedule, arch: Architecture, deployment: Deployment, server: Server) -> Latency:
         return latency(model.served_by(server), schedule, arch, deployment, settings=axes)
@@ -105,10 +105,3 @@ def _breakdowns(
 
     prefill, decode = jax.vmap(one)(schedule, arch, deployment, server)
     return jax.vmap(breakdown)(schedule, prefill, decode)
-
-
-def _setting_axes(model: Model) -> Model | None:
-    """0 at every declared leaf with a setting axis, None elsewhere; None if there is none."""
-    axes: Model = jax.tree.map(lambda _: None, model)
-    paths = [path for _, path, _ in walk(model) if jnp.ndim(get(model, path)) > 0]
-    return put(axes, dict.fromkeys(paths, 0)) if paths else None

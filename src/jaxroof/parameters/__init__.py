@@ -10,16 +10,16 @@ from jaxroof.parameters.architecture import (
     kv_heads_divide,
 )
 from jaxroof.parameters.arrays import Flag, Mask, Scalar, Values, Vector
-from jaxroof.parameters.constants import Overheads, OverheadTerms, Tier0, Traffic
+from jaxroof.parameters.constants import Line, Overheads, OverheadTerms, Tier0, Traffic
 from jaxroof.parameters.hardware import Hardware
-from jaxroof.parameters.leaves import declared, get, inlined, leaf, numbers, put, replace, scalar, walk
+from jaxroof.parameters.leaves import declared, get, inlined, leaf, numbers, put, replace, scalar, setting_axes, walk
 from jaxroof.parameters.mfu import AnalyticMfu, Efficiency, MeasuredMfu
 from jaxroof.parameters.sampling import Sampling
 from jaxroof.parameters.server import Server
 
 __all__ = [
-    "EP", "TP", "AnalyticMfu", "Architecture", "Deployment", "Efficiency", "Flag", "Hardware", "Mask",
+    "EP", "TP", "AnalyticMfu", "Architecture", "Deployment", "Efficiency", "Flag", "Hardware", "Line", "Mask",
     "MeasuredMfu", "OverheadTerms", "Overheads", "Sampling", "Scalar", "Server", "Tier0", "Traffic", "Values",
     "Vector", "declared", "experts_divide", "get", "heads_divide", "inlined", "kv_heads_divide", "leaf", "numbers",
-    "put", "replace", "scalar", "walk",
+    "put", "replace", "scalar", "setting_axes", "walk",
 ]  # fmt: skip

@@ -41,6 +41,15 @@ class Overheads(eqx.Module):
     decode: OverheadTerms = eqx.field(default_factory=OverheadTerms)
 
 
+class Line(eqx.Module):
+    """Step time as somebody measured it on a server of theirs, see :mod:`jaxroof.step.linear`."""
+
+    base_s: Scalar = leaf("base_us", MICRO, default=0.0)
+    per_new_token_s: Scalar = leaf("per_new_token_us", MICRO, default=0.0)
+    per_context_token_s: Scalar = leaf("per_context_token_us", MICRO, default=0.0)
+    per_request_s: Scalar = leaf("per_request_us", MICRO, default=0.0)
+
+
 class Tier0(eqx.Module):
     """Every constant of the model that is not the model's or the deployment's shape.
 
@@ -56,3 +65,4 @@ class Tier0(eqx.Module):
     traffic: Traffic
     server: Server
     overheads: Overheads
+    linear: Line = eqx.field(default_factory=Line)

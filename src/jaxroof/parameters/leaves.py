@@ -111,3 +111,10 @@ def put(tree: Tree, values: Mapping[str, Any]) -> Tree:
         return tree
     leaves = list(values.values())
     return cast(Tree, eqx.tree_at(lambda t: [get(t, p) for p in values], tree, leaves, is_leaf=lambda x: x is None))
+
+
+def setting_axes(tree: Tree) -> Tree | None:
+    """0 at every declared leaf with a leading axis of settings, None elsewhere; None if there is none."""
+    paths = [path for _, path, _ in walk(tree) if np.ndim(get(tree, path)) > 0]
+    none = cast(Tree, jax.tree.map(lambda _: None, tree))
+    return put(none, dict.fromkeys(paths, 0)) if paths else None

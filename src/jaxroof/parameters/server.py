@@ -13,7 +13,7 @@ from jaxroof.units import MICRO, MILLI, NANO
 
 # Rows of every server's table of tuned tiles, so that servers stack; further ones are zeros, which no model has.
 TUNED_SHAPES = 64
-FLAG = Range(high=1, whole=True)
+FLAG, WHOLE = Range(high=1, whole=True), Range(whole=True)
 
 
 class Elementwise(eqx.Module):
@@ -60,6 +60,11 @@ class Server(eqx.Module):
     experts and their intermediate size on one GPU for which the engine ships tuned tiles, up to the length of the list;
     others are slower by ``untuned_moe_slowdown``.
 
+    Rules of its scheduler (:mod:`jaxroof.serving.scheduler`): a prompt takes ``long_prefill_token_threshold`` tokens of
+    a step at most (0: any number); it is admitted once all of it fits the KV cache (``reserve_full_prompt``), not only
+    its first chunk; its steps hold no decodes (``prefill_first``); waiting requests are held back for
+    ``batch_wait_steps`` while others decode.
+
     >>> server = jaxroof.load_model(server="vllm-sync").constants.server
     >>> float(server.async_scheduling), float(server.max_num_batched_tokens)
     (0.0, 2048.0)
@@ -78,6 +83,10 @@ class Server(eqx.Module):
     elementwise: Elementwise  # type: ignore[misc]  # mypy takes a leaf() for a default
     sampler: Sampler  # type: ignore[misc]
     penalties: Penalties  # type: ignore[misc]
+    long_prefill_token_threshold: Scalar = leaf("long_prefill_token_threshold", range=WHOLE, default=0.0)
+    reserve_full_prompt: Scalar = leaf("reserve_full_prompt", range=FLAG, default=0.0)
+    prefill_first: Scalar = leaf("prefill_first", range=FLAG, default=0.0)
+    batch_wait_steps: Scalar = leaf("batch_wait_steps", range=WHOLE, default=0.0)
     tuned_moe: Float[Any, "shape 2"] = eqx.field(converter=scalar, default_factory=lambda: np.zeros((TUNED_SHAPES, 2)))
 
     @property

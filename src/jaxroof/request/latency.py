@@ -100,18 +100,18 @@ def step_times(
     else:
         others = rows(jnp.mean(schedule.decode_context_tokens), 1.0, batch - 1)
     output, cv = schedule.output_tokens, schedule.output_cv
-    in_flight = {
-        "sampling": schedule.sampling,
-        "generated_tokens": generated_tokens(output, cv),
-        "longest_tokens": longest_tokens(output, cv, batch),
-        "spread_tokens": spread_tokens(output, cv),
-    }
+    # Penalties look at the last token too, which is in no cache yet.
+    seen, spread = generated_tokens(output, cv) + 1, spread_tokens(output, cv)
+    beside = jnp.maximum(batch - 1, 0.0)
+    longest = longest_tokens(output, cv, jnp.maximum(beside, 1.0)) * jnp.minimum(beside, 1.0)
+    joining = (schedule.sampling, seen * beside / batch, longest, spread)
+    running = (schedule.sampling, seen, longest_tokens(output, cv, batch), spread)
 
     def prefill(context: Scalar, new_tokens: Scalar) -> StepTime:
-        return every(Batch(rows(context, new_tokens, 1.0), others, **in_flight), arch, deployment, model)
+        return every(Batch(rows(context, new_tokens, 1.0), others, *joining), arch, deployment, model)
 
     def decode(context: Scalar) -> StepTime:
-        return every(Batch(no_requests(), rows(context, 1.0, batch), **in_flight), arch, deployment, model)
+        return every(Batch(no_requests(), rows(context, 1.0, batch), *running), arch, deployment, model)
 
     return (
         jax.vmap(prefill)(schedule.prefill_context_tokens, schedule.prefill_new_tokens),

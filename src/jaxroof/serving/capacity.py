@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Flag, Scalar, Tier0, heads_divide, kv_heads_divide, scalar
+from jaxroof.parameters import Architecture, Flag, Scalar, Tier0, heads_divide, kv_heads_divide
 from jaxroof.step import work
 
 # More than any server has: whatever the memory, a count is finite.
@@ -65,9 +65,19 @@ def can_serve(arch: Architecture, tp: Scalar, tokens: Scalar, tier0: Tier0) -> F
     return grouped & divides(arch, tp) & chosen & (gpu_bytes(arch, tp, tokens) <= usable_bytes(tier0))
 
 
+def kv_tokens(arch: Architecture, tp: Scalar, tier0: Tier0) -> Scalar:
+    """Tokens whose KV cache fits beside the weights, below 0 where the weights alone do not fit."""
+    weights, with_token = (gpu_bytes(arch, tp, tokens) for tokens in (0.0, 1.0))
+    return (usable_bytes(tier0) - weights) / (with_token - weights)
+
+
+def kv_blocks(arch: Architecture, tp: Scalar, tier0: Tier0) -> Scalar:
+    """Blocks of KV cache that a server has beside the weights: whole ones."""
+    return jnp.floor(kv_tokens(arch, tp, tier0) / tier0.server.block_size)
+
+
 def most_requests(arch: Architecture, tp: Scalar, tier0: Tier0, *, prompt: float, cached: float, output: float) -> int:
     """How many requests fit beside the weights, as :func:`held_tokens` counts; none where one does not."""
-    weights, with_token = (float(gpu_bytes(arch, tp, scalar(tokens))) for tokens in (0, 1))
-    room, block = (float(usable_bytes(tier0)) - weights) / (with_token - weights), float(tier0.server.block_size)
+    room, block = float(kv_tokens(arch, tp, tier0)), float(tier0.server.block_size)
     each, whole = _blocks_of(prompt, cached, output, block)
     return int(min(max((room - cached) / each, 1), MOST_REQUESTS)) if room >= whole else 0

@@ -15,12 +15,13 @@ from jaxroof.parameters import Architecture, Deployment, Server, Tier0, get, inl
 from jaxroof.step.base import StepModel, StepTime
 from jaxroof.step.batch import Batch
 from jaxroof.step.kernels import kernels
+from jaxroof.step.linear import linear
 from jaxroof.step.memory import memory
 from jaxroof.step.roofline import roofline
 
-STEP_MODELS: dict[str, StepModel] = {"kernels": kernels, "memory": memory, "roofline": roofline}
+STEP_MODELS: dict[str, StepModel] = {"kernels": kernels, "linear": linear, "memory": memory, "roofline": roofline}
 # Affine in a prefill step's context and new tokens, but for the overheads' chunks (and chunks of one token).
-AFFINE = frozenset({"memory"})
+AFFINE = frozenset({"linear", "memory"})
 
 SERVER = "constants.server."
 
@@ -28,10 +29,10 @@ SERVER = "constants.server."
 class Model(eqx.Module):
     """A step-time model, by name, with its constants: a frozen pytree whose leaves are the constants.
 
-    ``step`` is static: ``kernels``, ``memory`` or ``roofline``. The constants are Tier 0: each one comes from a data
-    sheet, a published micro-benchmark or a formula file, with its source, and none is fitted to the latencies that it
-    is scored on. Their keys are the model's own: ``replace(model, {"hardware.hbm_efficiency": 0.8})``.
-    A gradient with respect to a model is a model of slopes.
+    ``step`` is static: ``kernels``, ``linear``, ``memory`` or ``roofline``. The constants are Tier 0: each one comes
+    from a data sheet, a published micro-benchmark or a formula file, with its source, and none is fitted to the
+    latencies that it is scored on. Their keys are the model's own:
+    ``replace(model, {"hardware.hbm_efficiency": 0.8})``. A gradient with respect to a model is a model of slopes.
     ``own`` is 1 for each constant of the server that is the model's own: all (or None) where the server was named. Else
     the server is the default one, measured runs keep theirs (:meth:`served_by`), and its own are those set since.
 

@@ -1,0 +1,86 @@
+"""What cannot be simulated is refused in one sentence, before anything runs."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxroof.files import InputError
+from jaxroof.parameters import Architecture, Deployment, Server
+from jaxroof.parameters.architecture import check_deployment
+from jaxroof.request.limits import check_sampling, check_window, refuse_mixture
+from jaxroof.serving.load import Load
+from jaxroof.step import Model
+
+# What a step's time needs of its requests is a few sums.
+SIMULATED = ("kernels", "linear", "memory")
+
+
+def check_setting(where: object, model: Model, load: Load, arch: Architecture, deployment: Deployment) -> None:
+    """Raise InputError for a step model, a load or a server that cannot be; of many settings any of them may."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((model, load, arch, deployment))):
+        raise InputError(
+            where, "is no function to differentiate or map: arrivals stay while steps move, and what changes when a "
+            "step's end passes an arrival has no derivative; steady_state has gradients, arrays of settings map",
+        )  # fmt: skip
+    if model.step not in SIMULATED:
+        raise InputError(where, "step model", f"{model.step} is not simulated: only {', '.join(SIMULATED)} are")
+    check_load(where, load)
+    _check_server(where, model.constants.server)
+    prompt, longest = np.max(load.prompt_tokens), np.max(load.prompt_tokens + load.output_tokens)
+    if model.step != "linear":
+        check_model(where, model, arch, deployment, float(prompt), float(longest))
+
+
+def check_model(
+    where: object, model: Model, arch: Architecture, deployment: Deployment, prompt: float, longest: float
+) -> None:
+    """Raise InputError for a model that cannot be served so, or whose positions ``prompt`` tokens are beyond."""
+    refuse_mixture(where, model.step, arch)
+    check_sampling(where, arch.sampling, model.step, model.constants.server)
+    if np.ndim(arch.num_attention_heads) or np.ndim(deployment.tp) or np.ndim(deployment.ep):
+        return
+    check_deployment(where, arch, float(deployment.tp), float(deployment.ep))
+    check_window(where, arch, longest)
+    if 0 < float(arch.max_position_embeddings) < prompt:
+        positions = float(arch.max_position_embeddings)
+        raise InputError(where, "prompt", f"{prompt:g} tokens are more than the model's {positions:g} positions")
+
+
+def check_load(where: object, load: Load) -> None:
+    """Raise InputError unless arrivals rise and counts are whole numbers."""
+    if load.requests == 0:
+        raise InputError(where, "load", "has no requests")
+    arrival_s = np.asarray(load.arrival_s)
+    if not (arrival_s >= 0).all():
+        raise InputError(where, "arrival_s", "must be ≥ 0")
+    if not (arrival_s[..., 1:] >= arrival_s[..., :-1]).all():
+        raise InputError(where, "arrival_s", "must rise")
+    if np.isinf(arrival_s[..., 0]).any():
+        raise InputError(where, "arrival_s", "the first request must be sent")
+    for key, least in {"prompt_tokens": 1, "cached_tokens": 0, "output_tokens": 1}.items():
+        counts = np.asarray(getattr(load, key))
+        if not ((counts >= least) & (counts == np.floor(counts)) & np.isfinite(counts)).all():
+            raise InputError(where, key, f"must be whole numbers ≥ {least}")
+    if (np.asarray(load.cached_tokens) > load.prompt_tokens).any():
+        raise InputError(where, "cached_tokens", "must be ≤ prompt_tokens")
+
+
+def _check_server(where: object, server: Server) -> None:
+    budget, slots = (np.asarray(limit) for limit in (server.max_num_batched_tokens, server.max_num_seqs))
+    if (budget < slots).any():
+        raise InputError(
+            where, "server.max_num_batched_tokens",
+            f"must be ≥ server.max_num_seqs: {np.min(budget):g} tokens for {np.max(slots):g} requests",
+        )  # fmt: skip
+
+
+def check_blocks(where: object, load: Load, kv_blocks: Any, server: Server) -> None:
+    """A request that does not fit alone would wait for ever."""
+    size = np.asarray(server.block_size)
+    needed = np.ceil((load.prompt_tokens + load.output_tokens - 1).max(-1) / size)
+    if (needed > kv_blocks).any():
+        raise InputError(
+            where, "kv_blocks",
+            f"a request needs {np.max(needed):g} blocks of {np.max(size):g} tokens, and {np.min(kv_blocks):g} fit",
+        )  # fmt: skip
