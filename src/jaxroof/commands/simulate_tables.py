@@ -87,6 +87,8 @@ def notes(summary: Summary, closed: bool) -> list[str]:
     lost = summary.requests - summary.requests_served
     if lost:
         said.append(f"{lost:.0f} of {summary.requests} requests were never served: the server does not get on")
+    if summary.saturation.grows:
+        said.append("requests in flight still grow when the arrivals end: only more --requests show whether they stay")
     return said + _saturated(summary, closed)
 
 

@@ -39,10 +39,14 @@ class Queue(NamedTuple):
 
 
 class Saturation(NamedTuple):
-    """Whether a server is saturated, and what holds its requests back, if it is."""
+    """Whether a server is saturated, and what holds its requests back, if it is.
+
+    ``grows``: though nobody waits, requests in flight became more until the arrivals ended.
+    """
 
     saturated: bool
     by: str | None
+    grows: bool = False
 
 
 def jumps(history: Action) -> Jumps:
@@ -94,14 +98,22 @@ def saturation(taken: Jumps, load: Load, simulation: Simulation, server: Server)
     than half of the time in which steps run.
     """
     causes, seconds = _causes(taken, load, simulation, server), taken.end_s - taken.start_s
-    if np.isinf(load.arrival_s).any():
-        waits = {by: _share(causes == by, seconds) for by in ("slots", "KV cache")}
-        saturated = sum(waits.values()) > MOSTLY
+    closed = bool(np.isinf(load.arrival_s).any())
+    if closed:
+        shares = {by: _share(causes == by, seconds) for by in ("slots", "KV cache")}
+        saturated = sum(shares.values()) > MOSTLY
     else:
         early = taken.start_s <= simulation.arrival_s[-1]
-        waits = {by: _share((causes == by) & early, seconds) for by in ("slots", "KV cache", "steps")}
+        shares = {by: _share((causes == by) & early, seconds) for by in ("slots", "KV cache", "steps")}
         saturated = _grows(_queues(taken, simulation.arrival_s))
-    return Saturation(saturated, max(waits, key=lambda by: waits[by]) if saturated else None)
+    by = max(shares, key=lambda by: shares[by]) if saturated else None
+    return Saturation(saturated, by, not closed and not saturated and _grows(_in_flight(simulation)))
+
+
+def _in_flight(simulation: Simulation) -> Vector:
+    """Requests that are sent and not over when each one arrives, itself included [request]."""
+    over = np.searchsorted(np.sort(simulation.last_s), np.asarray(simulation.arrival_s), side="right")
+    return np.asarray(np.arange(1.0, simulation.arrival_s.size + 1) - over)
 
 
 def _queues(taken: Jumps, arrival_s: Vector) -> Vector:
