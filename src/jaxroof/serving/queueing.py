@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jaxroof.parameters import Mask, Server, Vector
 from jaxroof.serving.actions import Action
@@ -129,7 +130,7 @@ def _grows(queue: Vector) -> bool:
     return last > max(MANY * len(queue), GROWN * second)
 
 
-def _causes(taken: Jumps, load: Load, simulation: Simulation, server: Server) -> Vector:
+def _causes(taken: Jumps, load: Load, simulation: Simulation, server: Server) -> NDArray[np.str_]:
     """For what the first waiting request waits in each jump: slots, KV cache or steps; "" where nobody does.
 
     It waits for blocks if, as a whole, it would not fit beside those who run; else for the token budget of a step.
