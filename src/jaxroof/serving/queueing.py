@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jaxroof.parameters import Mask, Server, Vector
 from jaxroof.serving.actions import Action
@@ -101,11 +100,11 @@ def saturation(taken: Jumps, load: Load, simulation: Simulation, server: Server)
     causes, seconds = _causes(taken, load, simulation, server), taken.end_s - taken.start_s
     closed = bool(np.isinf(load.arrival_s).any())
     if closed:
-        shares = {by: _share(causes == by, seconds) for by in ("slots", "KV cache")}
+        shares = {by: _share(causes[by], seconds) for by in ("slots", "KV cache")}
         saturated = sum(shares.values()) > MOSTLY
     else:
         early = taken.start_s <= simulation.arrival_s[-1]
-        shares = {by: _share((causes == by) & early, seconds) for by in ("slots", "KV cache", "steps")}
+        shares = {by: _share(waits & early, seconds) for by, waits in causes.items()}
         saturated = _grows(_queues(taken, simulation.arrival_s))
     by = max(shares, key=lambda by: shares[by]) if saturated else None
     return Saturation(saturated, by, not closed and not saturated and _grows(_in_flight(simulation)))
@@ -130,8 +129,8 @@ def _grows(queue: Vector) -> bool:
     return last > max(MANY * len(queue), GROWN * second)
 
 
-def _causes(taken: Jumps, load: Load, simulation: Simulation, server: Server) -> NDArray[np.str_]:
-    """For what the first waiting request waits in each jump: slots, KV cache or steps; "" where nobody does.
+def _causes(taken: Jumps, load: Load, simulation: Simulation, server: Server) -> dict[str, Mask]:
+    """In which jumps the first waiting request waits for what: slots, KV cache or steps.
 
     It waits for blocks if, as a whole, it would not fit beside those who run; else for the token budget of a step.
     """
@@ -142,7 +141,7 @@ def _causes(taken: Jumps, load: Load, simulation: Simulation, server: Server) ->
     # Each of those who run may take a block in these steps.
     short = simulation.kv_blocks - taken.used_blocks - taken.running < whole
     full = taken.running >= float(server.max_num_seqs)
-    return np.select([~waits, full, short], ["", "slots", "KV cache"], "steps")
+    return {"slots": waits & full, "KV cache": waits & ~full & short, "steps": waits & ~full & ~short}
 
 
 def _share(mask: Mask, seconds: Vector) -> float:
