@@ -269,7 +269,7 @@ def test_gaps_and_queue_agree_with_the_simulation():
     total_s = (made.simulation.last_s - made.simulation.first_s).sum()
     assert made.latencies_s["time_between_tokens"].sum() == pytest.approx(total_s)
     assert made.queue.running.mean() == pytest.approx(made.summary.batch * made.summary.utilisation, rel=0.02)
-    assert made.queue.kv_share.mean() == pytest.approx(made.summary.kv_share, rel=0.05)
+    assert made.queue.kv_share.mean() == pytest.approx(made.summary.kv_share, rel=0.1)
     assert (made.queue.running + made.queue.waiting).max() == 4
     assert np.all(made.simulation.arrival_s <= made.admission_s)
     assert np.all(made.admission_s < made.simulation.first_s)

@@ -49,7 +49,7 @@ def plot_queue(queue: Queue, *, ax: Axes) -> Axes:
     ax.set_title("Requests that run and wait")
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(alpha=0.3)
-    if not np.isnan(queue.kv_share).all():
+    if not np.isnan(queue.kv_share).any():
         ax.plot([], [], color=GREEN, linewidth=1.5, linestyle="--", label="KV cache in use (right)")
         right = ax.twinx()
         right.plot(queue.time_s, queue.kv_share, color=GREEN, linewidth=1, linestyle="--")

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxroof.parameters import Vector
 from jaxroof.report.document import bullets, document, headed, reproducing
 from jaxroof.report.figures import figure
 from jaxroof.report.report import finite
@@ -113,7 +112,7 @@ def requests_record(simulation: Simulation) -> list[dict[str, Any]]:
     ]
 
 
-def requests_table(simulation: Simulation, load: Load) -> dict[str, Vector]:
+def requests_table(simulation: Simulation, load: Load) -> dict[str, Any]:
     """Every request, for CSV."""
     return {
         "request": np.arange(1, load.requests + 1),

@@ -74,12 +74,9 @@ def queue_over_time(taken: Jumps, simulation: Simulation, points: int) -> Queue:
     runs = (place >= 0) & (time_s < taken.end_s[place])
     arrived = np.searchsorted(arrival_s, time_s, side="right")
     waiting = np.maximum(arrived - np.where(place >= 0, taken.head[place], 0), 0)
-    share = (
-        taken.used_blocks / simulation.kv_blocks
-        if np.isfinite(simulation.kv_blocks)
-        else np.full_like(taken.end_s, np.nan)
-    )
-    running, kv_share = (np.where(runs, x[place], 0.0) for x in (taken.running, share))
+    # Steps hold what is in use before them and what they take, which the next ones find.
+    held = np.maximum(taken.used_blocks, np.append(taken.used_blocks[1:], 0.0)) / simulation.kv_blocks
+    running, kv_share = (np.where(runs, x[place], 0.0) for x in (taken.running, held))
     return Queue(time_s, running, waiting.astype(float), kv_share)
 
 
