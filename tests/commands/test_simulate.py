@@ -270,7 +270,8 @@ def test_gaps_and_queue_agree_with_the_simulation():
     assert made.latencies_s["time_between_tokens"].sum() == pytest.approx(total_s)
     assert made.queue.running.mean() == pytest.approx(made.summary.batch * made.summary.utilisation, rel=0.02)
     assert made.queue.kv_share.mean() == pytest.approx(made.summary.kv_share, rel=0.1)
-    assert (made.queue.running + made.queue.waiting).max() == 4
+    # A request that has ended keeps its slot for a step, when its client has sent the next one.
+    assert 4 <= (made.queue.running + made.queue.waiting).max() <= 5
     assert np.all(made.simulation.arrival_s <= made.admission_s)
     assert np.all(made.admission_s < made.simulation.first_s)
 
