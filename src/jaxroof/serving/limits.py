@@ -5,15 +5,22 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxroof.files import InputError
+from jaxroof.files import NON_NEGATIVE, InputError, Range, check
 from jaxroof.parameters import Architecture, Deployment, Server
 from jaxroof.parameters.architecture import check_deployment
 from jaxroof.request.limits import check_sampling, check_window, refuse_mixture
+from jaxroof.serving.demand import Demand
 from jaxroof.serving.load import Load
 from jaxroof.step import Model
 
 # What a step's time needs of its requests is a few sums.
 SIMULATED = ("kernels", "linear", "memory")
+SPREAD = Range(high=10)
+DEMAND = {
+    "prompt_tokens": Range(low=1, high=1e7), "output_tokens": Range(low=1, high=1e7), "cached_tokens": Range(high=1e7),
+    "prompt_cv": SPREAD, "output_cv": SPREAD, "rate_per_s": NON_NEGATIVE, "clients": NON_NEGATIVE,
+    "think_s": NON_NEGATIVE,
+}  # fmt: skip
 
 
 def check_setting(where: object, model: Model, load: Load, arch: Architecture, deployment: Deployment) -> None:
@@ -30,6 +37,25 @@ def check_setting(where: object, model: Model, load: Load, arch: Architecture, d
     prompt, longest = np.max(load.prompt_tokens), np.max(load.prompt_tokens + load.output_tokens)
     if model.step != "linear":
         check_model(where, model, arch, deployment, float(prompt), float(longest))
+
+
+def check_demand(where: object, model: Model, demand: Demand, arch: Architecture, deployment: Deployment) -> None:
+    """Raise InputError for a demand, a step model or a server that cannot be; tracers are not looked at."""
+    if model.step not in SIMULATED:
+        raise InputError(where, "step model", f"{model.step} is not modelled: only {', '.join(SIMULATED)} are")
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((model, demand, arch, deployment))):
+        return
+    for key, legal in DEMAND.items():
+        for value in np.ravel(getattr(demand, key)):
+            check.number(where, key, float(value), legal)
+    if np.any((np.asarray(demand.rate_per_s) > 0) == (np.asarray(demand.clients) > 0)):
+        raise InputError(where, "needs a rate_per_s or clients, and not both")
+    if np.any(np.asarray(demand.cached_tokens) > demand.prompt_tokens):
+        raise InputError(where, "cached_tokens", "must be ≤ prompt_tokens")
+    _check_server(where, model.constants.server)
+    if model.step != "linear":
+        prompt, output = (np.max(tokens) for tokens in (demand.prompt_tokens, demand.output_tokens))
+        check_model(where, model, arch, deployment, float(prompt), float(prompt + output))
 
 
 def check_model(

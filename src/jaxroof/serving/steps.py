@@ -70,7 +70,7 @@ def next_steps(state: State, work: Pass, chance: Admission, server: Server, pric
     slots, scheduled = state.slots, work.take > 0
     prompts, decoding = scheduled & slots.prefill, scheduled & ~slots.prefill
     decodes = _decodes(state, work, decoding, scheduled)
-    first_s = price.seconds(_batch(_prompts(work, prompts), decodes, price))
+    first_s = price.seconds(batch_of(_prompts(work, prompts), decodes, price))
     lagging = (slots.request != NOBODY) & ~work.active
     alone = jnp.any(prompts) | jnp.any(lagging) | state.preempted
     # Nobody overtakes one that is seen and cannot join.
@@ -83,7 +83,7 @@ def next_steps(state: State, work: Pass, chance: Admission, server: Server, pric
     middle = jnp.floor(last / 2)
 
     def decode_s(steps: Scalar) -> Scalar:
-        return price.seconds(_batch(no_requests(), decodes.later(steps), price))
+        return price.seconds(batch_of(no_requests(), decodes.later(steps), price))
 
     middle_s, last_s = jax.vmap(decode_s)(jnp.stack([middle, last]))
     slope_s = jnp.where(last > 0, last_s - first_s, 0.0) / jnp.maximum(last, 1.0)
@@ -112,7 +112,7 @@ def _most(state: State, decoding: Values, chance: Admission, server: Server) -> 
     return jnp.minimum(jnp.minimum(ends, fit), jnp.minimum(waits, state.limit))
 
 
-def _batch(prompts: Requests, decodes: Decodes, price: Pricing) -> Batch:
+def batch_of(prompts: Requests, decodes: Decodes, price: Pricing) -> Batch:
     some = jnp.maximum(decodes.count, 1.0)
     context = decodes.context / some
     sampled = jnp.maximum(jnp.sum(prompts.count) + decodes.count, 1.0)
