@@ -78,7 +78,9 @@ def next_steps(state: State, work: Pass, chance: Admission, server: Server, pric
     queued = jnp.where(server.async_scheduling > 0, 1.0, 0.0)
     most = jnp.minimum(_most(state, decoding, chance, server), price.longest_jump)
     most = jnp.minimum(most, queued + jnp.ceil(jnp.maximum(arrival_s, 0.0) / first_s))
-    most = jnp.where(jnp.any(scheduled), jnp.where(alone, 1.0, jnp.maximum(most, 1.0)), 0.0)
+    # An empty step of a line without a base takes no time, and no number of them reaches an arrival.
+    empty = ~jnp.any(scheduled)
+    most = jnp.where(empty, 0.0, jnp.where(alone, 1.0, jnp.maximum(most, 1.0)))
     last = jnp.maximum(most - 1, 0.0)
     middle = jnp.floor(last / 2)
 
@@ -91,7 +93,7 @@ def next_steps(state: State, work: Pass, chance: Admission, server: Server, pric
     kinked = (last > 1) & (jnp.abs(first_s + slope_s * middle - middle_s) > resolution_s)
     found = Jump(most, first_s, slope_s)
     soon_s = jnp.minimum(arrival_s, found.seconds(most))
-    steps = jnp.where(alone, most, jnp.clip(queued + found.reaching(soon_s), jnp.minimum(most, 1.0), most))
+    steps = jnp.where(alone | empty, most, jnp.clip(queued + found.reaching(soon_s), 1.0, most))
     return found._replace(steps=jnp.where(kinked, most, steps)), kinked
 
 
