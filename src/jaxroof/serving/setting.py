@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxroof.files import InputError
-from jaxroof.parameters import Architecture, Deployment, Scalar, scalar, setting_axes
+from jaxroof.parameters import Architecture, Deployment, Scalar, Values, scalar, setting_axes
 from jaxroof.serving import capacity
 from jaxroof.serving.limits import check_blocks, check_setting
 from jaxroof.serving.load import Load
@@ -29,7 +29,7 @@ class Setting(eqx.Module):
     architecture: Architecture
     deployment: Deployment
     load: Load
-    kv_blocks: Scalar
+    kv_blocks: Values
 
     @property
     def axes(self) -> Axes:
@@ -47,6 +47,8 @@ class Setting(eqx.Module):
     def count(self) -> int | None:
         """How many settings there are; None where no leaf has their axis."""
         sizes = {np.shape(leaf)[0] for leaf, axis in zip(jax.tree.leaves(self), self.axes, strict=True) if axis == 0}
+        if len(sizes) > 1:
+            raise InputError("simulate", f"leaves differ in their number of settings: {sorted(sizes)}")
         return max(sizes, default=None)
 
 
@@ -89,7 +91,7 @@ def make_setting(
             raise InputError("simulate", f"{model.step} needs a model and its deployment; only linear needs none")
         arch, deployment = NO_MODEL, NO_GPUS
     blocks = np.inf if kv_blocks is None else kv_blocks
-    check_setting("simulate", model, load, arch, deployment)
+    check_setting("simulate", model, load, arch, deployment, kv_blocks)
     think_s = np.broadcast_to(load.think_s, np.shape(load.arrival_s)[:-1])
     setting = Setting(model, arch, deployment, dataclasses.replace(load, think_s=think_s), scalar(blocks))
     if kv_blocks is None and not line:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxroof.parameters import Flag, Sampling, Scalar, Server, Values
+from jaxroof.parameters import Flag, Sampling, Scalar, Server
 from jaxroof.request.latency import no_requests, rows
 from jaxroof.serving.scheduler import Admission, Pass, next_arrival_s
 from jaxroof.serving.state import NOBODY, State
@@ -25,7 +25,7 @@ class Pricing(NamedTuple):
     admission_s: Scalar
     sampling: Sampling
     context_cv: Scalar
-    longest_jump: Scalar
+    longest_jump: Scalar | float
 
 
 class Decodes(NamedTuple):
@@ -97,13 +97,13 @@ def next_steps(state: State, work: Pass, chance: Admission, server: Server, pric
     return found._replace(steps=jnp.where(kinked, most, steps)), kinked
 
 
-def _decodes(state: State, work: Pass, decoding: Values, scheduled: Values) -> Decodes:
+def _decodes(state: State, work: Pass, decoding: Flag, scheduled: Flag) -> Decodes:
     generated = jnp.where(scheduled, state.slots.offset + state.step + 1 - state.slots.prompt_tokens, 0.0)
     context = jnp.where(decoding, work.computed, 0.0)
     return Decodes(_count(decoding), jnp.sum(context), jnp.sum(generated), jnp.max(generated))
 
 
-def _most(state: State, decoding: Values, chance: Admission, server: Server) -> Scalar:
+def _most(state: State, decoding: Flag, chance: Admission, server: Server) -> Scalar:
     """Steps that surely have the same requests: until one ends, blocks may run short, or those who wait are let in."""
     ends = jnp.min(jnp.where(decoding, state.slots.last_step, jnp.inf)) - state.step + 1
     # A request needs a block in each ``block_size`` steps.
@@ -124,7 +124,7 @@ def _batch(prompts: Requests, decodes: Decodes, price: Pricing) -> Batch:
     )  # fmt: skip
 
 
-def _prompts(work: Pass, prompts: Values) -> Requests:
+def _prompts(work: Pass, prompts: Flag) -> Requests:
     """Prompts as three rows with the same number, tokens m, contexts c and attended pairs Σ m·(c + m/2).
 
     Those of one new token are a row of their own, as ``memory`` discounts them otherwise. The others are two rows of
@@ -142,5 +142,5 @@ def _prompts(work: Pass, prompts: Values) -> Requests:
     return Requests(*(jnp.stack(column) for column in columns))
 
 
-def _count(mask: Values) -> Scalar:
+def _count(mask: Flag) -> Scalar:
     return jnp.sum(jnp.where(mask, 1.0, 0.0))
