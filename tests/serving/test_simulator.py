@@ -98,7 +98,7 @@ def test_a_line_of_one_constant(only, async_scheduling):
     constants = dict.fromkeys(CONSTANTS, 0.0) | {only: 1 / 64}
     arrivals = [0.0] * 4 + [2.0] * 4 + [100 + i / 64 for i in range(COUNT - 8)]  # at once, and after a pause
     requests = [Request(arrival, 1 + i % 5, 2 + i % 3) for i, arrival in enumerate(arrivals)]
-    for blocks, size in (1, 16), (7, 1), (math.inf, 4):
+    for blocks, size in (1, 16), (8, 1), (math.inf, 4):
         rules = Rules(100_000, 5, size, blocks, async_scheduling=async_scheduling)
         assert compare(rules, constants, requests) < 1e-9
 

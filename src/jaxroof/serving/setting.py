@@ -37,9 +37,11 @@ class Setting(eqx.Module):
         load = 0 if np.ndim(self.load.arrival_s) > 1 else None
         blocks = 0 if np.ndim(self.kv_blocks) else None
         trees = (self.model, self.architecture, self.deployment)
-        prefix = Setting(*map(setting_axes, trees), load, blocks)  # type: ignore[arg-type,call-arg]
         full: Any = jax.tree.map(
-            lambda axis, part: [axis] * len(jax.tree.leaves(part)), prefix, self, is_leaf=lambda leaf: leaf is None
+            lambda axis, part: [axis] * len(jax.tree.leaves(part)),
+            (*map(setting_axes, trees), load, blocks),
+            (*trees, self.load, self.kv_blocks),
+            is_leaf=lambda leaf: leaf is None,
         )
         return tuple(jax.tree.leaves(full, is_leaf=lambda leaf: leaf is None))
 
