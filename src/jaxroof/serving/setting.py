@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxroof.files import InputError
-from jaxroof.parameters import Architecture, Deployment, Scalar, scalar, setting_axes
+from jaxroof.parameters import Architecture, Deployment, Scalar, Values, scalar, setting_axes
 from jaxroof.serving import capacity
 from jaxroof.serving.demand import Demand
 from jaxroof.serving.limits import check_blocks, check_demand, check_setting
@@ -31,7 +31,7 @@ class Setting(eqx.Module):
     architecture: Architecture
     deployment: Deployment
     load: Load
-    kv_blocks: Scalar
+    kv_blocks: Values
 
     @property
     def axes(self) -> Axes:
@@ -42,6 +42,8 @@ class Setting(eqx.Module):
     def count(self) -> int | None:
         """How many settings there are; None where no leaf has their axis."""
         sizes = {np.shape(leaf)[0] for leaf, axis in zip(jax.tree.leaves(self), self.axes, strict=True) if axis == 0}
+        if len(sizes) > 1:
+            raise InputError("simulate", f"leaves differ in their number of settings: {sorted(sizes)}")
         return max(sizes, default=None)
 
 
@@ -69,10 +71,12 @@ def _axes(asked: "Setting | Asked", of_clients: Any) -> Axes:
     """In the order of the leaves, and hashable, so that a program can depend on it."""
     trees = (asked.model, asked.architecture, asked.deployment)
     blocks = 0 if asked.kv_blocks is not None and np.ndim(asked.kv_blocks) else None
-    kind: Any = type(asked)
-    prefix = kind(*map(setting_axes, trees), of_clients, blocks)
+    clients = asked.load if isinstance(asked, Setting) else asked.demand
     full: Any = jax.tree.map(
-        lambda axis, part: [axis] * len(jax.tree.leaves(part)), prefix, asked, is_leaf=lambda leaf: leaf is None
+        lambda axis, part: [axis] * len(jax.tree.leaves(part)),
+        (*map(setting_axes, trees), of_clients, blocks),
+        (*trees, clients, asked.kv_blocks),
+        is_leaf=lambda leaf: leaf is None,
     )
     return tuple(jax.tree.leaves(full, is_leaf=lambda leaf: leaf is None))
 
@@ -111,7 +115,7 @@ def make_setting(
     Raises InputError.
     """
     arch, deployment = _served_by(model, arch, deployment)
-    check_setting("simulate", model, load, arch, deployment)
+    check_setting("simulate", model, load, arch, deployment, kv_blocks)
     load = dataclasses.replace(load, think_s=np.broadcast_to(load.think_s, np.shape(load.arrival_s)[:-1]))
     setting = Setting(model, arch, deployment, load, scalar(np.inf if kv_blocks is None else kv_blocks))
     if kv_blocks is None and model.step != "linear":
