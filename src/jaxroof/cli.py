@@ -131,6 +131,55 @@ def predict(
 
 
 @app.command()
+def simulate(
+    model: Annotated[str | None, typer.Option(help="A model's name, a Hugging Face config.json or its folder.")] = None,
+    hardware: HardwareName | None = None,
+    tp: Annotated[int | None, typer.Option(help="Tensor-parallel degree: GPUs.")] = None,
+    ep: Annotated[int | None, typer.Option(help="Expert-parallel degree: 1, or as --tp. [default: 1]")] = None,
+    rate: Annotated[float | None, typer.Option(help="Requests per second, whatever the server does.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Clients that each wait for their answer.")] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet: arrival_s, prompt_tokens, cached_tokens, output_tokens.")
+    ] = None,
+    arrivals: Annotated[
+        str | None, typer.Option(help="Of --rate: poisson, poisson-count, gamma or constant. [default: poisson]")
+    ] = None,
+    burstiness: Annotated[float | None, typer.Option(help="Of gamma arrivals: their shape. [default: 1]")] = None,
+    stagger: Annotated[
+        float | None, typer.Option(help="Of --concurrency: seconds between the clients' first requests. [default: 0]")
+    ] = None,
+    think: Annotated[
+        float | None, typer.Option(help="Of --concurrency: seconds from an answer to the next request. [default: 0]")
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Prompt tokens: 1024, 1024~20%, 819..1024, normal:…, lognormal:… or a file.")
+    ] = None,
+    cached: Annotated[
+        str | None, typer.Option(help="Prompt tokens that the prefix cache holds, as --prompt. [default: 0]")
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="Output tokens, as --prompt.")] = None,
+    kv_blocks: Annotated[
+        int | None, typer.Option(help="Usable blocks of the KV cache. [default: what fits beside the weights]")
+    ] = None,
+    requests: Annotated[int | None, typer.Option(help="How many requests. [default: 1000]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of arrivals and lengths. [default: 0]")] = None,
+    server: ServerName = None,
+    sampling: SamplingText = None,
+    step_model: Annotated[
+        str, typer.Option("--step-model", help="kernels, memory, linear or a TOML file of a measured line.")
+    ] = defaults.STEP_MODEL,
+    formula: Formula = None,
+    settings: Settings = None,
+    steady: Annotated[bool, typer.Option("--steady", help="Means of the steady state, not a simulation.")] = False,
+    out: Out = None,
+    json: Json = False,
+    requests_json: Annotated[bool, typer.Option("--requests-json", help="As --json, with every request.")] = False,
+) -> None:
+    """Simulate a server under load: percentiles of latencies, throughput, queue, preemptions."""
+    _run("simulate", locals())
+
+
+@app.command()
 def splits(
     step_model: Annotated[str, typer.Option(help="kernels, memory or roofline.")] = "memory",
     server: ServerName = None,

@@ -1,0 +1,60 @@
+"""``jaxroof simulate``: a server under load."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxroof.commands import simulate_tables
+from jaxroof.commands.serving_options import ServerOptions
+from jaxroof.commands.simulate_tables import Said
+from jaxroof.files import InputError, check_writable
+from jaxroof.report import report
+from jaxroof.report.folder import write_files
+from jaxroof.serving.capacity import beyond_positions
+from jaxroof.serving.options import WHERE, LoadOptions
+from jaxroof.serving.setting import NO_MODEL, Setting
+from jaxroof.serving.summary import of_steady_state, simulated
+
+
+def run(
+    server: ServerOptions, load: LoadOptions, *, steady: bool, out: Path | None, json: bool, requests_json: bool
+) -> None:
+    """Simulate a server, or solve for its steady state; print tables, or one JSON object; fill the folder ``out``."""
+    load.check()
+    if steady and requests_json:
+        raise InputError(WHERE, "--requests-json", "the steady state has means only, of no requests")
+    sent = load.load()
+    setting = server.setting(sent)
+    means = _steady_state(setting, server, load) if steady else None
+    check_writable(out)
+    made = None if steady else simulated(setting)
+    summary = made.summary if made else of_steady_state(means)
+    notes = [*_lengths(setting, load), *simulate_tables.notes(summary, load.concurrency is not None)]
+    data = simulate_tables.record(summary, server.inputs(setting) | load.given(), notes)
+    said = Said(server.describe(), load.describe(), server.command(steady, **load.options(), out=out))
+    if out is not None:
+        write_files(out, simulate_tables.files(data, summary, made, sent, said))
+    if requests_json and made:
+        data["requests"] = simulate_tables.requests_record(made.simulation)
+    report.note(notes)
+    shown, lines = simulate_tables.tables(summary, said.server), simulate_tables.sentences(summary, said.load)
+    report.show(data, shown, lines, json or requests_json, digits=2)
+
+
+def _steady_state(setting: Setting, server: ServerOptions, load: LoadOptions) -> Any:
+    """The means of the load as they would be for ever. Raises InputError."""
+    from jaxroof.serving.steady_state import steady_state
+
+    model, arch, deployment = server.served()
+    return steady_state(model, load.demand(), arch, deployment, kv_blocks=server.kv_blocks)
+
+
+def _lengths(setting: Setting, load: LoadOptions) -> list[str]:
+    """What there is to say of requests that are too long, or too few for all clients."""
+    longest = float(np.max(setting.load.prompt_tokens + setting.load.output_tokens))
+    beyond, requests = beyond_positions(setting.architecture, longest), setting.load.requests
+    idle = f"only {requests} of {load.concurrency} clients send: there are no more requests"
+    few = load.concurrency is not None and load.concurrency > requests
+    line = setting.architecture is NO_MODEL
+    return [note for note in (None if line else beyond, idle if few else None) if note]
