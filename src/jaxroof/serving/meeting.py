@@ -26,6 +26,9 @@ from jaxroof.step import Batch
 
 # What a share of the time or of a step's room is at most: beyond, there is no steady state.
 FULL = 0.995
+# In which the arrivals per step settle.
+ROUNDS = 4
+TINY = 1e-12  # keeps a root's infinite slope away
 
 
 # Decodes, prompts, the new tokens of each and their context.
@@ -107,36 +110,24 @@ def filling(asked: Asked, others: Scalar) -> Filling:
     return Filling(hit, room, chunks, new - (chunks - 1) * room, unit, new / unit, left / unit)
 
 
-def alone(asked: Asked) -> Alone:
-    """An idle server."""
-    none, one = jnp.zeros_like(asked.gaps), jnp.ones_like(asked.gaps)
-    filled = filling(asked, none)
-    decode_s, unit_s, rest_s = _seconds(asked, [(one, none, one, none), *_prompt(filled, none)])
-    batch = Batch(no_requests(), rows(one, one, one), asked.architecture.sampling)
-    admission_s = asked.model(batch, asked.architecture, asked.deployment).admission_s
-    return Alone((filled.chunks - 1) * unit_s + rest_s, decode_s, admission_s)
-
-
-def meet(asked: Asked, idle: Alone, arriving: Scalar, clients: Scalar) -> Meeting:
+def meet(asked: Asked, idle: Alone, filled: Filling, costs: Costs, arriving: Scalar, clients: Scalar) -> Meeting:
     """What a request meets where ``arriving`` others come between two tokens; of ``clients``, if they are not 0."""
-    others = arriving * asked.gaps
-    filled = filling(asked, others)
-    costs = _costs(asked, idle, filled, others, arriving * filled.units)
-    rate, per_step = asked.demand.rate_per_s, arriving
-    # A request meets longer steps than the mean one, in which fewer come.
-    for _ in range(4):
+    rate = asked.demand.rate_per_s
+
+    def closer(per_step: Scalar, _: None) -> tuple[Scalar, None]:
+        # A request meets longer steps than the mean one, in which fewer come.
         step_s, itl_s = _steps(asked, filled, costs, per_step)[:2]
         added_s = jnp.where(per_step > 0, step_s - costs.decode_s, 0.0) / jnp.where(per_step > 0, per_step, 1.0)
         open_loop = rate * costs.decode_s / jnp.maximum(1 - rate * added_s, 1 - FULL)
-        per_step = jnp.where(clients > 0, arriving * step_s / itl_s, open_loop)
+        return jnp.where(clients > 0, arriving * step_s / itl_s, open_loop), None
+
+    per_step, _ = jax.lax.scan(closer, arriving, length=ROUNDS)
     return _meeting(asked, filled, costs, idle, per_step, clients)
 
 
-def mean_step_s(asked: Asked, idle: Alone, per_step: Scalar) -> Scalar:
+def mean_step_s(asked: Asked, filled: Filling, costs: Costs, per_step: Scalar) -> Scalar:
     """Mean step where ``per_step`` requests come in each, and stay for as many steps as they have tokens [s]."""
-    others = per_step * asked.gaps
-    filled = filling(asked, others)
-    return _steps(asked, filled, _costs(asked, idle, filled, others, per_step * filled.units), per_step)[0]
+    return _steps(asked, filled, costs, per_step)[0]
 
 
 def _steps(asked: Asked, filled: Filling, costs: Costs, per_step: Scalar) -> tuple[Scalar, ...]:
@@ -193,22 +184,48 @@ def _meeting(asked: Asked, filled: Filling, costs: Costs, idle: Alone, per_step:
     return Meeting(idle.admission_s + wait_s + own_s, itl_s, stays_s, step_s, busy, 1 / ratio)
 
 
-def _costs(asked: Asked, idle: Alone, filled: Filling, others: Scalar, units: Scalar) -> Costs:
-    some, share = jnp.maximum(others, 1.0), jnp.minimum(others, 1.0)
-    none, one = jnp.zeros_like(others), jnp.ones_like(others)
-    apart = asked.model.constants.server.prefill_first > 0
-    beside = jnp.where(apart, 0.0, some)
-    two = jnp.minimum(2.0, filled.most)
-    far = jnp.minimum(jnp.maximum(units + jnp.sqrt(units) + 1, 3.0), filled.most)
+def steps_alone(asked: Asked) -> list[Step]:
+    """Steps of an idle server: a decode, a unit of a prompt, its rest."""
+    none, one = jnp.zeros_like(asked.gaps), jnp.ones_like(asked.gaps)
+    return [(one, none, one, none), *_prompt(filling(asked, none), none)]
+
+
+def alone(asked: Asked, times: Sequence[Scalar]) -> Alone:
+    """An idle server, of the times of :func:`steps_alone`."""
+    decode_s, unit_s, rest_s = times
+    one = jnp.ones_like(asked.gaps)
+    batch = Batch(no_requests(), rows(one, one, one), asked.architecture.sampling)
+    admission_s = asked.model(batch, asked.architecture, asked.deployment).admission_s
+    return Alone((filling(asked, 0 * one).chunks - 1) * unit_s + rest_s, decode_s, admission_s)
+
+
+def steps_beside(asked: Asked, filled: Filling, arriving: Scalar) -> list[Step]:
+    """Steps with the others who decode: these alone, one more, a prompt's unit and rest, two units and more."""
+    others = arriving * asked.gaps
+    some, none, one = jnp.maximum(others, 1.0), jnp.zeros_like(others), jnp.ones_like(others)
+    beside = jnp.where(asked.model.constants.server.prefill_first > 0, 0.0, some)
     unit, rest = _prompt(filled, beside)
-    several = [(beside, count, *unit[2:]) for count in (two, far)]
-    steps = [(some, none, one, none), (1 + others, none, one, none), unit, rest, *several]
-    decode_s, joined_s, one_s, rest_s, two_s, far_s = _seconds(asked, steps)
+    several = [(beside, count, *unit[2:]) for count in _units(filled, arriving)]
+    return [(some, none, one, none), (1 + others, none, one, none), unit, rest, *several]
+
+
+def costs(asked: Asked, idle: Alone, filled: Filling, arriving: Scalar, times: Sequence[Scalar]) -> Costs:
+    """Of the times of :func:`steps_beside`."""
+    decode_s, joined_s, one_s, rest_s, two_s, far_s = times
+    # Fewer than one other on average are one for a part of the time.
+    share = jnp.minimum(arriving * asked.gaps, 1.0)
     own_s = (1 - share) * idle.prompt_s + share * ((filled.chunks - 1) * one_s + rest_s)
     # Where prompts go first, a decode waits for their step and its own.
-    stands_s = jnp.where(apart, decode_s, 0.0)
+    stands_s = jnp.where(asked.model.constants.server.prefill_first > 0, decode_s, 0.0)
     one_s, two_s, far_s, rest_s = (stands_s + seconds for seconds in (one_s, two_s, far_s, rest_s))
-    return Costs(decode_s, joined_s, one_s, two_s, far_s, rest_s, own_s, two, far)
+    return Costs(decode_s, joined_s, one_s, two_s, far_s, rest_s, own_s, *_units(filled, arriving))
+
+
+def _units(filled: Filling, arriving: Scalar) -> tuple[Scalar, Scalar]:
+    """Two units of prompts, and more of them than often come, as far as they fit."""
+    units = arriving * filled.units
+    several = jnp.maximum(units + jnp.sqrt(jnp.maximum(units, TINY)) + 1, 3.0)
+    return jnp.minimum(2.0, filled.most), jnp.minimum(several, filled.most)
 
 
 def _prompt(filled: Filling, decodes: Scalar) -> tuple[Step, Step]:
@@ -218,12 +235,13 @@ def _prompt(filled: Filling, decodes: Scalar) -> tuple[Step, Step]:
     return (decodes, one, filled.unit, start), (decodes, one, filled.rest, filled.hit + filled.room * whole)
 
 
-def _seconds(asked: Asked, steps: Sequence[Step]) -> Sequence[Scalar]:
+def seconds_of(asked: Asked, steps: Sequence[Step]) -> Sequence[Scalar]:
     """Times of steps [s], of so many decodes of the demand's mean context, and prompts."""
     demand, arch = asked.demand, asked.architecture
     output, cv = demand.output_tokens, demand.output_cv
     generated = generated_tokens(output, cv)
-    spread = jnp.sqrt(spread_tokens(output, cv) ** 2 + (demand.prompt_cv * demand.prompt_tokens) ** 2)
+    variance = spread_tokens(output, cv) ** 2 + (demand.prompt_cv * demand.prompt_tokens) ** 2
+    spread = jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1.0)), 0.0)
 
     def seconds(decodes: Scalar, prompts: Scalar, new_tokens: Scalar, context_tokens: Scalar) -> Scalar:
         seen = (generated + 1) * decodes / jnp.maximum(decodes + prompts, 1.0)
@@ -232,5 +250,5 @@ def _seconds(asked: Asked, steps: Sequence[Step]) -> Sequence[Scalar]:
         batch = Batch(rows(context_tokens, new_tokens, prompts), decoding, arch.sampling, seen, longest, spread)
         return asked.model(batch, arch, asked.deployment).total_s
 
-    columns = (jnp.stack(column) for column in zip(*steps, strict=True))
+    columns = (jnp.stack(jnp.broadcast_arrays(*column)) for column in zip(*steps, strict=True))
     return list(jax.vmap(as_primitives(seconds))(*columns))

@@ -12,13 +12,24 @@ from typing import Any, NamedTuple, cast
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import gammaincc, gammaln
+from jax.scipy.stats import norm
 
 from jaxroof.parameters import Architecture, Deployment, Flag, Scalar, Values
 from jaxroof.request.in_flight import generated_tokens
 from jaxroof.serving import capacity
 from jaxroof.serving.demand import Demand
-from jaxroof.serving.meeting import Meeting, alone, filling, mean_step_s, meet
+from jaxroof.serving.meeting import (
+    Alone,
+    Meeting,
+    alone,
+    costs,
+    filling,
+    mean_step_s,
+    meet,
+    seconds_of,
+    steps_alone,
+    steps_beside,
+)  # fmt: skip
 from jaxroof.serving.setting import Asked, Axes, make_asked, over
 from jaxroof.step import Model
 
@@ -46,6 +57,45 @@ class Steady(eqx.Module):
     kv_share: Values
     saturation_requests_per_s: Values
     saturated: Flag
+
+
+class Bracket(NamedTuple):
+    """Where ``excess`` was taken last, and the other end of the bracket, whose value may have lost weight."""
+
+    at: Scalar
+    value: Scalar
+    other: Scalar
+    other_value: Scalar
+    evaluations: Scalar | int
+
+
+def steady(asked: Asked) -> Steady:
+    """The steady state of one setting, to be mapped and differentiated."""
+    means = _solved(asked)
+    return Steady(**means | {"saturated": means["saturated"] > 0})
+
+
+@jax.custom_jvp
+def _solved(asked: Asked) -> dict[str, Scalar]:
+    return _at(asked, _arriving(asked))[1]
+
+
+@_solved.defjvp
+def _solved_jvp(asked: tuple[Asked], moved: tuple[Asked]) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
+    """The implicit derivative: how the root moves, and what that does to the means."""
+    arriving = _arriving(*asked)
+    still, one = jnp.zeros_like(arriving), jnp.ones_like(arriving)
+    (_, means), (excess, direct) = jax.jvp(_at, (*asked, arriving), (*moved, still))
+    _, (slope, along) = jax.jvp(functools.partial(_at, *asked), (arriving,), (one,))
+    steady = (means["saturated"] == 0) & (slope != 0)
+    root = jnp.where(steady, -excess / jnp.where(steady, slope, 1.0), 0.0)
+    return means, {name: direct[name] + root * along[name] for name in means}
+
+
+def _at(asked: Asked, arriving: Scalar) -> tuple[Scalar, dict[str, Scalar]]:
+    """What is to be 0, and the means, where ``arriving`` others come between two tokens."""
+    _, most_per_s, found = _met(asked, arriving)
+    return _excess(asked, found, arriving), _means(asked, found, most_per_s)
 
 
 def steady_state(
@@ -81,45 +131,55 @@ def _steady(asked: Asked, axes: Axes) -> Steady:
     return cast(Steady, (over(steady, axes) if 0 in axes else steady)(asked))
 
 
-class Bracket(NamedTuple):
-    """Where ``excess`` was taken last, and the other end of the bracket, whose value may have lost weight."""
+def _met(asked: Asked, arriving: Scalar) -> tuple[Alone, Scalar, Meeting]:
+    """An idle server, the most requests per second, and what a request meets where ``arriving`` come."""
+    most = _most_arriving(asked)
+    filled, fullest = (filling(asked, nu * asked.gaps) for nu in (arriving, most))
+    steps = [*steps_alone(asked), *steps_beside(asked, filled, arriving), *steps_beside(asked, fullest, most)]
+    times = seconds_of(asked, steps)
+    idle = alone(asked, times[:3])
+    most_s = mean_step_s(asked, fullest, costs(asked, idle, fullest, most, times[9:]), most)
+    found = meet(asked, idle, filled, costs(asked, idle, filled, arriving, times[3:9]), arriving, _inside(asked))
+    return idle, most / most_s, found
 
-    at: Scalar
-    value: Scalar
-    other: Scalar
-    other_value: Scalar
-    evaluations: Scalar | int
+
+def _excess(asked: Asked, found: Meeting, arriving: Scalar) -> Scalar:
+    """Others that come between two tokens, beyond those that were said to."""
+    cycle_s = found.ttft_s + asked.gaps * found.itl_s + asked.demand.think_s
+    others_per_s = jnp.maximum(_inside(asked) - 1, 0.0) / cycle_s
+    return jnp.where(asked.demand.clients > 0, others_per_s, asked.demand.rate_per_s) * found.itl_s - arriving
 
 
-def steady(asked: Asked) -> Steady:
-    """The steady state of one setting, to be mapped and differentiated."""
-    demand, gaps, idle = asked.demand, asked.gaps, alone(asked)
-    slots, held = _slots(asked)
-    filled = filling(asked, jnp.zeros_like(gaps))
-    # With every slot taken, or prompts in all of every step.
-    new = demand.prompt_tokens - filled.hit
-    most = jnp.minimum(
-        slots / (gaps + filled.chunks), asked.model.constants.server.max_num_batched_tokens / (new + gaps)
-    )
-    closed, inside = demand.clients > 0, jnp.minimum(demand.clients, slots)
-
-    def others_per_s(found: Meeting) -> Scalar:
-        cycle_s = found.ttft_s + gaps * found.itl_s + demand.think_s
-        return jnp.where(closed, jnp.maximum(inside - 1, 0.0) / cycle_s, demand.rate_per_s)
+def _arriving(asked: Asked) -> Scalar:
+    """The others that come between two tokens, as many as there are slots for where there is no steady state."""
+    idle, most_per_s, _ = _met(asked, jnp.zeros_like(asked.gaps))
 
     def excess(arriving: Scalar) -> Scalar:
-        found = meet(asked, idle, arriving, inside)
-        return others_per_s(found) * found.itl_s - arriving
+        filled = filling(asked, arriving * asked.gaps)
+        beside = costs(asked, idle, filled, arriving, seconds_of(asked, steps_beside(asked, filled, arriving)))
+        return _excess(asked, meet(asked, idle, filled, beside, arriving, _inside(asked)), arriving)
 
-    most_per_s = most / mean_step_s(asked, idle, most)
-    bound = slots / jnp.maximum(gaps, 1.0)
-    arriving = jnp.where(closed | (demand.rate_per_s < most_per_s), _root(excess, bound), bound)
-    found = meet(asked, idle, arriving, inside)
-    return _means(asked, found, most_per_s, slots, held)
+    bound = _slots(asked)[0] / jnp.maximum(asked.gaps, 1.0)
+    unsteady = (asked.demand.clients == 0) & (asked.demand.rate_per_s >= most_per_s)
+    return jnp.where(unsteady, bound, _root(excess, bound))
 
 
-def _means(asked: Asked, found: Meeting, most_per_s: Scalar, slots: Scalar, held: Scalar) -> Steady:
+def _inside(asked: Asked) -> Scalar:
+    """Clients of a closed loop that have a slot."""
+    return jnp.minimum(asked.demand.clients, _slots(asked)[0])
+
+
+def _most_arriving(asked: Asked) -> Scalar:
+    """Requests per step with every slot taken, or with prompts in all of every step."""
+    filled = filling(asked, jnp.zeros_like(asked.gaps))
+    new, budget = asked.demand.prompt_tokens - filled.hit, asked.model.constants.server.max_num_batched_tokens
+    return jnp.minimum(_slots(asked)[0] / (asked.gaps + filled.chunks), budget / (new + asked.gaps))
+
+
+def _means(asked: Asked, found: Meeting, most_per_s: Scalar) -> dict[str, Scalar]:
+    """The fields of :class:`Steady`, all of them floats."""
     demand, gaps, server = asked.demand, asked.gaps, asked.model.constants.server
+    slots, held = _slots(asked)
     closed, e2e_s = demand.clients > 0, found.ttft_s + gaps * found.itl_s
     saturated = jnp.where(closed, demand.clients > slots, demand.rate_per_s >= most_per_s)
     inside_per_s = jnp.minimum(demand.clients, slots) / (e2e_s + demand.think_s)
@@ -128,18 +188,18 @@ def _means(asked: Asked, found: Meeting, most_per_s: Scalar, slots: Scalar, held
     running = rate * (found.stays_s + lag_s)
     clients_wait_s = jnp.maximum(demand.clients - slots, 0.0) / jnp.where(closed, inside_per_s, 1.0)
     waits_s = jnp.where(closed, clients_wait_s, _slot_wait_s(asked, found, most_per_s, slots))
-    return Steady(
-        ttft_s=found.ttft_s + waits_s,
-        itl_s=found.itl_s,
-        e2e_s=e2e_s + waits_s,
-        requests_per_s=rate,
-        tokens_per_s=rate * demand.output_tokens,
-        batch=running / found.busy,
-        utilisation=found.busy,
-        kv_share=running * held / (_kv_blocks(asked) * server.block_size) / found.busy,
-        saturation_requests_per_s=most_per_s,
-        saturated=saturated,
-    )
+    return {
+        "ttft_s": found.ttft_s + waits_s,
+        "itl_s": found.itl_s,
+        "e2e_s": e2e_s + waits_s,
+        "requests_per_s": rate,
+        "tokens_per_s": rate * demand.output_tokens,
+        "batch": running / found.busy,
+        "utilisation": found.busy,
+        "kv_share": running * held / (_kv_blocks(asked) * server.block_size) / found.busy,
+        "saturation_requests_per_s": most_per_s,
+        "saturated": jnp.where(saturated, 1.0, 0.0),
+    }
 
 
 def _slots(asked: Asked) -> tuple[Scalar, Scalar]:
@@ -160,51 +220,43 @@ def _kv_blocks(asked: Asked) -> Scalar:
 
 
 def _slot_wait_s(asked: Asked, found: Meeting, most_per_s: Scalar, slots: Scalar) -> Scalar:
-    """Wait of an open loop's request for a slot [s]: Erlang C, with inf where there is no steady state.
+    """Wait of an open loop's request for a slot [s], inf where there is no steady state.
 
-    The number inside has more than Poisson's variance where each one makes the others stay longer: both are counted in
-    units of their ratio. Stays of equal outputs are alike, which halves the wait (Allen and Cunneen).
+    Halfin and Whitt's share of requests that wait, ``1 / (1 + β·Φ(β)/φ(β))`` with ``β = (1 − load)·√slots``. The number
+    inside varies more than Poisson's where each one makes the others stay longer: slots count in units of that ratio.
+    Stays of equal outputs are alike, which halves the wait (Allen and Cunneen).
     """
     load = asked.demand.rate_per_s / most_per_s
-    below = jnp.minimum(load, 0.999)
-    ratio = found.spread
-    offered, places = asked.demand.rate_per_s * found.stays_s / ratio, slots / ratio
-    safe = jnp.clip(offered, 1e-6, places)
-    blocked = jnp.exp(places * jnp.log(safe) - safe - gammaln(places + 1)) / gammaincc(places + 1, safe)
-    waits = blocked / (1 - below * (1 - blocked))
-    seconds = waits / (most_per_s * (1 - below)) * (1 + asked.demand.output_cv**2) / 2
-    return jnp.where(load < 1, jnp.where(offered > 1e-6, seconds, 0.0), jnp.inf)
+    free = 1 - jnp.minimum(load, 0.999)
+    # Beyond 8 nobody waits, and the density is too small to divide by.
+    spare = jnp.minimum(free * jnp.sqrt(slots / found.spread), 8.0)
+    waits = 1 / (1 + spare * norm.cdf(spare) / norm.pdf(spare))
+    seconds = waits / (most_per_s * free) * (1 + asked.demand.output_cv**2) / 2
+    return jnp.where(load < 1, seconds, jnp.inf)
 
 
 def _root(excess: Callable[[Scalar], Scalar], most: Scalar) -> Scalar:
-    """Where ``excess`` is 0 between 0 and ``most``; its derivatives are implicit ones.
+    """Where ``excess``, not negative at 0, is 0 between 0 and ``most``; ``most`` where it is not before that.
 
     Regula falsi as Anderson and Björck have it: the bracket holds where ``excess`` jumps, which Newton's steps miss.
     """
 
-    def solve(function: Callable[[Scalar], Scalar], first: Scalar) -> Scalar:
-        def unsolved(carry: Bracket) -> Flag:
-            wide = jnp.abs(carry.at - carry.other) > CLOSE * most
-            found = (jnp.abs(carry.value) <= CLOSE * most) | ((carry.evaluations == 2) & (carry.value > 0))
-            return (carry.evaluations < 2) | (wide & ~found & (carry.evaluations < MOST_EVALUATIONS))
+    def unsolved(carry: Bracket) -> Flag:
+        wide = jnp.abs(carry.at - carry.other) > CLOSE * most
+        found = (jnp.abs(carry.value) <= CLOSE * most) | ((carry.evaluations == 2) & (carry.value > 0))
+        return (carry.evaluations < 2) | (wide & ~found & (carry.evaluations < MOST_EVALUATIONS))
 
-        def closer(carry: Bracket) -> Bracket:
-            between = (carry.other_value * carry.at - carry.value * carry.other) / (carry.other_value - carry.value)
-            ends = carry.evaluations < 2
-            at = jnp.where(ends, jnp.where(carry.evaluations == 0, 0.0, most), between)
-            value = function(at)
-            replaced = ends | ((value > 0) != (carry.value > 0))
-            # The end that stays loses weight, so that both ends move.
-            kept = 1 - value / carry.value
-            weighed = carry.other_value * jnp.where(kept > 0, kept, 0.5)
-            other = jnp.where(replaced, carry.at, carry.other)
-            other_value = jnp.where(replaced, carry.value, weighed)
-            return Bracket(at, value, other, other_value, carry.evaluations + 1)
+    def closer(carry: Bracket) -> Bracket:
+        between = (carry.other_value * carry.at - carry.value * carry.other) / (carry.other_value - carry.value)
+        ends = carry.evaluations < 2
+        at = jnp.where(ends, jnp.where(carry.evaluations == 0, 0.0, most), between)
+        value = excess(at)
+        replaced = ends | ((value > 0) != (carry.value > 0))
+        # The end that stays loses weight, so that both ends move.
+        kept = 1 - value / carry.value
+        weighed = carry.other_value * jnp.where(kept > 0, kept, 0.5)
+        other, other_value = jnp.where(replaced, carry.at, carry.other), jnp.where(replaced, carry.value, weighed)
+        return Bracket(at, value, other, other_value, carry.evaluations + 1)
 
-        one = jnp.ones_like(first)
-        return jax.lax.while_loop(unsolved, closer, Bracket(first, one, first, 2 * one, 0)).at
-
-    def slope(tangent: Callable[[Scalar], Scalar], value: Scalar) -> Scalar:
-        return value / tangent(jnp.ones_like(value))
-
-    return cast(Scalar, jax.lax.custom_root(excess, most, solve, slope))
+    one = jnp.ones_like(most)
+    return cast(Scalar, jax.lax.while_loop(unsolved, closer, Bracket(most, one, most, 2 * one, 0)).at)
