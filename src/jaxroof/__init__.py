@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from jaxroof.request.predict import Prediction as Prediction, predict as predict
     from jaxroof.request.schedule import Latency as Latency
     from jaxroof.sensitivity.derivatives import Sensitivity as Sensitivity, sensitivities as sensitivities
+    from jaxroof.serving.demand import Demand as Demand
     from jaxroof.serving.load import Load as Load
     from jaxroof.serving.simulate import Simulation as Simulation, simulate as simulate
+    from jaxroof.serving.steady_state import Steady as Steady, steady_state as steady_state
     from jaxroof.step import Model as Model
     # fmt: on
 else:

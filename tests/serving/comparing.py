@@ -49,3 +49,15 @@ def simulated(
     """Times of every token of every request, and how often each was preempted."""
     found, history = with_history(setting_of(requests, rules, constants, think_s, admission_s))
     return token_times_s(history, len(requests), admission_s), found.preemptions.astype(int).tolist()
+
+
+def padded(requests: Sequence[Request], count: int) -> list[Request]:
+    """As many requests for every trace, so that one program serves all: the further ones come when all is over."""
+    return [*requests, *[Request(1e9, 1, 1)] * (count - len(requests))]
+
+
+def apart(ours: Sequence[np.ndarray], theirs: Sequence[Sequence[float]]) -> float:
+    """The largest difference between two sets of token times [s], relative to those that are longer than a second."""
+    assert [len(times) for times in ours] == [len(times) for times in theirs]
+    pairs = [(np.asarray(x), np.asarray(y)) for x, y in zip(ours, theirs, strict=True)]
+    return max(float(np.max(np.abs(x - y) / np.maximum(1, np.abs(y)))) for x, y in pairs)

@@ -50,9 +50,9 @@ def trace(server: dict[str, str], requests: list[dict[str, str]]) -> Trace:
 
 
 def random_case(
-    seed: int, *, other_servers: bool = False, ties: bool = False
+    seed: int, *, other_servers: bool = False, ties: bool = False, count: int | None = None
 ) -> tuple[Rules, dict[str, float], list[Request]]:
-    """Rules, step-time constants and requests, of which each fits the blocks by itself.
+    """Rules, step-time constants and requests (``count``, or some), of which each fits the blocks by itself.
 
     ``other_servers`` draws the rules of SGLang and TensorRT-LLM too. With ``ties`` every constant and arrival is a
     multiple of 1/64 s, so that arrivals at the very end of a step are common and sums are exact.
@@ -62,7 +62,7 @@ def random_case(
     constants = {name: rng.uniform(*bound) for name, bound in bounds}
     if ties:
         constants = {name: rng.randint(name == "base_s", 4) / 64 for name in CONSTANTS}
-    lengths = [random_lengths(rng) for _ in range(rng.randint(1, 30))]
+    lengths = [random_lengths(rng) for _ in range(count or rng.randint(1, 30))]
     arrivals = random_arrivals(rng, len(lengths), 10 * constants["base_s"])
     if ties:
         arrivals = [arrival if arrival == math.inf else round(arrival * 64) / 64 for arrival in arrivals]

@@ -9,7 +9,10 @@ class Demand(eqx.Module):
     """Of an open loop ``rate_per_s`` requests per second, of a closed one ``clients`` that think for ``think_s``.
 
     The other of the two is 0. ``prompt_tokens``, ``cached_tokens`` and ``output_tokens`` are means, the first and the
-    last with a coefficient of variation.
+    last with a coefficient of variation (standard deviation / mean).
+
+    >>> float(jaxroof.Demand(prompt_tokens=512, output_tokens=128, clients=16).clients)
+    16.0
     """
 
     prompt_tokens: Scalar = eqx.field(converter=scalar)

@@ -5,20 +5,29 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxroof.files import InputError
+from jaxroof.files import NON_NEGATIVE, InputError, Range, check
 from jaxroof.parameters import Architecture, Deployment, Server
 from jaxroof.parameters.architecture import check_deployment
 from jaxroof.request.limits import check_sampling, check_window, refuse_mixture
+from jaxroof.serving.demand import Demand
 from jaxroof.serving.load import Load
 from jaxroof.step import Model
 
 # What a step's time needs of its requests is a few sums.
 SIMULATED = ("kernels", "linear", "memory")
+SPREAD = Range(high=10)
+DEMAND = {
+    "prompt_tokens": Range(low=1, high=1e7), "output_tokens": Range(low=1, high=1e7), "cached_tokens": Range(high=1e7),
+    "prompt_cv": SPREAD, "output_cv": SPREAD, "rate_per_s": NON_NEGATIVE, "clients": NON_NEGATIVE,
+    "think_s": NON_NEGATIVE,
+}  # fmt: skip
 
 
-def check_setting(where: object, model: Model, load: Load, arch: Architecture, deployment: Deployment) -> None:
+def check_setting(
+    where: object, model: Model, load: Load, arch: Architecture, deployment: Deployment, kv_blocks: Any
+) -> None:
     """Raise InputError for a step model, a load or a server that cannot be; of many settings any of them may."""
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((model, load, arch, deployment))):
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((model, load, arch, deployment, kv_blocks))):
         raise InputError(
             where, "is no function to differentiate or map: arrivals stay while steps move, and what changes when a "
             "step's end passes an arrival has no derivative; steady_state has gradients, arrays of settings map",
@@ -26,10 +35,32 @@ def check_setting(where: object, model: Model, load: Load, arch: Architecture, d
     if model.step not in SIMULATED:
         raise InputError(where, "step model", f"{model.step} is not simulated: only {', '.join(SIMULATED)} are")
     check_load(where, load)
+    line = sum(np.asarray(constant) for constant in jax.tree.leaves(model.constants.linear))
+    if model.step == "linear" and np.any(line <= 0):
+        raise InputError(where, "linear", "steps take no time; name a file of a measured line, or set linear.base_us")
     _check_server(where, model.constants.server)
     prompt, longest = np.max(load.prompt_tokens), np.max(load.prompt_tokens + load.output_tokens)
     if model.step != "linear":
         check_model(where, model, arch, deployment, float(prompt), float(longest))
+
+
+def check_demand(where: object, model: Model, demand: Demand, arch: Architecture, deployment: Deployment) -> None:
+    """Raise InputError for a demand, a step model or a server that cannot be; tracers are not looked at."""
+    if model.step not in SIMULATED:
+        raise InputError(where, "step model", f"{model.step} is not modelled: only {', '.join(SIMULATED)} are")
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((model, demand, arch, deployment))):
+        return
+    for key, legal in DEMAND.items():
+        for value in np.ravel(getattr(demand, key)):
+            check.number(where, key, float(value), legal)
+    if np.any((np.asarray(demand.rate_per_s) > 0) == (np.asarray(demand.clients) > 0)):
+        raise InputError(where, "needs a rate_per_s or clients, and not both")
+    if np.any(np.asarray(demand.cached_tokens) > demand.prompt_tokens):
+        raise InputError(where, "cached_tokens", "must be ≤ prompt_tokens")
+    _check_server(where, model.constants.server)
+    if model.step != "linear":
+        prompt, output = (np.max(tokens) for tokens in (demand.prompt_tokens, demand.output_tokens))
+        check_model(where, model, arch, deployment, float(prompt), float(prompt + output))
 
 
 def check_model(
@@ -64,6 +95,9 @@ def check_load(where: object, load: Load) -> None:
             raise InputError(where, key, f"must be whole numbers ≥ {least}")
     if (np.asarray(load.cached_tokens) > load.prompt_tokens).any():
         raise InputError(where, "cached_tokens", "must be ≤ prompt_tokens")
+    think_s = np.asarray(load.think_s)
+    if not ((think_s >= 0) & np.isfinite(think_s)).all():
+        raise InputError(where, "think_s", "must be finite and ≥ 0")
 
 
 def _check_server(where: object, server: Server) -> None:
@@ -79,7 +113,7 @@ def check_blocks(where: object, load: Load, kv_blocks: Any, server: Server) -> N
     """A request that does not fit alone would wait for ever."""
     size = np.asarray(server.block_size)
     needed = np.ceil((load.prompt_tokens + load.output_tokens - 1).max(-1) / size)
-    if (needed > kv_blocks).any():
+    if not (needed <= kv_blocks).all():
         raise InputError(
             where, "kv_blocks",
             f"a request needs {np.max(needed):g} blocks of {np.max(size):g} tokens, and {np.min(kv_blocks):g} fit",

@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Float
 
-from jaxroof.parameters import Scalar, scalar
+from jaxroof.parameters import Values, scalar
 
 
 class Load(eqx.Module):
@@ -20,11 +20,11 @@ class Load(eqx.Module):
     (40.0, 0.5)
     """
 
-    arrival_s: Float[Any, " request"] = eqx.field(converter=scalar)
-    prompt_tokens: Float[Any, " request"] = eqx.field(converter=scalar)
-    cached_tokens: Float[Any, " request"] = eqx.field(converter=scalar)
-    output_tokens: Float[Any, " request"] = eqx.field(converter=scalar)
-    think_s: Scalar = eqx.field(converter=scalar, default=0.0)
+    arrival_s: Float[Any, "... request"] = eqx.field(converter=scalar)
+    prompt_tokens: Float[Any, "... request"] = eqx.field(converter=scalar)
+    cached_tokens: Float[Any, "... request"] = eqx.field(converter=scalar)
+    output_tokens: Float[Any, "... request"] = eqx.field(converter=scalar)
+    think_s: Values = eqx.field(converter=scalar, default=0.0)
 
     @property
     def requests(self) -> int:

@@ -169,7 +169,7 @@ def admit(state: State, chance: Admission, wanted: Flag, load: Load, server: Ser
     generated = state.requests.generated[head]
     here = (jnp.arange(slots.request.size) == jnp.argmin(slots.request)) & wanted
 
-    def put(values: Values, value: Values) -> Values:
+    def put(values: Any, value: Any) -> Any:
         return jnp.where(here, value, values)
 
     slots = dataclasses.replace(

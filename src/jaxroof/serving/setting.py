@@ -6,12 +6,14 @@ from typing import Any, cast
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxroof.files import InputError
-from jaxroof.parameters import Architecture, Deployment, Scalar, scalar, setting_axes
+from jaxroof.parameters import Architecture, Deployment, Scalar, Values, scalar, setting_axes
 from jaxroof.serving import capacity
-from jaxroof.serving.limits import check_blocks, check_setting
+from jaxroof.serving.demand import Demand
+from jaxroof.serving.limits import check_blocks, check_demand, check_setting
 from jaxroof.serving.load import Load
 from jaxroof.step import Model
 
@@ -29,31 +31,60 @@ class Setting(eqx.Module):
     architecture: Architecture
     deployment: Deployment
     load: Load
-    kv_blocks: Scalar
+    kv_blocks: Values
 
     @property
     def axes(self) -> Axes:
-        """Of each leaf 0 where it has an axis of settings, else None; hashable, so that a program can depend on it."""
-        load = 0 if np.ndim(self.load.arrival_s) > 1 else None
-        blocks = 0 if np.ndim(self.kv_blocks) else None
-        trees = (self.model, self.architecture, self.deployment)
-        prefix = Setting(*map(setting_axes, trees), load, blocks)  # type: ignore[arg-type,call-arg]
-        full: Any = jax.tree.map(
-            lambda axis, part: [axis] * len(jax.tree.leaves(part)), prefix, self, is_leaf=lambda leaf: leaf is None
-        )
-        return tuple(jax.tree.leaves(full, is_leaf=lambda leaf: leaf is None))
+        """Of each leaf the axis of settings: 0, or None."""
+        return _axes(self, 0 if np.ndim(self.load.arrival_s) > 1 else None)
 
     @property
     def count(self) -> int | None:
         """How many settings there are; None where no leaf has their axis."""
         sizes = {np.shape(leaf)[0] for leaf, axis in zip(jax.tree.leaves(self), self.axes, strict=True) if axis == 0}
+        if len(sizes) > 1:
+            raise InputError("simulate", f"leaves differ in their number of settings: {sorted(sizes)}")
         return max(sizes, default=None)
+
+
+class Asked(eqx.Module):
+    """A server and the demand on it; many where leaves have a leading axis. ``kv_blocks`` None: beside the weights."""
+
+    model: Model
+    architecture: Architecture
+    deployment: Deployment
+    demand: Demand
+    kv_blocks: Scalar | None
+
+    @property
+    def gaps(self) -> Scalar:
+        """Steps after a request's first token."""
+        return jnp.maximum(self.demand.output_tokens - 1, 0.0)
+
+    @property
+    def axes(self) -> Axes:
+        """Of each leaf the axis of settings: 0, or None."""
+        return _axes(self, jax.tree.map(lambda leaf: 0 if np.ndim(leaf) else None, self.demand))
+
+
+def _axes(asked: "Setting | Asked", of_clients: Any) -> Axes:
+    """In the order of the leaves, and hashable, so that a program can depend on it."""
+    trees = (asked.model, asked.architecture, asked.deployment)
+    blocks = 0 if asked.kv_blocks is not None and np.ndim(asked.kv_blocks) else None
+    clients = asked.load if isinstance(asked, Setting) else asked.demand
+    full: Any = jax.tree.map(
+        lambda axis, part: [axis] * len(jax.tree.leaves(part)),
+        (*map(setting_axes, trees), of_clients, blocks),
+        (*trees, clients, asked.kv_blocks),
+        is_leaf=lambda leaf: leaf is None,
+    )
+    return tuple(jax.tree.leaves(full, is_leaf=lambda leaf: leaf is None))
 
 
 def over(function: Callable[..., Any], axes: Axes) -> Callable[..., Any]:
     """``function`` of a setting and of what always has a leading axis, mapped over settings."""
 
-    def mapped(setting: Setting, *others: Any) -> Any:
+    def mapped(setting: Setting | Asked, *others: Any) -> Any:
         leaves, structure = jax.tree.flatten(setting)
 
         def one(leaves: list[Any], *others: Any) -> Any:
@@ -83,19 +114,33 @@ def make_setting(
 
     Raises InputError.
     """
-    line = model.step == "linear"
-    if arch is None or deployment is None:
-        if not line:
-            raise InputError("simulate", f"{model.step} needs a model and its deployment; only linear needs none")
-        arch, deployment = NO_MODEL, NO_GPUS
-    blocks = np.inf if kv_blocks is None else kv_blocks
-    check_setting("simulate", model, load, arch, deployment)
-    think_s = np.broadcast_to(load.think_s, np.shape(load.arrival_s)[:-1])
-    setting = Setting(model, arch, deployment, dataclasses.replace(load, think_s=think_s), scalar(blocks))
-    if kv_blocks is None and not line:
+    arch, deployment = _served_by(model, arch, deployment)
+    check_setting("simulate", model, load, arch, deployment, kv_blocks)
+    load = dataclasses.replace(load, think_s=np.broadcast_to(load.think_s, np.shape(load.arrival_s)[:-1]))
+    setting = Setting(model, arch, deployment, load, scalar(np.inf if kv_blocks is None else kv_blocks))
+    if kv_blocks is None and model.step != "linear":
         setting = dataclasses.replace(setting, kv_blocks=_beside_weights(setting))
     check_blocks("simulate", load, setting.kv_blocks, model.constants.server)
     return setting
+
+
+def make_asked(
+    model: Model, demand: Demand, arch: Architecture | None, deployment: Deployment | None, kv_blocks: Any
+) -> Asked:
+    """Checked as far as it is no tracer; without ``kv_blocks`` they are those beside the weights. Raises InputError."""
+    arch, deployment = _served_by(model, arch, deployment)
+    check_demand("steady_state", model, demand, arch, deployment)
+    return Asked(model, arch, deployment, demand, None if kv_blocks is None else scalar(kv_blocks))
+
+
+def _served_by(
+    model: Model, arch: Architecture | None, deployment: Deployment | None
+) -> tuple[Architecture, Deployment]:
+    if arch is not None and deployment is not None:
+        return arch, deployment
+    if model.step != "linear":
+        raise InputError("serving", f"{model.step} needs a model and its deployment; only linear needs neither")
+    return NO_MODEL, NO_GPUS
 
 
 def _beside_weights(setting: Setting) -> Any:

@@ -164,13 +164,15 @@ def _round(setting: Setting, state: State, longest_jump: Scalar, closed: bool) -
     return state, alive[-1] & ~state.overflow, done
 
 
-def _act(setting: Setting, state: State, closed: bool, longest_jump: Scalar = np.inf) -> tuple[State, Flag, Action]:
+def _act(
+    setting: Setting, state: State, closed: bool, longest_jump: Scalar | float = np.inf
+) -> tuple[State, Flag, Action]:
     return act(
         state, setting.load, setting.model.constants.server, _pricing(setting, longest_jump), setting.kv_blocks, closed
     )
 
 
-def _pricing(setting: Setting, longest_jump: Scalar = np.inf) -> Pricing:
+def _pricing(setting: Setting, longest_jump: Scalar | float = np.inf) -> Pricing:
     """Contexts in flight spread as the outputs of the load do, as for a batch that is predicted, and its prompts."""
     model, arch, load = setting.model, setting.architecture, setting.load
     output, prompt = jnp.mean(load.output_tokens), load.prompt_tokens

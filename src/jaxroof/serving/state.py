@@ -86,7 +86,7 @@ def idle_server(load: Load, kv_blocks: Scalar, slots: int) -> State:
     return State(
         clock_s=zero, start_s=zero, step=zero, fresh=~no, head=first,
         free_blocks=kv_blocks + zero, preempted=no,
-        waited=zero, limit=jnp.full((), jnp.inf), overflow=no,
+        waited=zero, limit=zero + jnp.inf, overflow=no,
         slots=Slots(nobody, place, place, place, place, place > 0, place, place),
         requests=Requests(load.arrival_s, unknown, unknown, each, each),
         totals=Totals(zero, zero, zero, zero),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxroof.parameters import Flag, Sampling, Scalar, Server, Values
+from jaxroof.parameters import Flag, Sampling, Scalar, Server
 from jaxroof.request.latency import no_requests, rows
 from jaxroof.serving.scheduler import Admission, Pass, next_arrival_s
 from jaxroof.serving.state import NOBODY, State
@@ -25,7 +25,7 @@ class Pricing(NamedTuple):
     admission_s: Scalar
     sampling: Sampling
     context_cv: Scalar
-    longest_jump: Scalar
+    longest_jump: Scalar | float
 
 
 class Decodes(NamedTuple):
@@ -70,7 +70,7 @@ def next_steps(state: State, work: Pass, chance: Admission, server: Server, pric
     slots, scheduled = state.slots, work.take > 0
     prompts, decoding = scheduled & slots.prefill, scheduled & ~slots.prefill
     decodes = _decodes(state, work, decoding, scheduled)
-    first_s = price.seconds(_batch(_prompts(work, prompts), decodes, price))
+    first_s = price.seconds(batch_of(_prompts(work, prompts), decodes, price))
     lagging = (slots.request != NOBODY) & ~work.active
     alone = jnp.any(prompts) | jnp.any(lagging) | state.preempted
     # Nobody overtakes one that is seen and cannot join.
@@ -78,12 +78,14 @@ def next_steps(state: State, work: Pass, chance: Admission, server: Server, pric
     queued = jnp.where(server.async_scheduling > 0, 1.0, 0.0)
     most = jnp.minimum(_most(state, decoding, chance, server), price.longest_jump)
     most = jnp.minimum(most, queued + jnp.ceil(jnp.maximum(arrival_s, 0.0) / first_s))
-    most = jnp.where(jnp.any(scheduled), jnp.where(alone, 1.0, jnp.maximum(most, 1.0)), 0.0)
+    # An empty step of a line without a base takes no time, and no number of them reaches an arrival.
+    empty = ~jnp.any(scheduled)
+    most = jnp.where(empty, 0.0, jnp.where(alone, 1.0, jnp.maximum(most, 1.0)))
     last = jnp.maximum(most - 1, 0.0)
     middle = jnp.floor(last / 2)
 
     def decode_s(steps: Scalar) -> Scalar:
-        return price.seconds(_batch(no_requests(), decodes.later(steps), price))
+        return price.seconds(batch_of(no_requests(), decodes.later(steps), price))
 
     middle_s, last_s = jax.vmap(decode_s)(jnp.stack([middle, last]))
     slope_s = jnp.where(last > 0, last_s - first_s, 0.0) / jnp.maximum(last, 1.0)
@@ -91,17 +93,17 @@ def next_steps(state: State, work: Pass, chance: Admission, server: Server, pric
     kinked = (last > 1) & (jnp.abs(first_s + slope_s * middle - middle_s) > resolution_s)
     found = Jump(most, first_s, slope_s)
     soon_s = jnp.minimum(arrival_s, found.seconds(most))
-    steps = jnp.where(alone, most, jnp.clip(queued + found.reaching(soon_s), jnp.minimum(most, 1.0), most))
+    steps = jnp.where(alone | empty, most, jnp.clip(queued + found.reaching(soon_s), 1.0, most))
     return found._replace(steps=jnp.where(kinked, most, steps)), kinked
 
 
-def _decodes(state: State, work: Pass, decoding: Values, scheduled: Values) -> Decodes:
+def _decodes(state: State, work: Pass, decoding: Flag, scheduled: Flag) -> Decodes:
     generated = jnp.where(scheduled, state.slots.offset + state.step + 1 - state.slots.prompt_tokens, 0.0)
     context = jnp.where(decoding, work.computed, 0.0)
     return Decodes(_count(decoding), jnp.sum(context), jnp.sum(generated), jnp.max(generated))
 
 
-def _most(state: State, decoding: Values, chance: Admission, server: Server) -> Scalar:
+def _most(state: State, decoding: Flag, chance: Admission, server: Server) -> Scalar:
     """Steps that surely have the same requests: until one ends, blocks may run short, or those who wait are let in."""
     ends = jnp.min(jnp.where(decoding, state.slots.last_step, jnp.inf)) - state.step + 1
     # A request needs a block in each ``block_size`` steps.
@@ -112,7 +114,7 @@ def _most(state: State, decoding: Values, chance: Admission, server: Server) -> 
     return jnp.minimum(jnp.minimum(ends, fit), jnp.minimum(waits, state.limit))
 
 
-def _batch(prompts: Requests, decodes: Decodes, price: Pricing) -> Batch:
+def batch_of(prompts: Requests, decodes: Decodes, price: Pricing) -> Batch:
     some = jnp.maximum(decodes.count, 1.0)
     context = decodes.context / some
     sampled = jnp.maximum(jnp.sum(prompts.count) + decodes.count, 1.0)
@@ -122,7 +124,7 @@ def _batch(prompts: Requests, decodes: Decodes, price: Pricing) -> Batch:
     )  # fmt: skip
 
 
-def _prompts(work: Pass, prompts: Values) -> Requests:
+def _prompts(work: Pass, prompts: Flag) -> Requests:
     """Prompts as three rows with the same number, tokens m, contexts c and attended pairs Σ m·(c + m/2).
 
     Those of one new token are a row of their own, as ``memory`` discounts them otherwise. The others are two rows of
@@ -140,5 +142,5 @@ def _prompts(work: Pass, prompts: Values) -> Requests:
     return Requests(*(jnp.stack(column) for column in columns))
 
 
-def _count(mask: Values) -> Scalar:
+def _count(mask: Flag) -> Scalar:
     return jnp.sum(jnp.where(mask, 1.0, 0.0))

@@ -1,0 +1,254 @@
+"""What a request meets on a server where ν others arrive in the time between two tokens.
+
+With n output tokens ν·(n − 1) others decode. A step of these and x prompts takes f(x):
+
+- x is a binomial count, of the mean that time and rate give, at most what the token budget holds; ``t̄ = E f(x)``
+- a step that is looked at from within lasts ``E f² / t̄``: the longer, the likelier. A request waits for half of it,
+  and for one that asynchronous scheduling has queued
+- its own step holds its prompt, and those that came in the same step
+- prompts beyond the budget queue as in M/D/c; one of several chunks takes as many steps, the last one shared
+- between its tokens there is one decode more, and the prompts that came since its own step: in a time D it meets
+  ``λ·(D + own − the last step)``, and those that came behind it while it queued
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxroof.parameters import Scalar
+from jaxroof.request.in_flight import generated_tokens, longest_tokens, spread_tokens
+from jaxroof.request.latency import no_requests, rows
+from jaxroof.request.tracing import as_primitives
+from jaxroof.serving.setting import Asked
+from jaxroof.step import Batch
+
+# What a share of the time or of a step's room is at most: beyond, there is no steady state.
+FULL = 0.995
+# In which the arrivals per step settle.
+ROUNDS = 4
+TINY = 1e-12  # keeps a root's infinite slope away
+
+
+# Decodes, prompts, the new tokens of each and their context.
+Step = tuple[Scalar, Scalar, Scalar, Scalar]
+
+
+class Filling(NamedTuple):
+    """How a prompt fills steps, but for ``hit`` tokens: ``chunks`` of ``room`` tokens, the last one of ``rest``.
+
+    It is ``units`` of ``unit`` tokens, and ``most`` of them fit a step.
+    """
+
+    hit: Scalar
+    room: Scalar
+    chunks: Scalar
+    rest: Scalar
+    unit: Scalar
+    units: Scalar
+    most: Scalar
+
+
+class Costs(NamedTuple):
+    """Times of steps with other decodes [s]: of these alone, with one more, with units of prompts, a prompt's rest."""
+
+    decode_s: Scalar
+    joined_s: Scalar
+    one_s: Scalar
+    two_s: Scalar
+    far_s: Scalar
+    rest_s: Scalar
+    own_s: Scalar
+    two: Scalar
+    far: Scalar
+
+    def beyond_two_s(self, units: Scalar) -> Scalar:
+        """Time of a step with so many units, on the line from two to ``far`` [s]."""
+        apart = self.far > self.two
+        slope_s = jnp.where(apart, self.far_s - self.two_s, 0.0) / jnp.where(apart, self.far - self.two, 1.0)
+        return self.two_s + (units - self.two) * slope_s
+
+    def with_company_s(self, units: Scalar) -> Scalar:
+        """Time of a step with one unit and ``units`` more, at most as many as fit [s]."""
+        to_two = self.two - 1
+        part = jnp.where(to_two > 0, jnp.minimum(units / jnp.where(to_two > 0, to_two, 1.0), 1.0), 0.0)
+        near_s = self.one_s + part * (self.two_s - self.one_s)
+        return near_s + jnp.where(1 + units > self.two, self.beyond_two_s(1 + units) - self.two_s, 0.0)
+
+
+class Alone(NamedTuple):
+    """An idle server's time for a prompt and for a decode step [s]."""
+
+    prompt_s: Scalar
+    decode_s: Scalar
+    admission_s: Scalar
+
+
+class Meeting(NamedTuple):
+    """Times of a request [s]: until its first token, between tokens, in its slot; share of the time that steps run.
+
+    ``step_s`` is the mean step; of the number of requests inside, ``spread`` is variance over mean.
+    """
+
+    ttft_s: Scalar
+    itl_s: Scalar
+    stays_s: Scalar
+    step_s: Scalar
+    busy: Scalar
+    spread: Scalar
+
+
+def filling(asked: Asked, others: Scalar) -> Filling:
+    """How a prompt fills the steps in which ``others`` decode."""
+    demand, server = asked.demand, asked.model.constants.server
+    size, threshold = server.block_size, server.long_prefill_token_threshold
+    hit = jnp.floor(jnp.minimum(demand.cached_tokens, demand.prompt_tokens - 1) / size) * size
+    new, left = demand.prompt_tokens - hit, jnp.maximum(server.max_num_batched_tokens - others, 1.0)
+    room = jnp.where(threshold > 0, jnp.minimum(left, threshold), left)
+    chunks, unit = jnp.ceil(new / room), jnp.minimum(new, room)
+    return Filling(hit, room, chunks, new - (chunks - 1) * room, unit, new / unit, left / unit)
+
+
+def meet(asked: Asked, idle: Alone, filled: Filling, costs: Costs, arriving: Scalar, clients: Scalar) -> Meeting:
+    """What a request meets where ``arriving`` others come between two tokens; of ``clients``, if they are not 0."""
+    rate = asked.demand.rate_per_s
+
+    def closer(per_step: Scalar, _: None) -> tuple[Scalar, None]:
+        # A request meets longer steps than the mean one, in which fewer come.
+        step_s, itl_s = _steps(asked, filled, costs, per_step)[:2]
+        added_s = jnp.where(per_step > 0, step_s - costs.decode_s, 0.0) / jnp.where(per_step > 0, per_step, 1.0)
+        open_loop = rate * costs.decode_s / jnp.maximum(1 - rate * added_s, 1 - FULL)
+        return jnp.where(clients > 0, arriving * step_s / itl_s, open_loop), None
+
+    per_step, _ = jax.lax.scan(closer, arriving, length=ROUNDS)
+    return _meeting(asked, filled, costs, idle, per_step, clients)
+
+
+def mean_step_s(asked: Asked, filled: Filling, costs: Costs, per_step: Scalar) -> Scalar:
+    """Mean step where ``per_step`` requests come in each, and stay for as many steps as they have tokens [s]."""
+    return _steps(asked, filled, costs, per_step)[0]
+
+
+def _steps(asked: Asked, filled: Filling, costs: Costs, per_step: Scalar) -> tuple[Scalar, ...]:
+    """Mean step, time between tokens, own steps, the step that is looked at from within, the queue [s]."""
+    full = jnp.minimum(per_step * filled.units / filled.most, FULL)
+    none = (1 - full) ** filled.most
+    one = none * filled.most * full / (1 - full)
+    two = jnp.minimum(one * jnp.maximum(filled.most - 1, 0.0) / 2 * full / (1 - full), 1 - none - one)
+    several = 1 - none - one - two
+    units = full * filled.most - one - two * costs.two
+    several_s = costs.beyond_two_s(jnp.maximum(units / jnp.maximum(several, 1e-9), costs.two))
+    times = (none, costs.decode_s), (one, costs.one_s), (two, costs.two_s), (several, several_s)
+    step_s = sum(share * seconds for share, seconds in times)
+    within_s = sum(share * seconds**2 for share, seconds in times) / step_s
+    # A prompt's rest costs more than its share of a chunk, unless the next prompt fills its step up.
+    share = filled.units - (filled.chunks - 1)
+    rest_s = costs.rest_s - costs.decode_s - share * (costs.one_s - costs.decode_s)
+    step_s += jnp.where(filled.chunks > 1, per_step * (1 - full) * rest_s, 0.0)
+    per_s = per_step / step_s
+    company = jnp.minimum(per_s * within_s, jnp.maximum(filled.most - 1, 0.0))
+    own_s = costs.own_s + jnp.where(filled.chunks > 1, 0.0, costs.with_company_s(company) - costs.one_s)
+    # Prompts queue in time, of which their steps take more than others do.
+    fullest_s = costs.with_company_s(filled.most - 1)
+    taken = jnp.minimum(per_s * filled.units / filled.most * fullest_s, FULL)
+    served_s = costs.one_s + (fullest_s - costs.one_s) * taken
+    queue = filled.units * taken ** jnp.sqrt(2 * (filled.most + 1)) / (2 * filled.most * (1 - taken))
+    queue_s = served_s * queue + (filled.units - 1) * costs.one_s * taken / 2
+    added, some = (step_s - costs.decode_s) / step_s, jnp.maximum(asked.gaps, 1.0)
+    behind_s = within_s / 2 / filled.most + queue_s * (1 - step_s / served_s)
+    # Of the prompts that come in the last steps, those of several chunks are not met as a whole.
+    missed = (filled.chunks + 1) / 2
+    itl_s = (costs.joined_s + added * (own_s + behind_s) / some) / jnp.maximum(
+        1 - added * (1 - missed / some), 1 - FULL
+    )
+    return step_s, itl_s, own_s, within_s, queue_s
+
+
+def _meeting(asked: Asked, filled: Filling, costs: Costs, idle: Alone, per_step: Scalar, clients: Scalar) -> Meeting:
+    demand, server, gaps = asked.demand, asked.model.constants.server, asked.gaps
+    step_s, itl_s, own_s, within_s, queue_s = _steps(asked, filled, costs, per_step)
+    stays_s, per_s = own_s + gaps * itl_s, per_step / step_s
+    closed = clients > 0
+    # Requests in a server are negative-binomial where each one makes the others stay longer; alone, one stays least.
+    ratio = jnp.clip((idle.prompt_s + gaps * costs.decode_s) / stays_s, 1e-3, 1 - 1e-6)
+    nobody = ratio ** (per_s * ratio * stays_s / (1 - ratio))
+    # Of the other clients each is there with the share of a cycle that it stays.
+    there = jnp.clip(per_s * stays_s / jnp.maximum(clients - 1, 1e-9), 0.0, 1.0)
+    busy = 1 - jnp.where(closed, (1 - there) ** jnp.maximum(clients - 1, 0.0), nobody)
+    # A client that sends as soon as it has its answer does so when a step ends.
+    within = jnp.where(closed & (demand.think_s + idle.admission_s == 0), 0.0, 0.5)
+    queued = jnp.where(server.async_scheduling > 0, 1.0, 0.0)
+    held_s = server.batch_wait_steps * jnp.minimum(per_s * gaps * itl_s, 1.0) * step_s
+    wait_s = busy * (within * within_s + queued * step_s) + queue_s + held_s
+    return Meeting(idle.admission_s + wait_s + own_s, itl_s, stays_s, step_s, busy, 1 / ratio)
+
+
+def steps_alone(asked: Asked) -> list[Step]:
+    """Steps of an idle server: a decode, a unit of a prompt, its rest."""
+    none, one = jnp.zeros_like(asked.gaps), jnp.ones_like(asked.gaps)
+    return [(one, none, one, none), *_prompt(filling(asked, none), none)]
+
+
+def alone(asked: Asked, times: Sequence[Scalar]) -> Alone:
+    """An idle server, of the times of :func:`steps_alone`."""
+    decode_s, unit_s, rest_s = times
+    one = jnp.ones_like(asked.gaps)
+    batch = Batch(no_requests(), rows(one, one, one), asked.architecture.sampling)
+    admission_s = asked.model(batch, asked.architecture, asked.deployment).admission_s
+    return Alone((filling(asked, 0 * one).chunks - 1) * unit_s + rest_s, decode_s, admission_s)
+
+
+def steps_beside(asked: Asked, filled: Filling, arriving: Scalar) -> list[Step]:
+    """Steps with the others who decode: these alone, one more, a prompt's unit and rest, two units and more."""
+    others = arriving * asked.gaps
+    some, none, one = jnp.maximum(others, 1.0), jnp.zeros_like(others), jnp.ones_like(others)
+    beside = jnp.where(asked.model.constants.server.prefill_first > 0, 0.0, some)
+    unit, rest = _prompt(filled, beside)
+    several = [(beside, count, *unit[2:]) for count in _units(filled, arriving)]
+    return [(some, none, one, none), (1 + others, none, one, none), unit, rest, *several]
+
+
+def costs(asked: Asked, idle: Alone, filled: Filling, arriving: Scalar, times: Sequence[Scalar]) -> Costs:
+    """Of the times of :func:`steps_beside`."""
+    decode_s, joined_s, one_s, rest_s, two_s, far_s = times
+    # Fewer than one other on average are one for a part of the time.
+    share = jnp.minimum(arriving * asked.gaps, 1.0)
+    own_s = (1 - share) * idle.prompt_s + share * ((filled.chunks - 1) * one_s + rest_s)
+    # Where prompts go first, a decode waits for their step and its own.
+    stands_s = jnp.where(asked.model.constants.server.prefill_first > 0, decode_s, 0.0)
+    one_s, two_s, far_s, rest_s = (stands_s + seconds for seconds in (one_s, two_s, far_s, rest_s))
+    return Costs(decode_s, joined_s, one_s, two_s, far_s, rest_s, own_s, *_units(filled, arriving))
+
+
+def _units(filled: Filling, arriving: Scalar) -> tuple[Scalar, Scalar]:
+    """Two units of prompts, and more of them than often come, as far as they fit."""
+    units = arriving * filled.units
+    several = jnp.maximum(units + jnp.sqrt(jnp.maximum(units, TINY)) + 1, 3.0)
+    return jnp.minimum(2.0, filled.most), jnp.minimum(several, filled.most)
+
+
+def _prompt(filled: Filling, decodes: Scalar) -> tuple[Step, Step]:
+    """A step of one unit of a prompt, at the mean context of its whole chunks, and that of its rest."""
+    one, whole = jnp.ones_like(decodes), filled.chunks - 1
+    start = filled.hit + filled.room * jnp.maximum(whole - 1, 0.0) / 2
+    return (decodes, one, filled.unit, start), (decodes, one, filled.rest, filled.hit + filled.room * whole)
+
+
+def seconds_of(asked: Asked, steps: Sequence[Step]) -> Sequence[Scalar]:
+    """Times of steps [s], of so many decodes of the demand's mean context, and prompts."""
+    demand, arch = asked.demand, asked.architecture
+    output, cv = demand.output_tokens, demand.output_cv
+    generated = generated_tokens(output, cv)
+    variance = spread_tokens(output, cv) ** 2 + (demand.prompt_cv * demand.prompt_tokens) ** 2
+    spread = jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1.0)), 0.0)
+
+    def seconds(decodes: Scalar, prompts: Scalar, new_tokens: Scalar, context_tokens: Scalar) -> Scalar:
+        seen = (generated + 1) * decodes / jnp.maximum(decodes + prompts, 1.0)
+        longest = longest_tokens(output, cv, jnp.maximum(decodes, 1.0)) * jnp.minimum(decodes, 1.0)
+        decoding = rows(demand.prompt_tokens + generated, 1.0, decodes)
+        batch = Batch(rows(context_tokens, new_tokens, prompts), decoding, arch.sampling, seen, longest, spread)
+        return asked.model(batch, arch, asked.deployment).total_s
+
+    columns = (jnp.stack(jnp.broadcast_arrays(*column)) for column in zip(*steps, strict=True))
+    return list(jax.vmap(as_primitives(seconds))(*columns))
