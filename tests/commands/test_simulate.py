@@ -1,6 +1,5 @@
 """``jaxroof simulate``: numbers that can be worked out, those of the Python API, files, what is refused."""
 
-import importlib.util
 import json
 
 import numpy as np
@@ -292,7 +291,6 @@ def test_demand_of_options(trace):
         LoadOptions(rate=1.0, arrivals="constant", prompt="5", output="5").demand()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("jaxroof.serving.steady_state") is None, reason="there is none yet")
 def test_the_steady_state(tmp_path):
     load = [*LLAMA, "--rate=4", "--prompt=512", "--output=128"]
     means, drawn = prints([*load, "--steady", f"--out={tmp_path}"]), prints([*load, "--requests=500"])
