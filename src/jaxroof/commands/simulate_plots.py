@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import LogFormatter, MaxNLocator, PercentFormatter, ScalarFormatter
 
 from jaxroof.parameters import Vector
 from jaxroof.serving.queueing import Queue
@@ -26,14 +26,16 @@ def plot_cdf(latencies_s: Mapping[str, Vector], *, ax: Axes) -> Axes:
         if not len(ms):
             continue
         share, known = np.linspace(0, 1, min(len(ms), CURVE)), spread(ms)
-        said = [f"{name}: p50 {_text(known['p50'])} ms"] + [f"p99 {_text(known['p99'])} ms"] * (known["p99"] > 0)
-        ax.plot(np.quantile(ms, share), share, color=colour, linewidth=2.5, label=", ".join(said))
+        said = [name, *(f"{part} {_text(known[part])} ms" for part in ("p50", "p99") if known[part] > 0)]
+        ax.plot(np.quantile(ms, share), share, color=colour, linewidth=2.5, label="\n".join(said))
         ax.plot([known["p50"], known["p99"]], [0.5, 0.99], "o", color=colour, markersize=8)
-    ax.set(xscale="log", xlabel="latency [ms]", ylabel="requests", ylim=(0, 1.02), title="Latencies of all requests")
+    ax.set(xscale="log", xlabel="latency [ms]", ylabel="requests", title="Latencies of all requests")
+    ax.set(ylim=(0, 1.3), yticks=np.linspace(0, 1, 6))
     ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.grid(alpha=0.3)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, frameon=False, fontsize=12)
+    ax.legend(loc="upper center", ncols=3, frameon=False, fontsize=12)
     return ax
 
 
