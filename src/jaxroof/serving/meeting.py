@@ -174,8 +174,10 @@ def _meeting(asked: Asked, filled: Filling, costs: Costs, idle: Alone, per_step:
     ratio = jnp.clip((idle.prompt_s + gaps * costs.decode_s) / stays_s, 1e-3, 1 - 1e-6)
     nobody = ratio ** (per_s * ratio * stays_s / (1 - ratio))
     # Of the other clients each is there with the share of a cycle that it stays.
-    there = jnp.clip(per_s * stays_s / jnp.maximum(clients - 1, 1e-9), 0.0, 1.0)
-    busy = 1 - jnp.where(closed, (1 - there) ** jnp.maximum(clients - 1, 0.0), nobody)
+    several = clients > 1
+    beside = jnp.where(several, clients - 1, 1.0)
+    away = jnp.clip(1 - per_s * stays_s / beside, TINY, 1.0)
+    busy = 1 - jnp.where(closed, jnp.where(several, away**beside, 1.0), nobody)
     # A client that sends as soon as it has its answer does so when a step ends.
     within = jnp.where(closed & (demand.think_s + idle.admission_s == 0), 0.0, 0.5)
     queued = jnp.where(server.async_scheduling > 0, 1.0, 0.0)

@@ -185,7 +185,7 @@ def _means(asked: Asked, found: Meeting, most_per_s: Scalar) -> dict[str, Scalar
     inside_per_s = jnp.minimum(demand.clients, slots) / (e2e_s + demand.think_s)
     rate = jnp.where(closed, inside_per_s, jnp.minimum(demand.rate_per_s, most_per_s))
     lag_s = jnp.where(server.async_scheduling > 0, found.step_s, 0.0)
-    running = rate * (found.stays_s + lag_s)
+    running = jnp.minimum(rate * (found.stays_s + lag_s), slots)
     clients_wait_s = jnp.maximum(demand.clients - slots, 0.0) / jnp.where(closed, inside_per_s, 1.0)
     waits_s = jnp.where(closed, clients_wait_s, _slot_wait_s(asked, found, most_per_s, slots))
     return {
