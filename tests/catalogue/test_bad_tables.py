@@ -133,7 +133,7 @@ STUDIES = [
     (
         'step_model = "memory"',
         'step_model = "memroy"',
-        "step_model: must be one of kernels, memory, roofline, got 'memroy'; did you",
+        "step_model: must be one of kernels, linear, memory, roofline, got 'memroy'; did you",
     ),
     ('scoring = "published"', 'scoring = "publishd"', "scoring: must be one of "),
     ('also_scoring = ["itl"]', "also_scoring = 3", "also_scoring: must be a list of texts, got 3"),

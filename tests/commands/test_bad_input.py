@@ -62,7 +62,7 @@ def test_a_folder_without_mfu_tables(tmp_path):
         (predict(formula="h2bb"), "overheads: h2bb: not in the catalogue; did you mean h2b?"),
         (
             predict(step_model="rofline"),
-            "--step-model: value: must be one of kernels, memory, roofline, got 'rofline'; did you mean",
+            "--step-model: value: must be one of kernels, linear, memory, roofline, got 'rofline'; did you mean",
         ),
         (["study", "hg11"], "studies: hg11: not in the catalogue; did you mean hg1?"),
         (

@@ -14,7 +14,6 @@ from jaxroof.request import schedule, workload
 from jaxroof.request.fixed_lengths import FixedLengths, chunks_of, fixed_schedule
 from jaxroof.request.latency import step_times, total
 from jaxroof.request.workload import Share
-from jaxroof.step import STEP_MODELS
 from jaxroof.step.roofline import heads
 from jaxroof.sweeps.objectives import PANELS
 
@@ -55,7 +54,7 @@ def columns(lengths):
     return (np.array(column, dtype=float) for column in zip(*lengths, strict=True))
 
 
-@pytest.mark.parametrize("step", STEP_MODELS)
+@pytest.mark.parametrize("step", FORMULAS)
 def test_the_closed_form_is_the_rule_of_the_distribution(step):
     """One-point distributions by the general quadrature, no knots; one token has no decode step to ride along."""
     model, arch = load_model(step, overheads=FORMULAS[step]), load_architecture("llama-2-7b")

@@ -275,7 +275,7 @@ def test_the_first_cell_of_the_example_is_short():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ("--step-model kernel", "--step-model: value: must be one of kernels, memory, roofline, got 'kernel'"),
+        ("--step-model kernel", "--step-model: value: must be one of kernels, linear, memory, roofline, got 'kernel'"),
         ("--scoring itls", "--scoring: value: must be one of"),
         ("--metric tpots", "--metric: value: must be one of tpot, itl, ttft, e2e, got 'tpots'; did you mean tpot?"),
         ("--per families", "--per: value: must be one of split, experiment, family, tp, got 'families'"),

@@ -275,7 +275,7 @@ def test_a_constant_of_the_model_varies():
 def test_more_requests_run_than_there_were_places():
     rng, many = np.random.default_rng(0), 300
     lengths = [(int(p), int(o)) for p, o in zip(rng.integers(1, 60, many), rng.integers(2, 60, many), strict=True)]
-    burst, spread = ([Request(gap * i, *length) for i, length in enumerate(lengths)] for gap in (0.0, 0.5))
+    burst, spread = ([Request(gap * i, *length) for i, length in enumerate(lengths)] for gap in (0.0, 20.0))
     rules, constants = Rules(8192, 1024, async_scheduling=True), dict.fromkeys(CONSTANTS, 2.0**-10)
     found = simulate(ruled(rules, constants), stacked([load_of(burst), load_of(spread)]))
     assert found.batch[0] > 2 * LEAST_SLOTS

@@ -10,7 +10,7 @@ class InputError(Exception):
     ...     jaxroof.load_model("memroy")
     ... except jaxroof.InputError as error:
     ...     print(error)
-    --step-model: value: must be one of kernels, memory, roofline, got 'memroy'; did you mean memory?
+    --step-model: value: must be one of kernels, linear, memory, roofline, got 'memroy'; did you mean memory?
     """
 
     def __init__(self, file: object, *parts: str):

@@ -110,7 +110,9 @@ def _run(state: State, work: Pass, jump: Jump, server: Server, kv_blocks: Scalar
         prefill=slots.prefill & ~completes,
         first_s=jnp.where(completes & jnp.isnan(slots.first_s), clock_s, slots.first_s),
     )
-    used_blocks = jnp.where(jnp.isfinite(kv_blocks), kv_blocks - (state.free_blocks + free) / 2, 0.0)
+    # Blocks are taken when a step is scheduled; in a jump they are used up evenly.
+    spare = jnp.where(steps > 1, (state.free_blocks + free) / 2, free)
+    used_blocks = jnp.where(jnp.isfinite(kv_blocks), kv_blocks - spare, 0.0)
     done = state.totals
     totals = Totals(
         done.busy_s + seconds,

@@ -15,7 +15,7 @@ class Load(eqx.Module):
     ``prompt_tokens`` is the whole prompt, of which the prefix cache holds ``cached_tokens``. ``arrival_s`` [s] rises;
     inf is a request that is sent once an earlier one has ended and ``think_s`` [s] has passed.
 
-    >>> load = Load([0.0, 0.5], [100, 200], [0, 16], [10, 30])
+    >>> load = jaxroof.Load([0.0, 0.5], [100, 200], [0, 16], [10, 30])
     >>> float(load.total_output_tokens), float(load.output_cv)
     (40.0, 0.5)
     """

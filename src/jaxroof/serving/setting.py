@@ -114,7 +114,7 @@ def make_setting(
 
     Raises InputError.
     """
-    arch, deployment = _served_by(model, arch, deployment)
+    arch, deployment = _served_by("simulate", model, arch, deployment)
     check_setting("simulate", model, load, arch, deployment, kv_blocks)
     load = dataclasses.replace(load, think_s=np.broadcast_to(load.think_s, np.shape(load.arrival_s)[:-1]))
     setting = Setting(model, arch, deployment, load, scalar(np.inf if kv_blocks is None else kv_blocks))
@@ -128,18 +128,18 @@ def make_asked(
     model: Model, demand: Demand, arch: Architecture | None, deployment: Deployment | None, kv_blocks: Any
 ) -> Asked:
     """Checked as far as it is no tracer; without ``kv_blocks`` they are those beside the weights. Raises InputError."""
-    arch, deployment = _served_by(model, arch, deployment)
+    arch, deployment = _served_by("steady_state", model, arch, deployment)
     check_demand("steady_state", model, demand, arch, deployment)
     return Asked(model, arch, deployment, demand, None if kv_blocks is None else scalar(kv_blocks))
 
 
 def _served_by(
-    model: Model, arch: Architecture | None, deployment: Deployment | None
+    where: str, model: Model, arch: Architecture | None, deployment: Deployment | None
 ) -> tuple[Architecture, Deployment]:
     if arch is not None and deployment is not None:
         return arch, deployment
     if model.step != "linear":
-        raise InputError("serving", f"{model.step} needs a model and its deployment; only linear needs neither")
+        raise InputError(where, f"{model.step} needs a model and its deployment; only linear needs neither")
     return NO_MODEL, NO_GPUS
 
 

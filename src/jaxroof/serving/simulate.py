@@ -38,6 +38,11 @@ class Simulation(eqx.Module):
 
     Times [s] are those at which clients send and have tokens, NaN where that never came. Of the time ``busy_s`` in
     which steps ran, ``batch`` and ``used_blocks`` are the means of running requests and of KV blocks that they held.
+
+    >>> line = jaxroof.with_settings(jaxroof.load_model("linear"), ["linear.base_us=10000"])
+    >>> load = jaxroof.Load(arrival_s=[0.0], prompt_tokens=[64], cached_tokens=[0], output_tokens=[5])
+    >>> (1000 * jaxroof.simulate(line, load).e2e_s).round(3)  # ms
+    array([50.])
     """
 
     arrival_s: Values

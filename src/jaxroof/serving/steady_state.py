@@ -45,6 +45,10 @@ class Steady(eqx.Module):
     ``batch`` requests run while steps run, which is a share ``utilisation`` of the time, and hold a share ``kv_share``
     of the KV cache. Where an open loop is ``saturated``, its queue grows for ever: TTFT and E2E are inf, and the rest
     is as at ``saturation_requests_per_s``, with every slot taken; a closed loop is where clients wait for one.
+
+    >>> line = jaxroof.with_settings(jaxroof.load_model("linear"), ["linear.base_us=10000"])
+    >>> bool(jaxroof.steady_state(line, jaxroof.Demand(512, 200, rate_per_s=2)).saturated)
+    False
     """
 
     ttft_s: Values
@@ -120,7 +124,7 @@ def steady_state(
     >>> demand = jaxroof.Demand(prompt_tokens=512, output_tokens=128, rate_per_s=4)
     >>> means = jaxroof.steady_state(model, demand, arch, jaxroof.Deployment(tp=1))
     >>> round(1000 * float(means.itl_s), 2)  # ms; an idle server has 6.49
-    7.03
+    6.97
     """
     asked = make_asked(model, demand, arch, deployment, kv_blocks)
     return cast(Steady, _steady(asked, asked.axes))
