@@ -164,7 +164,9 @@ def _round(setting: Setting, state: State, longest_jump: Scalar, closed: bool) -
     return state, alive[-1] & ~state.overflow, done
 
 
-def _act(setting: Setting, state: State, closed: bool, longest_jump: Scalar | float = np.inf) -> tuple[State, Flag, Action]:
+def _act(
+    setting: Setting, state: State, closed: bool, longest_jump: Scalar | float = np.inf
+) -> tuple[State, Flag, Action]:
     return act(
         state, setting.load, setting.model.constants.server, _pricing(setting, longest_jump), setting.kv_blocks, closed
     )
