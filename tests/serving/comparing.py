@@ -3,15 +3,18 @@
 import dataclasses
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 from plain_simulator import Request, Rules
 
 from jaxroof import Load, load_model, with_settings
 from jaxroof.serving.history import token_times_s
 from jaxroof.serving.setting import Setting, make_setting
-from jaxroof.serving.simulate import with_history
+from jaxroof.serving.simulate import Simulation, with_history
 from jaxroof.step import Model
 from jaxroof.units import MICRO
+
+COUNT = 24  # requests of every load, so that one program serves all
 
 LINEAR = load_model("linear")
 
@@ -51,9 +54,9 @@ def simulated(
     return token_times_s(history, len(requests), admission_s), found.preemptions.astype(int).tolist()
 
 
-def padded(requests: Sequence[Request], count: int) -> list[Request]:
-    """As many requests for every trace, so that one program serves all: the further ones come when all is over."""
-    return [*requests, *[Request(1e9, 1, 1)] * (count - len(requests))]
+def padded(requests: Sequence[Request]) -> list[Request]:
+    """``COUNT`` requests: the further ones come when all is over."""
+    return [*requests, *[Request(1e9, 1, 1)] * (COUNT - len(requests))]
 
 
 def apart(ours: Sequence[np.ndarray], theirs: Sequence[Sequence[float]]) -> float:
@@ -61,3 +64,9 @@ def apart(ours: Sequence[np.ndarray], theirs: Sequence[Sequence[float]]) -> floa
     assert [len(times) for times in ours] == [len(times) for times in theirs]
     pairs = [(np.asarray(x), np.asarray(y)) for x, y in zip(ours, theirs, strict=True)]
     return max(float(np.max(np.abs(x - y) / np.maximum(1, np.abs(y)))) for x, y in pairs)
+
+
+def assert_same(batch: Simulation, place: int, one: Simulation) -> None:
+    """That a setting of a batch is another simulation, bit by bit."""
+    for ours, theirs in zip(jax.tree.leaves(batch), jax.tree.leaves(one), strict=True):
+        np.testing.assert_array_equal(ours[place], theirs)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from pyarrow import parquet
 
+import jaxroof
 from jaxroof.files import CACHED_TOKENS, TOKENS, InputError
 from jaxroof.request.workload import Lengths
 from jaxroof.serving.arrivals import KINDS, closed_loop, generate_load, open_loop
@@ -456,7 +457,8 @@ def test_wrong_parquet_trace(tmp_path):
 @pytest.mark.parametrize("name", ["arrivals", "lengths", "load", "token_counts", "trace_file"])
 def test_examples_run(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    assert doctest.testmod(importlib.import_module(f"jaxroof.serving.{name}")).failed == 0
+    module = importlib.import_module(f"jaxroof.serving.{name}")
+    assert doctest.testmod(module, extraglobs={"jaxroof": jaxroof}).failed == 0
 
 
 def test_observed_lengths_keep_their_shares():

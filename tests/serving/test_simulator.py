@@ -1,4 +1,4 @@
-"""The array simulator against vLLM's own scheduler, the plain simulator, itself one step at a time, and ``predict``."""
+"""The array simulator against vLLM's own scheduler and the plain simulator; settings; what is refused."""
 
 import dataclasses
 import math
@@ -8,36 +8,18 @@ import jax
 import numpy as np
 import plain_simulator
 import pytest
-from comparing import LINEAR, apart, load_of, padded, ruled, setting_of, simulated
+from comparing import COUNT, LINEAR, apart, assert_same, load_of, padded, ruled, setting_of, simulated
 from hypothesis import given, settings
 from plain_simulator import Request, Rules
 from traces import CONSTANTS, load_traces, random_case, step_time
 
-from jaxroof import (
-    Deployment,
-    InputError,
-    Load,
-    Sampling,
-    load_architecture,
-    load_model,
-    predict,
-    replace,
-    simulate,
-    with_settings,
-)
+from jaxroof import Deployment, InputError, Load, load_architecture, load_model, replace, simulate, with_settings
 from jaxroof.serving.history import token_times_s
 from jaxroof.serving.setting import make_setting
 from jaxroof.serving.simulate import CHUNK, LEAST_SLOTS, with_history
 
-COUNT = 24  # requests of every load, so that one program serves all
-SERVERS = ("vllm-sync", "vllm-0.11-async", "vllm-0.15", "sglang-0.5", "trtllm-1.0")
-SAMPLERS = {
-    "greedy": {"temperature": 0.0},
-    "top_p": {"top_p": 0.9},
-    "penalties": {"top_p": 0.9, "top_k": 50.0, "repetition_penalty": 1.1},
-    "min_p": {"min_p": 0.1},
-}
-MODELS = {"llama-3.1-8b": Deployment(1.0), "qwen3-30b-a3b": Deployment(2.0, 2.0)}
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 ONLY_NEW_TOKENS = dict.fromkeys(CONSTANTS, 0.0) | {"per_new_token_s": 1.0}
 
 
@@ -50,31 +32,12 @@ def compare(rules, constants, requests, think_s=0.0, admission_s=0.0):
     return apart(ours[0], theirs[0])
 
 
-def architecture(name, sampler=None):
-    """A model whose tokens are drawn so, or as its own files say."""
-    arch = load_architecture(name)
-    return arch if sampler is None else dataclasses.replace(arch, sampling=Sampling(**SAMPLERS[sampler]))
-
-
-def random_load(seed, seconds, prompt, output, cached=0.0):
-    """A load whose requests come within ``seconds``, with uniform lengths, a share of their prompts cached."""
-    rng = np.random.default_rng(seed)
-    prompts = rng.integers(*prompt, COUNT)
-    arrivals = np.sort(rng.uniform(0, seconds, COUNT))
-    return Load(arrivals, prompts, np.floor(cached * prompts), rng.integers(*output, COUNT))
-
-
-def stacked(loads):
-    """Loads as settings."""
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *loads)
-
-
 # Against vLLM's own scheduler and the plain simulator
 
 
 def test_every_token_and_preemption_of_vllms_own_scheduler():
     for rules, constants, requests, times, preemptions in load_traces():
-        ours = simulated(padded(requests, COUNT), rules, constants)
+        ours = simulated(padded(requests), rules, constants)
         assert apart(ours[0][: len(requests)], times) < 1e-9
         assert ours[1][: len(requests)] == preemptions
 
@@ -122,96 +85,6 @@ def test_closed_loops_of_any_number_of_clients(think_s):
             assert compared < 1e-9
 
 
-# Jumps against one step at a time
-
-
-def jumps_and_steps(model, load, arch, deployment, kv_blocks=None):
-    """A simulation, what it did, and how far it is from one step at a time, relative to each time."""
-    setting = make_setting(model, load, arch, deployment, kv_blocks)
-    (found, history), (slow, single) = with_history(setting), with_history(setting, 1.0)
-    assert single.jump.steps.max() == 1
-    assert found.preemptions.tolist() == slow.preemptions.tolist()
-    assert found.steps == slow.steps
-    times, singly = (token_times_s(one, load.requests) for one in (history, single))
-    assert apart(times, singly) < 1e-9
-    pairs = zip(times, singly, strict=True)
-    return found, history, max(float(np.max(np.abs(x / y - 1))) for x, y in pairs)
-
-
-@pytest.mark.parametrize("server", SERVERS)
-def test_jumps_take_as_long_as_their_steps(server):
-    model = load_model(server=server)
-    size, supported = float(model.constants.server.block_size), float(model.constants.server.penalties.supported)
-    for seed, (name, deployment) in enumerate(MODELS.items()):
-        for sampler in SAMPLERS if supported else ("greedy", "top_p", "min_p"):
-            arch = architecture(name, sampler)
-            roomy, tight = (random_load(seed, seconds, (50, 600), (10, 300)) for seconds in (5, 1))
-            found, history, difference = jumps_and_steps(model, roomy, arch, deployment)
-            assert difference < 1e-9
-            assert found.preemptions.sum() == 0
-            assert history.jump.steps.max() > 10
-            found, _, difference = jumps_and_steps(model, tight, arch, deployment, math.ceil(2500 / size))
-            assert difference < 1e-9
-            assert found.preemptions.sum() > 0
-
-
-@pytest.mark.parametrize("server", SERVERS)
-def test_jumps_of_memory(server):
-    model, arch = load_model("memory", overheads="h2b", server=server), architecture("llama-3.1-8b")
-    size = float(model.constants.server.block_size)
-    for kv_blocks in None, math.ceil(2500 / size):
-        load = random_load(3, 2, (50, 600), (10, 300), cached=0.5)
-        assert jumps_and_steps(model, load, arch, MODELS["llama-3.1-8b"], kv_blocks)[2] < 1e-9
-
-
-@pytest.mark.parametrize(
-    ("server", "sampler"), [("vllm-0.15", "top_p"), ("vllm-0.15", "penalties"), ("vllm-0.11-async", "greedy")]
-)
-def test_a_jump_ends_where_step_time_has_a_kink(server, sampler):
-    load = random_load(7, 2, (50, 300), (500, 4000))
-    found, history, difference = jumps_and_steps(
-        load_model(server=server), load, architecture("llama-3.1-8b", sampler), MODELS["llama-3.1-8b"]
-    )
-    assert difference < 1e-9
-    assert found.steps > 2000
-    # A kink lies between two jumps of the same requests with different slopes, one right after the other.
-    runs = np.flatnonzero(history.jump.steps > 2)
-    slope_s, alike = history.jump.slope_s[runs], np.diff(history.running[runs]) == 0
-    assert np.any(alike & (np.diff(history.head[runs]) == 0) & (np.abs(np.diff(slope_s)) > 1e-3 * slope_s[1:]))
-
-
-# Against predictions of one request
-
-
-@pytest.mark.parametrize(
-    ("step", "server", "name", "sampler", "prompt", "cached", "output"),
-    [
-        ("kernels", "vllm-0.15", "llama-3.1-8b", None, 700, 96, 65),
-        ("kernels", "vllm-0.15", "qwen2.5-7b", None, 700, 0, 200),
-        ("kernels", "vllm-sync", "qwen2.5-7b", None, 700, 0, 200),
-        ("kernels", "vllm-sync", "llama-3.1-8b", "greedy", 5000, 0, 30),
-        ("kernels", "vllm-sync", "llama-3.1-8b", "penalties", 5000, 48, 30),
-        ("kernels", "vllm-0.15", "qwen3-30b-a3b", "min_p", 1, 0, 2),
-        ("kernels", "vllm-0.15", "qwen3-30b-a3b", None, 2000, 0, 100),
-        ("kernels", "sglang-0.5", "llama-3.1-8b", "top_p", 300, 299, 50),
-        ("kernels", "trtllm-1.0", "llama-3.1-8b", "top_p", 300, 0, 1),
-        ("memory", "vllm-0.15", "llama-3.1-8b", None, 700, 96, 65),
-        ("memory", "vllm-sync", "qwen2.5-7b", None, 5000, 0, 64),
-    ],
-)
-def test_a_request_alone_takes_as_long_as_is_predicted(step, server, name, sampler, prompt, cached, output):
-    model = load_model(step, server=server, overheads="h2b" if step == "memory" else None)
-    arch, deployment = architecture(name, sampler), MODELS.get(name, Deployment(1.0))
-    says = predict(model, arch, deployment, prompt=prompt, cached=cached, output=output).latency
-    columns = [np.full(COUNT, tokens) for tokens in (prompt, cached, output)]
-    rare = with_history(make_setting(model, Load(100.0 * np.arange(COUNT), *columns), arch, deployment, None))[0]
-    client = simulate(model, Load([3.0, *[math.inf] * (COUNT - 1)], *columns), arch, deployment)
-    for found in rare, client:
-        assert found.ttft_s == pytest.approx(float(says.ttft_s), rel=1e-6)
-        assert found.e2e_s == pytest.approx(float(says.e2e_s), rel=1e-6)
-        assert found.itl_s == pytest.approx(float(says.tpot_s) if output > 1 else math.nan, rel=1e-6, nan_ok=True)
-
-
 # What holds of every server
 
 
@@ -241,10 +114,9 @@ def test_what_a_server_keeps_to(seed, other_servers):
 # Many settings
 
 
-def same(batch, place, one):
-    """Bit by bit."""
-    for ours, theirs in zip(jax.tree.leaves(batch), jax.tree.leaves(one), strict=True):
-        np.testing.assert_array_equal(ours[place], theirs)
+def stacked(loads):
+    """Loads as settings."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *loads)
 
 
 def test_a_setting_is_the_same_alone_and_in_a_batch_of_several_chunks():
@@ -258,24 +130,14 @@ def test_a_setting_is_the_same_alone_and_in_a_batch_of_several_chunks():
     assert found.preemptions.sum() > 0
     for i in 0, 1, 64, CHUNK - 1, CHUNK, many - 1:
         one = replace(model, {"linear.base_us": base[i] * 1e6})
-        same(found, i, simulate(one, loads[i], kv_blocks=blocks[i]))
-        same(found, i, simulate(one, loads[i], kv_blocks=blocks[i]))
-
-
-def test_a_constant_of_the_model_varies():
-    model, arch = load_model("memory", overheads="h2b"), architecture("llama-3.1-8b")
-    load, efficiency = random_load(5, 2, (50, 600), (10, 100)), np.linspace(0.5, 0.9, 5)
-    found = simulate(replace(model, {"hardware.hbm_efficiency": efficiency}), load, arch, Deployment(1.0))
-    assert (np.diff(found.e2e_s.mean(1)) < 0).all()
-    for i in range(5):
-        one = replace(model, {"hardware.hbm_efficiency": efficiency[i]})
-        same(found, i, simulate(one, load, arch, Deployment(1.0)))
+        assert_same(found, i, simulate(one, loads[i], kv_blocks=blocks[i]))
+        assert_same(found, i, simulate(one, loads[i], kv_blocks=blocks[i]))
 
 
 def test_more_requests_run_than_there_were_places():
-    rng, many = np.random.default_rng(0), 300
+    rng, many = np.random.default_rng(0), 120
     lengths = [(int(p), int(o)) for p, o in zip(rng.integers(1, 60, many), rng.integers(2, 60, many), strict=True)]
-    burst, spread = ([Request(gap * i, *length) for i, length in enumerate(lengths)] for gap in (0.0, 20.0))
+    burst, spread = ([Request(gap * i, *length) for i, length in enumerate(lengths)] for gap in (0.0, 5.0))
     rules, constants = Rules(8192, 1024, async_scheduling=True), dict.fromkeys(CONSTANTS, 2.0**-10)
     found = simulate(ruled(rules, constants), stacked([load_of(burst), load_of(spread)]))
     assert found.batch[0] > 2 * LEAST_SLOTS
@@ -340,12 +202,12 @@ def test_a_load_that_cannot_be(change, why):
 
 
 def test_a_server_that_cannot_be():
-    load, arch, one = Load(**ASKED), architecture("llama-2-7b"), Deployment(1.0)
+    load, arch, one = Load(**ASKED), load_architecture("llama-2-7b"), Deployment(1.0)
     small = with_settings(LINE, ["server.max_num_batched_tokens=8", "server.max_num_seqs=9"])
     says("server.max_num_batched_tokens: must be ≥ server.max_num_seqs: 8 tokens for 9 requests", simulate, small, load)
     for blocks in 1, -1, math.nan, np.array([5, 1]):
         says("kv_blocks: a request needs 2 blocks of 16 tokens", simulate, LINE, load, kv_blocks=blocks)
-    assert np.isfinite(simulate(LINE, load, kv_blocks=2).last_s).all()
+    assert make_setting(LINE, load, None, None, 2).kv_blocks == 2
     says("linear: steps take no time", simulate, LINEAR, load)
     lines = replace(LINEAR, {"linear.base_us": np.array([1.0, 0.0])})
     says("linear: steps take no time", simulate, lines, load)
@@ -355,6 +217,7 @@ def test_a_server_that_cannot_be():
     says("kernels needs a model and its deployment", simulate, load_model(), load)
     long = Load(**ASKED | {"prompt_tokens": [20, 4097]})
     says("prompt: 4097 tokens are more than the model's 4096 positions", simulate, load_model(), long, arch, one)
-    says("kv_blocks: a request needs", simulate, load_model(), load, architecture("llama-3.1-70b"), one)
-    says("sampling: the server's penalties are not known", simulate, load_model(server="trtllm-1.0"), load,
-         architecture("llama-3.1-8b", "penalties"), one)  # fmt: skip
+    says("kv_blocks: a request needs", simulate, load_model(), load, load_architecture("llama-3.1-70b"), one)
+    penalised = load_architecture("qwen2.5-7b")
+    other = load_model(server="trtllm-1.0")
+    says("sampling: the server's penalties are not known", simulate, other, load, penalised, one)
