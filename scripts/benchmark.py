@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import benchmark_physics as physics
+import benchmark_serving as serving
 import jax
 from benchmark_physics import CASES, median_seconds
 
@@ -141,7 +142,7 @@ def main() -> None:
         with jax.enable_x64(precision == "f64"):
             rows |= rates(precision)
     with jax.enable_x64(True):
-        rows |= studies()
+        rows |= studies() | serving.rows()
     with jax.enable_x64(False):
         lines = {name: physics.scaling(CASES[name], SIZES) for name in ("memory", "kernels")}
         rows |= roofline_share(rows)
