@@ -110,9 +110,9 @@ def _run(state: State, work: Pass, jump: Jump, server: Server, kv_blocks: Scalar
         prefill=slots.prefill & ~completes,
         first_s=jnp.where(completes & jnp.isnan(slots.first_s), clock_s, slots.first_s),
     )
-    # Blocks are taken when a step is scheduled; in a jump they are used up evenly.
-    spare = jnp.where(steps > 1, (state.free_blocks + free) / 2, free)
-    used_blocks = jnp.where(jnp.isfinite(kv_blocks), kv_blocks - spare, 0.0)
+    # A step holds its new blocks; from a jump's first step to its last one they are taken evenly.
+    first = state.free_blocks - jnp.sum(jnp.where(runs, work.needs, 0.0))
+    used_blocks = jnp.where(jnp.isfinite(kv_blocks), kv_blocks - (first + free) / 2, 0.0)
     done = state.totals
     totals = Totals(
         done.busy_s + seconds,
