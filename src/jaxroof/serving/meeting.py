@@ -253,4 +253,5 @@ def seconds_of(asked: Asked, steps: Sequence[Step]) -> Sequence[Scalar]:
         return asked.model(batch, arch, asked.deployment).total_s
 
     columns = (jnp.stack(jnp.broadcast_arrays(*column)) for column in zip(*steps, strict=True))
-    return list(jax.vmap(as_primitives(seconds))(*columns))
+    # One after the other, so that vector units run along settings.
+    return list(jax.lax.map(lambda step: as_primitives(seconds)(*step), tuple(columns)))
