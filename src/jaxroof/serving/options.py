@@ -92,7 +92,6 @@ class LoadOptions:
             return _demand(self.trace, load_trace(self.trace))
         if self.arrivals not in (None, *POISSON):
             raise InputError(WHERE, "--arrivals", f"the steady state is of Poisson arrivals, got {self.arrivals}")
-        self._refuse(("requests", "seed", "stagger"), "has no meaning in the steady state")
         prompt, output, cached = self._lengths()
         return Demand(
             prompt.mean, output.mean, min(cached.mean, prompt.mean), prompt.cv, output.cv,
