@@ -78,7 +78,8 @@ def sentences(summary: Summary, load: str) -> list[str]:
 def notes(summary: Summary, closed: bool) -> list[str]:
     """What there is to say of a load that the numbers do not show; ``closed``: its clients wait for answers."""
     if not summary.requests:
-        return ["the steady state has means only, of a load without end: --requests, --seed and --stagger do not matter", *_saturated(summary, closed)]
+        means = "the steady state has means only, of a load without end: --requests, --seed and --stagger do not matter"
+        return [means, *_saturated(summary, closed)]
     few = [f"{NAMES[n]} ({count})" for n, count in summary.counts.items() if count < 100]
     some = [f"{NAMES[n]} ({count})" for n, count in summary.counts.items() if 100 <= count < 1000]
     said = [f"no p99 of fewer than 100 values, no p99.9 of fewer than 1000: {', '.join(few)}"] if few else []
