@@ -1,7 +1,7 @@
 """``jaxroof simulate``: a server under load."""
 
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from jaxroof.report.folder import write_files
 from jaxroof.serving.capacity import beyond_positions
 from jaxroof.serving.options import WHERE, LoadOptions
 from jaxroof.serving.setting import NO_MODEL, Setting
-from jaxroof.serving.summary import of_steady_state, simulated
+from jaxroof.serving.steady_state import Steady, steady_state
+from jaxroof.serving.summary import Summary, of_steady_state, simulated
 
 
 def run(
@@ -26,10 +27,10 @@ def run(
         raise InputError(WHERE, "--requests-json", "the steady state has means only, of no requests")
     sent = load.load()
     setting = server.setting(sent)
-    means = _steady_state(setting, server, load) if steady else None
+    means = of_steady_state(_steady_state(server, load)) if steady else None
     check_writable(out)
-    made = None if steady else simulated(setting)
-    summary = made.summary if made else of_steady_state(means)
+    made = None if means else simulated(setting)
+    summary = made.summary if made else cast(Summary, means)
     notes = [*_lengths(setting, load), *simulate_tables.notes(summary, load.concurrency is not None)]
     data = simulate_tables.record(summary, server.inputs(setting) | load.given(), notes)
     said = Said(server.describe(), load.describe(), server.command(steady, **load.options(), out=out))
@@ -42,10 +43,8 @@ def run(
     report.show(data, shown, lines, json or requests_json, digits=2)
 
 
-def _steady_state(setting: Setting, server: ServerOptions, load: LoadOptions) -> Any:
+def _steady_state(server: ServerOptions, load: LoadOptions) -> Steady:
     """The means of the load as they would be for ever. Raises InputError."""
-    from jaxroof.serving.steady_state import steady_state
-
     model, arch, deployment = server.served()
     return steady_state(model, load.demand(), arch, deployment, kv_blocks=server.kv_blocks)
 

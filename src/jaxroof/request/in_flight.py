@@ -41,3 +41,10 @@ def spread_tokens(output: Scalar | float, cv: Scalar | float) -> Scalar:
     """
     variance = (1 + cv**2) * (1 + 5 * cv**2) - 1
     return output * jnp.sqrt(jnp.where(cv > 0, variance, 1.0) / 12) * jnp.where(cv > 0, 1.0, 0.0)
+
+
+def contexts_spread_tokens(output: Scalar | float, cv: Scalar | float, prompt_stdev: Scalar | float) -> Scalar:
+    """Standard deviation of the contexts in flight where prompts differ too, independently of outputs [tokens]."""
+    variance = spread_tokens(output, cv) ** 2 + prompt_stdev**2
+    # The root's slope is infinite at 0.
+    return jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1.0)), 0.0)

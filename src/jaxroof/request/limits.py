@@ -21,23 +21,23 @@ def check_request(model: Model, arch: Architecture, deployment: Deployment, samp
     Only concrete numbers are checked: a tracer stands for many, and inside a program nothing can raise.
     """
     for key, value in request.items():
-        if _known(value):
+        if known(value):
             check.number("predict", key, _number(key, value), LEGAL[key])
     prompt, output, cached = (request[key] for key in ("prompt", "output", "cached"))
-    if _known(prompt, cached) and cached > prompt:
+    if known(prompt, cached) and cached > prompt:
         raise InputError("predict", "cached", f"must be ≤ prompt {prompt}, got {cached}")
-    if _known(arch.num_attention_heads, arch.num_key_value_heads, arch.num_experts, deployment.tp, deployment.ep):
+    if known(arch.num_attention_heads, arch.num_key_value_heads, arch.num_experts, deployment.tp, deployment.ep):
         check_deployment("predict", arch, float(deployment.tp), float(deployment.ep))
     check_sampling("predict", sampling, model.step, model.constants.server)
     refuse_mixture("predict", model.step, arch)
-    if _known(arch.sliding_window, prompt, output):
+    if known(arch.sliding_window, prompt, output):
         check_window("predict", arch, prompt + output)
 
 
 def check_sampling(where: object, sampling: Sampling, step_model: str, server: Server) -> None:
     """Raise InputError for parameters that are illegal, or whose cost on the server is not known."""
     leaves, supported = jax.tree.leaves(sampling), server.penalties.supported
-    if not _known(supported, *leaves):
+    if not known(supported, *leaves):
         return
     # Read once, as numbers of the host: this is asked before every prediction.
     sampling = jax.tree.unflatten(jax.tree.structure(sampling), [np.float64(leaf) for leaf in leaves])
@@ -54,7 +54,7 @@ def can_sample(sampling: Sampling, penalties_supported: Scalar) -> Flag:
 
 def refuse_mixture(where: object, step_model: str, arch: Architecture) -> None:
     """Only ``kernels`` models a mixture of experts; ``arch`` may be many. Raises InputError."""
-    if step_model != "kernels" and _known(arch.num_experts) and np.any(np.asarray(arch.num_experts) > 0):
+    if step_model != "kernels" and known(arch.num_experts) and np.any(np.asarray(arch.num_experts) > 0):
         raise InputError(where, "num_experts", f"the {step_model} step time is for dense models; use kernels")
 
 
@@ -73,6 +73,6 @@ def _number(key: str, value: Any) -> Any:
     return value.item() if isinstance(value, np.ndarray | np.generic | jax.Array) else value
 
 
-def _known(*values: Any) -> bool:
+def known(*values: Any) -> bool:
     """Whether they are numbers now, not tracers."""
     return not any(isinstance(value, jax.core.Tracer) for value in values)

@@ -24,8 +24,8 @@ from jaxroof.serving.scheduler import (
     plan,
     preempt,
     retire,
-)  # fmt: skip
-from jaxroof.serving.state import NOBODY, State, Totals
+)
+from jaxroof.serving.state import NOBODY, State, Totals, count
 from jaxroof.serving.steps import Jump, Pricing, next_steps
 
 
@@ -56,7 +56,7 @@ def act(
     jump = jump._replace(steps=jnp.where(ready & ~kinked, jump.steps, 0.0))
     waits = (server.prefill_first > 0) & jnp.any(state.slots.prefill & work.active)
     used = kv_blocks - state.free_blocks
-    done = Action(state.clock_s, jump, left, _running(state), used, state.head, waits)
+    done = Action(state.clock_s, jump, left, count(state.slots.occupied), used, state.head, waits)
     runs, idle = jump.steps > 0, ready & ~jnp.any(work.take > 0)
     in_flight, arrival_s = lags(state, server), next_arrival_s(state)
     wakes = idle & ~in_flight & ~chance.seen & jnp.isfinite(arrival_s)
@@ -116,7 +116,7 @@ def _run(state: State, work: Pass, jump: Jump, server: Server, kv_blocks: Scalar
     done = state.totals
     totals = Totals(
         done.busy_s + seconds,
-        done.running_s + seconds * _running(state),
+        done.running_s + seconds * count(state.slots.occupied),
         done.blocks_s + seconds * used_blocks,
         done.steps + steps,
     )
@@ -135,7 +135,3 @@ def _waited(state: State, chance: Admission, steps: Scalar, passed: Flag) -> Sca
     """Passes in a row that held waiting requests back; a pass that preempts does not count."""
     after = jnp.where(chance.held, state.waited + steps, 0.0)
     return jnp.where(passed & ~state.preempted, after, state.waited)
-
-
-def _running(state: State) -> Scalar:
-    return jnp.sum(jnp.where(state.slots.request != NOBODY, 1.0, 0.0))

@@ -5,6 +5,7 @@ import numpy as np
 from jaxroof.parameters import Vector
 from jaxroof.serving.actions import Action
 from jaxroof.serving.state import NOBODY
+from jaxroof.serving.steps import Jump
 
 
 def step_ends_s(history: Action) -> Vector:
@@ -13,8 +14,8 @@ def step_ends_s(history: Action) -> Vector:
     counts = jump.steps.astype(int)
     first = np.repeat(np.cumsum(counts) - counts, counts)
     place = np.arange(counts.sum()) - first + 1.0
-    start_s, first_s, slope_s = (np.repeat(x, counts) for x in (history.start_s, jump.first_s, jump.slope_s))
-    return np.asarray(start_s + place * first_s + slope_s * place * (place - 1) / 2)
+    each = Jump(*(np.repeat(x, counts) for x in jump))
+    return np.asarray(np.repeat(history.start_s, counts) + each.seconds(place))
 
 
 def token_times_s(history: Action, requests: int, admission_s: float = 0.0) -> list[Vector]:

@@ -8,14 +8,14 @@ import numpy as np
 from jaxroof.files import NON_NEGATIVE, InputError, Range, check
 from jaxroof.parameters import Architecture, Deployment, Server
 from jaxroof.parameters.architecture import check_deployment
-from jaxroof.request.limits import check_sampling, check_window, refuse_mixture
+from jaxroof.request.limits import SPREAD, check_sampling, check_window, known, refuse_mixture
+from jaxroof.serving.capacity import beyond_positions
 from jaxroof.serving.demand import Demand
 from jaxroof.serving.load import Load
 from jaxroof.step import Model
 
 # What a step's time needs of its requests is a few sums.
 SIMULATED = ("kernels", "linear", "memory")
-SPREAD = Range(high=10)
 DEMAND = {
     "prompt_tokens": Range(low=1, high=1e7), "output_tokens": Range(low=1, high=1e7), "cached_tokens": Range(high=1e7),
     "prompt_cv": SPREAD, "output_cv": SPREAD, "rate_per_s": NON_NEGATIVE, "clients": NON_NEGATIVE,
@@ -27,7 +27,7 @@ def check_setting(
     where: object, model: Model, load: Load, arch: Architecture, deployment: Deployment, kv_blocks: Any
 ) -> None:
     """Raise InputError for a step model, a load or a server that cannot be; of many settings any of them may."""
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((model, load, arch, deployment, kv_blocks))):
+    if not known(*jax.tree.leaves((model, load, arch, deployment, kv_blocks))):
         raise InputError(
             where, "is no function to differentiate or map: arrivals stay while steps move, and what changes when a "
             "step's end passes an arrival has no derivative; steady_state has gradients, arrays of settings map",
@@ -48,10 +48,11 @@ def check_demand(where: object, model: Model, demand: Demand, arch: Architecture
     """Raise InputError for a demand, a step model or a server that cannot be; tracers are not looked at."""
     if model.step not in SIMULATED:
         raise InputError(where, "step model", f"{model.step} is not modelled: only {', '.join(SIMULATED)} are")
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((model, demand, arch, deployment))):
+    if not known(*jax.tree.leaves((model, demand, arch, deployment))):
         return
     for key, legal in DEMAND.items():
-        for value in np.ravel(getattr(demand, key)):
+        values = np.asarray(getattr(demand, key))
+        for value in (values.min(), values.max()):  # of many settings; nan is both
             check.number(where, key, float(value), legal)
     if np.any((np.asarray(demand.rate_per_s) > 0) == (np.asarray(demand.clients) > 0)):
         raise InputError(where, "needs a rate_per_s or clients, and not both")
@@ -73,9 +74,8 @@ def check_model(
         return
     check_deployment(where, arch, float(deployment.tp), float(deployment.ep))
     check_window(where, arch, longest)
-    if 0 < float(arch.max_position_embeddings) < prompt:
-        positions = float(arch.max_position_embeddings)
-        raise InputError(where, "prompt", f"{prompt:g} tokens are more than the model's {positions:g} positions")
+    if beyond := beyond_positions(arch, prompt):
+        raise InputError(where, "prompt", beyond)
 
 
 def check_load(where: object, load: Load) -> None:

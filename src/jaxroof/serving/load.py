@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import numpy as np
 from jaxtyping import Float
 
 from jaxroof.parameters import Values, scalar
@@ -30,6 +31,11 @@ class Load(eqx.Module):
     def requests(self) -> int:
         """How many requests there are."""
         return int(self.output_tokens.shape[-1])
+
+    @property
+    def closed(self) -> bool:
+        """Whether requests are sent once others have ended."""
+        return bool(np.isinf(self.arrival_s).any())
 
     @property
     def total_output_tokens(self) -> Float[Any, "..."]:

@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxroof.parameters import Scalar
-from jaxroof.request.in_flight import generated_tokens, longest_tokens, spread_tokens
-from jaxroof.request.latency import no_requests, rows
+from jaxroof.request.in_flight import contexts_spread_tokens, generated_tokens, longest_tokens
+from jaxroof.request.latency import rows
 from jaxroof.request.tracing import as_primitives
-from jaxroof.serving.setting import Asked
+from jaxroof.serving.scheduler import at_once, found_tokens
+from jaxroof.serving.setting import Asked, admission_s
 from jaxroof.step import Batch
 
 # What a share of the time or of a step's room is at most: beyond, there is no steady state.
@@ -102,10 +103,9 @@ class Meeting(NamedTuple):
 def filling(asked: Asked, others: Scalar) -> Filling:
     """How a prompt fills the steps in which ``others`` decode."""
     demand, server = asked.demand, asked.model.constants.server
-    size, threshold = server.block_size, server.long_prefill_token_threshold
-    hit = jnp.floor(jnp.minimum(demand.cached_tokens, demand.prompt_tokens - 1) / size) * size
+    hit = found_tokens(demand.cached_tokens, demand.prompt_tokens, server)
     new, left = demand.prompt_tokens - hit, jnp.maximum(server.max_num_batched_tokens - others, 1.0)
-    room = jnp.where(threshold > 0, jnp.minimum(left, threshold), left)
+    room = at_once(left, server)
     chunks, unit = jnp.ceil(new / room), jnp.minimum(new, room)
     return Filling(hit, room, chunks, new - (chunks - 1) * room, unit, new / unit, left / unit)
 
@@ -195,10 +195,8 @@ def steps_alone(asked: Asked) -> list[Step]:
 def alone(asked: Asked, times: Sequence[Scalar]) -> Alone:
     """An idle server, of the times of :func:`steps_alone`."""
     decode_s, unit_s, rest_s = times
-    one = jnp.ones_like(asked.gaps)
-    batch = Batch(no_requests(), rows(one, one, one), asked.architecture.sampling)
-    admission_s = asked.model(batch, asked.architecture, asked.deployment).admission_s
-    return Alone((filling(asked, 0 * one).chunks - 1) * unit_s + rest_s, decode_s, admission_s)
+    chunks = filling(asked, jnp.zeros_like(asked.gaps)).chunks
+    return Alone((chunks - 1) * unit_s + rest_s, decode_s, admission_s(asked))
 
 
 def steps_beside(asked: Asked, filled: Filling, arriving: Scalar) -> list[Step]:
@@ -242,8 +240,7 @@ def seconds_of(asked: Asked, steps: Sequence[Step]) -> Sequence[Scalar]:
     demand, arch = asked.demand, asked.architecture
     output, cv = demand.output_tokens, demand.output_cv
     generated = generated_tokens(output, cv)
-    variance = spread_tokens(output, cv) ** 2 + (demand.prompt_cv * demand.prompt_tokens) ** 2
-    spread = jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1.0)), 0.0)
+    spread = contexts_spread_tokens(output, cv, demand.prompt_cv * demand.prompt_tokens)
 
     def seconds(decodes: Scalar, prompts: Scalar, new_tokens: Scalar, context_tokens: Scalar) -> Scalar:
         seen = (generated + 1) * decodes / jnp.maximum(decodes + prompts, 1.0)

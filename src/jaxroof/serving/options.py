@@ -136,8 +136,8 @@ def _demand(path: Path, load: Load) -> Demand:
     seconds = float(load.arrival_s[-1] - load.arrival_s[0])
     if seconds <= 0:
         raise InputError(path, "arrival_s", "all requests arrive at once, so there is no rate for a steady state")
-    prompt, output = (np.asarray(counts) for counts in (load.prompt_tokens, load.output_tokens))
+    prompt = np.asarray(load.prompt_tokens)
     return Demand(
-        prompt.mean(), output.mean(), np.mean(load.cached_tokens), prompt.std() / prompt.mean(),
-        output.std() / output.mean(), rate_per_s=(load.requests - 1) / seconds,
+        prompt.mean(), load.output_mean_tokens, np.mean(load.cached_tokens), prompt.std() / prompt.mean(),
+        load.output_cv, rate_per_s=(load.requests - 1) / seconds,
     )  # fmt: skip

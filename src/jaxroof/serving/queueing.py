@@ -8,6 +8,7 @@ from jaxroof.parameters import Mask, Server, Vector
 from jaxroof.serving.actions import Action
 from jaxroof.serving.load import Load
 from jaxroof.serving.simulate import Simulation
+from jaxroof.serving.steps import Jump
 
 # A queue that grows as fast until the arrivals end is 7/3 of the second quarter's in the last one.
 GROWN, MANY, FEWEST = 1.5, 0.03, 8
@@ -52,18 +53,14 @@ class Saturation(NamedTuple):
 def jumps(history: Action) -> Jumps:
     """Those of the actions that took steps."""
     some = history.jump.steps > 0
-    steps, first_s, slope_s = (x[some] for x in history.jump)
+    taken = Jump(*(x[some] for x in history.jump))
     start_s = history.start_s[some]
     # A pass comes as early as the step before begins, unless nothing ran.
-    before_s = np.concatenate([[-np.inf], (start_s + _seconds(steps - 1, first_s, slope_s))[:-1]])
-    end_s = start_s + _seconds(steps, first_s, slope_s)
+    before_s = np.concatenate([[-np.inf], (start_s + taken.seconds(taken.steps - 1))[:-1]])
+    end_s = start_s + taken.seconds(taken.steps)
     idle = np.concatenate([[True], start_s[1:] > end_s[:-1] * (1 + 1e-12)])
     seen_s = np.where(idle, start_s, before_s)
     return Jumps(start_s, end_s, seen_s, *(x[some] for x in (history.running, history.used_blocks, history.head)))
-
-
-def _seconds(steps: Vector, first_s: Vector, slope_s: Vector) -> Vector:
-    return steps * first_s + slope_s * steps * (steps - 1) / 2
 
 
 def queue_over_time(taken: Jumps, simulation: Simulation, points: int) -> Queue:
@@ -95,8 +92,7 @@ def saturation(taken: Jumps, load: Load, simulation: Simulation, server: Server)
     than half of the time in which steps run.
     """
     causes, seconds = _causes(taken, load, simulation, server), taken.end_s - taken.start_s
-    closed = bool(np.isinf(load.arrival_s).any())
-    if closed:
+    if load.closed:
         shares = {by: _share(causes[by], seconds) for by in ("slots", "KV cache")}
         saturated = sum(shares.values()) > MOSTLY
     else:
@@ -104,7 +100,7 @@ def saturation(taken: Jumps, load: Load, simulation: Simulation, server: Server)
         shares = {by: _share(waits & early, seconds) for by, waits in causes.items()}
         saturated = _grows(_queues(taken, simulation.arrival_s))
     by = max(shares, key=lambda by: shares[by]) if saturated else None
-    return Saturation(saturated, by, not closed and not saturated and _grows(_in_flight(simulation)))
+    return Saturation(saturated, by, not load.closed and not saturated and _grows(_in_flight(simulation)))
 
 
 def _in_flight(simulation: Simulation) -> Vector:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxroof.parameters import Flag, Scalar, Server, Values
 from jaxroof.serving.load import Load
-from jaxroof.serving.state import NOBODY, Requests, State
+from jaxroof.serving.state import NOBODY, Requests, State, count
 
 LAST = np.iinfo(np.int32).max
 
@@ -42,6 +42,17 @@ def blocks(tokens: Values, server: Server) -> Values:
     return jnp.ceil(tokens / server.block_size)
 
 
+def found_tokens(cached: Values, tokens: Values, server: Server) -> Values:
+    """Of ``tokens`` those that are in the prefix cache: whole blocks, and one token at least is computed."""
+    return jnp.floor(jnp.minimum(cached, tokens - 1) / server.block_size) * server.block_size
+
+
+def at_once(tokens: Values, server: Server) -> Values:
+    """Of a prompt's ``tokens`` as many as one step may take."""
+    threshold = server.long_prefill_token_threshold
+    return jnp.where(threshold > 0, jnp.minimum(tokens, threshold), tokens)
+
+
 def lags(state: State, server: Server) -> Flag:
     """Whether a step is in flight at the coming pass."""
     return (server.async_scheduling > 0) & ~state.fresh
@@ -64,16 +75,16 @@ def plan(state: State, server: Server) -> Pass:
     Only the last one can be cut short: when it was admitted those before it left tokens of the budget, and since then
     they want no more. Where prompts go first, decodes wait for them.
     """
-    slots, threshold = state.slots, server.long_prefill_token_threshold
-    active = (slots.request != NOBODY) & (slots.last_step >= state.step)
+    slots = state.slots
+    active = slots.occupied & (slots.last_step >= state.step)
     prompts = active & slots.prefill
     decode = jnp.where((server.prefill_first > 0) & jnp.any(prompts), 0.0, 1.0)
     due = jnp.where(active, jnp.where(slots.prefill, slots.due, decode), 0.0)
-    want = jnp.where(threshold > 0, jnp.minimum(due, threshold), due)
+    want = at_once(due, server)
     last = prompts & (slots.request == jnp.max(jnp.where(prompts, slots.request, NOBODY)))
     take = want - jnp.where(last, jnp.maximum(jnp.sum(want) - server.max_num_batched_tokens, 0.0), 0.0)
     computed = slots.offset + state.step + 1 - jnp.where(slots.prefill, slots.due, 1.0)
-    held = jnp.where(slots.request != NOBODY, blocks(computed, server), 0.0)
+    held = jnp.where(slots.occupied, blocks(computed, server), 0.0)
     needs = jnp.where(active, blocks(computed + take, server) - held, 0.0)
     return Pass(active, computed, due, take, held, needs)
 
@@ -84,7 +95,7 @@ def retire(state: State, server: Server, pause_s: Scalar | None) -> tuple[State,
     In a closed loop its client sends the next request ``pause_s`` later.
     """
     slots, lag = state.slots, lags(state, server)
-    over = (slots.request != NOBODY) & (slots.last_step < state.step - jnp.where(lag, 1.0, 0.0))
+    over = slots.occupied & (slots.last_step < state.step - jnp.where(lag, 1.0, 0.0))
     i, ends = jnp.argmin(jnp.where(over, slots.request, LAST)), jnp.any(over)
     # A step in flight began when the one that gave these last tokens ended.
     last_s = jnp.where(lag, state.start_s, state.clock_s)
@@ -145,16 +156,14 @@ def admission(state: State, work: Pass, load: Load, server: Server) -> Admission
     seen = next_arrival_s(state) <= pass_s(state, server)
     skip = seen & ~jnp.isnan(state.requests.last_s[head])
     tokens = load.prompt_tokens[head] + state.requests.generated[head]
-    # Whole blocks are found, and one token at least is computed.
-    hit = jnp.floor(jnp.minimum(load.cached_tokens[head], tokens - 1) / server.block_size) * server.block_size
-    rest, threshold = tokens - hit, server.long_prefill_token_threshold
+    hit = found_tokens(load.cached_tokens[head], tokens, server)
     # Where prompts go first, decodes take nothing from a step that has one.
     counts = (server.prefill_first == 0) | slots.prefill
     left = server.max_num_batched_tokens - jnp.sum(jnp.where(counts, work.take, 0.0))
     free = state.free_blocks - jnp.sum(jnp.where(counts, work.needs, 0.0))
-    chunk = jnp.minimum(jnp.where(threshold > 0, jnp.minimum(rest, threshold), rest), left)
+    chunk = jnp.minimum(at_once(tokens - hit, server), left)
     asked = blocks(jnp.where(server.reserve_full_prompt > 0, tokens, hit + chunk), server)
-    running = jnp.sum(jnp.where(slots.request != NOBODY, 1.0, 0.0))
+    running = count(slots.occupied)
     decoding = jnp.any(work.active & ~slots.prefill)
     held = seen & decoding & (state.waited < server.batch_wait_steps)
     fits = (left > 0) & (asked <= free) & (running < server.max_num_seqs)

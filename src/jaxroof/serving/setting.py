@@ -11,11 +11,12 @@ import numpy as np
 
 from jaxroof.files import InputError
 from jaxroof.parameters import Architecture, Deployment, Scalar, Values, scalar, setting_axes
+from jaxroof.request.latency import no_requests, rows
 from jaxroof.serving import capacity
 from jaxroof.serving.demand import Demand
 from jaxroof.serving.limits import check_blocks, check_demand, check_setting
 from jaxroof.serving.load import Load
-from jaxroof.step import Model
+from jaxroof.step import Batch, Model
 
 # A line needs neither a model nor GPUs.
 NO_MODEL = Architecture(*[1.0] * 9)  # type: ignore[arg-type]
@@ -65,6 +66,13 @@ class Asked(eqx.Module):
     def axes(self) -> Axes:
         """Of each leaf the axis of settings: 0, or None."""
         return _axes(self, jax.tree.map(lambda leaf: 0 if np.ndim(leaf) else None, self.demand))
+
+
+def admission_s(served: Setting | Asked) -> Scalar:
+    """What a request waits for once, whatever the batch [s]."""
+    one = jnp.ones_like(served.deployment.tp)
+    batch = Batch(no_requests(), rows(one, one, one), served.architecture.sampling)
+    return served.model(batch, served.architecture, served.deployment).admission_s
 
 
 def _axes(asked: "Setting | Asked", of_clients: Any) -> Axes:

@@ -13,12 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxroof.parameters import Architecture, Deployment, Flag, Scalar, Values, scalar
-from jaxroof.request.in_flight import generated_tokens, spread_tokens
-from jaxroof.request.latency import no_requests, rows
+from jaxroof.request.in_flight import contexts_spread_tokens, generated_tokens
 from jaxroof.request.tracing import as_primitives
 from jaxroof.serving.actions import Action, act
 from jaxroof.serving.load import Load
-from jaxroof.serving.setting import Axes, Setting, alone, make_setting, over, part
+from jaxroof.serving.setting import Axes, Setting, admission_s, alone, make_setting, over, part
 from jaxroof.serving.state import State, idle_server
 from jaxroof.serving.steps import Pricing
 from jaxroof.step import Batch, Model
@@ -117,7 +116,7 @@ def with_history(setting: Setting, longest_jump: float = np.inf) -> tuple[Simula
         state, alive = idle_server(one.load, one.kv_blocks, slots), True
         actions.clear()
         while alive and len(actions) * ROUND < ACTIONS_PER_REQUEST * one.load.requests:
-            state, alive, done = _round(one, state, scalar(longest_jump), _is_closed(one.load))
+            state, alive, done = _round(one, state, scalar(longest_jump), one.load.closed)
             actions.append(jax.tree.map(np.asarray, done))
         return cast(State, jax.jit(_delivered)(one, state))
 
@@ -127,7 +126,7 @@ def with_history(setting: Setting, longest_jump: float = np.inf) -> tuple[Simula
 
 def _served(setting: Setting) -> Simulation:
     """Simulate settings ``[setting]``, with as many slots as they need."""
-    axes, closed = setting.axes, _is_closed(setting.load)
+    axes, closed = setting.axes, setting.load.closed
     return _simulation(_with_slots(setting, lambda one, slots: _run(one, axes, slots, closed)), setting)
 
 
@@ -180,17 +179,14 @@ def _act(
 def _pricing(setting: Setting, longest_jump: Scalar | float = np.inf) -> Pricing:
     """Contexts in flight spread as the outputs of the load do, as for a batch that is predicted, and its prompts."""
     model, arch, load = setting.model, setting.architecture, setting.load
-    output, prompt = jnp.mean(load.output_tokens), load.prompt_tokens
-    cv = jnp.std(load.output_tokens) / output
-    spread = jnp.sqrt(spread_tokens(output, cv) ** 2 + jnp.var(prompt))
+    output, cv, prompt = load.output_mean_tokens, load.output_cv, load.prompt_tokens
+    spread = contexts_spread_tokens(output, cv, jnp.std(prompt))
     context = jnp.mean(prompt) + generated_tokens(output, cv)
 
     def seconds(batch: Batch) -> Scalar:
         return model(batch, arch, setting.deployment).total_s
 
-    alone = Batch(no_requests(), rows(context, 1.0, 1.0))
-    admission_s = model(alone, arch, setting.deployment).admission_s
-    return Pricing(as_primitives(seconds), admission_s, arch.sampling, spread / context, longest_jump)
+    return Pricing(as_primitives(seconds), admission_s(setting), arch.sampling, spread / context, longest_jump)
 
 
 def _delivered(setting: Setting, state: State) -> State:
@@ -198,11 +194,6 @@ def _delivered(setting: Setting, state: State) -> State:
     requests, later_s = state.requests, _pricing(setting).admission_s
     requests = dataclasses.replace(requests, first_s=requests.first_s + later_s, last_s=requests.last_s + later_s)
     return dataclasses.replace(state, requests=requests)
-
-
-def _is_closed(load: Load) -> bool:
-    """Whether requests are sent once others have ended."""
-    return bool(np.isinf(load.arrival_s).any())
 
 
 def _simulation(state: State, setting: Setting) -> Simulation:

@@ -29,6 +29,11 @@ class Slots(eqx.Module):
     prompt_tokens: Float[Any, " slot"]
     first_s: Float[Any, " slot"]
 
+    @property
+    def occupied(self) -> Bool[Any, " slot"]:
+        """Where a request is."""
+        return self.request != NOBODY
+
 
 class Requests(eqx.Module):
     """What has come of each request. Shapes ``[request]``.
@@ -76,6 +81,11 @@ class State(eqx.Module):
     slots: Slots
     requests: Requests
     totals: Totals
+
+
+def count(mask: Flag) -> Scalar:
+    """How many of them hold."""
+    return jnp.sum(jnp.where(mask, 1.0, 0.0))
 
 
 def idle_server(load: Load, kv_blocks: Scalar, slots: int) -> State:

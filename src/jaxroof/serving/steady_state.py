@@ -6,8 +6,7 @@ and come at a rate of ``(clients − 1) / cycle``. No more are inside than have 
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -17,6 +16,7 @@ from jax.scipy.stats import norm
 from jaxroof.parameters import Architecture, Deployment, Flag, Scalar, Values
 from jaxroof.request.in_flight import generated_tokens
 from jaxroof.serving import capacity
+from jaxroof.serving.bracketed_root import root
 from jaxroof.serving.demand import Demand
 from jaxroof.serving.meeting import (
     Alone,
@@ -29,13 +29,10 @@ from jaxroof.serving.meeting import (
     seconds_of,
     steps_alone,
     steps_beside,
-)  # fmt: skip
+)
 from jaxroof.serving.setting import Asked, Axes, make_asked, over
 from jaxroof.step import Model
 
-# Far more than a bracketed root of one bend takes.
-MOST_EVALUATIONS = 60
-CLOSE = 1e-14
 ENDLESS = 1e15  # blocks; finite, so that derivatives are
 
 
@@ -63,16 +60,6 @@ class Steady(eqx.Module):
     saturated: Flag
 
 
-class Bracket(NamedTuple):
-    """Where ``excess`` was taken last, and the other end of the bracket, whose value may have lost weight."""
-
-    at: Scalar
-    value: Scalar
-    other: Scalar
-    other_value: Scalar
-    evaluations: Scalar | int
-
-
 def steady(asked: Asked) -> Steady:
     """The steady state of one setting, to be mapped and differentiated."""
     means = _solved(asked)
@@ -92,13 +79,14 @@ def _solved_jvp(asked: tuple[Asked], moved: tuple[Asked]) -> tuple[dict[str, Sca
     (_, means), (excess, direct) = jax.jvp(_at, (*asked, arriving), (*moved, still))
     _, (slope, along) = jax.jvp(functools.partial(_at, *asked), (arriving,), (one,))
     steady = (means["saturated"] == 0) & (slope != 0)
-    root = jnp.where(steady, -excess / jnp.where(steady, slope, 1.0), 0.0)
-    return means, {name: direct[name] + root * along[name] for name in means}
+    moves = jnp.where(steady, -excess / jnp.where(steady, slope, 1.0), 0.0)
+    return means, {name: direct[name] + moves * along[name] for name in means}
 
 
 def _at(asked: Asked, arriving: Scalar) -> tuple[Scalar, dict[str, Scalar]]:
     """What is to be 0, and the means, where ``arriving`` others come between two tokens."""
-    _, most_per_s, found = _met(asked, arriving)
+    idle, most_per_s = _unloaded(asked)
+    found = _met(asked, idle, arriving)
     return _excess(asked, found, arriving), _means(asked, found, most_per_s)
 
 
@@ -135,16 +123,21 @@ def _steady(asked: Asked, axes: Axes) -> Steady:
     return cast(Steady, (over(steady, axes) if 0 in axes else steady)(asked))
 
 
-def _met(asked: Asked, arriving: Scalar) -> tuple[Alone, Scalar, Meeting]:
-    """An idle server, the most requests per second, and what a request meets where ``arriving`` come."""
+def _unloaded(asked: Asked) -> tuple[Alone, Scalar]:
+    """An idle server, and the most requests per second."""
     most = _most_arriving(asked)
-    filled, fullest = (filling(asked, nu * asked.gaps) for nu in (arriving, most))
-    steps = [*steps_alone(asked), *steps_beside(asked, filled, arriving), *steps_beside(asked, fullest, most)]
-    times = seconds_of(asked, steps)
-    idle = alone(asked, times[:3])
-    most_s = mean_step_s(asked, fullest, costs(asked, idle, fullest, most, times[9:]), most)
-    found = meet(asked, idle, filled, costs(asked, idle, filled, arriving, times[3:9]), arriving, _inside(asked))
-    return idle, most / most_s, found
+    idle_steps, fullest = steps_alone(asked), filling(asked, most * asked.gaps)
+    times = seconds_of(asked, [*idle_steps, *steps_beside(asked, fullest, most)])
+    idle = alone(asked, times[: len(idle_steps)])
+    beside = costs(asked, idle, fullest, most, times[len(idle_steps) :])
+    return idle, most / mean_step_s(asked, fullest, beside, most)
+
+
+def _met(asked: Asked, idle: Alone, arriving: Scalar) -> Meeting:
+    """What a request meets where ``arriving`` others come between two tokens."""
+    filled = filling(asked, arriving * asked.gaps)
+    beside = costs(asked, idle, filled, arriving, seconds_of(asked, steps_beside(asked, filled, arriving)))
+    return meet(asked, idle, filled, beside, arriving, _inside(asked))
 
 
 def _excess(asked: Asked, found: Meeting, arriving: Scalar) -> Scalar:
@@ -156,16 +149,14 @@ def _excess(asked: Asked, found: Meeting, arriving: Scalar) -> Scalar:
 
 def _arriving(asked: Asked) -> Scalar:
     """The others that come between two tokens, as many as there are slots for where there is no steady state."""
-    idle, most_per_s, _ = _met(asked, jnp.zeros_like(asked.gaps))
+    idle, most_per_s = _unloaded(asked)
 
     def excess(arriving: Scalar) -> Scalar:
-        filled = filling(asked, arriving * asked.gaps)
-        beside = costs(asked, idle, filled, arriving, seconds_of(asked, steps_beside(asked, filled, arriving)))
-        return _excess(asked, meet(asked, idle, filled, beside, arriving, _inside(asked)), arriving)
+        return _excess(asked, _met(asked, idle, arriving), arriving)
 
     bound = _slots(asked)[0] / jnp.maximum(asked.gaps, 1.0)
     unsteady = (asked.demand.clients == 0) & (asked.demand.rate_per_s >= most_per_s)
-    return jnp.where(unsteady, bound, _root(excess, bound))
+    return jnp.where(unsteady, bound, root(excess, bound))
 
 
 def _inside(asked: Asked) -> Scalar:
@@ -237,30 +228,3 @@ def _slot_wait_s(asked: Asked, found: Meeting, most_per_s: Scalar, slots: Scalar
     waits = 1 / (1 + spare * norm.cdf(spare) / norm.pdf(spare))
     seconds = waits / (most_per_s * free) * (1 + asked.demand.output_cv**2) / 2
     return jnp.where(load < 1, seconds, jnp.inf)
-
-
-def _root(excess: Callable[[Scalar], Scalar], most: Scalar) -> Scalar:
-    """Where ``excess``, not negative at 0, is 0 between 0 and ``most``; ``most`` where it is not before that.
-
-    Regula falsi as Anderson and Björck have it: the bracket holds where ``excess`` jumps, which Newton's steps miss.
-    """
-
-    def unsolved(carry: Bracket) -> Flag:
-        wide = jnp.abs(carry.at - carry.other) > CLOSE * most
-        found = (jnp.abs(carry.value) <= CLOSE * most) | ((carry.evaluations == 2) & (carry.value > 0))
-        return (carry.evaluations < 2) | (wide & ~found & (carry.evaluations < MOST_EVALUATIONS))
-
-    def closer(carry: Bracket) -> Bracket:
-        between = (carry.other_value * carry.at - carry.value * carry.other) / (carry.other_value - carry.value)
-        ends = carry.evaluations < 2
-        at = jnp.where(ends, jnp.where(carry.evaluations == 0, 0.0, most), between)
-        value = excess(at)
-        replaced = ends | ((value > 0) != (carry.value > 0))
-        # The end that stays loses weight, so that both ends move.
-        kept = 1 - value / carry.value
-        weighed = carry.other_value * jnp.where(kept > 0, kept, 0.5)
-        other, other_value = jnp.where(replaced, carry.at, carry.other), jnp.where(replaced, carry.value, weighed)
-        return Bracket(at, value, other, other_value, carry.evaluations + 1)
-
-    one = jnp.ones_like(most)
-    return cast(Scalar, jax.lax.while_loop(unsolved, closer, Bracket(most, one, most, 2 * one, 0)).at)

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxroof.parameters import Flag, Sampling, Scalar, Server
+from jaxroof.parameters import Flag, Sampling, Scalar, Server, Values
 from jaxroof.request.latency import no_requests, rows
 from jaxroof.serving.scheduler import Admission, Pass, next_arrival_s
-from jaxroof.serving.state import NOBODY, State
+from jaxroof.serving.state import State, count
 from jaxroof.step import Batch, Requests
 
 # Rounding errors of a step's time, over its resolution.
@@ -45,11 +45,11 @@ class Decodes(NamedTuple):
 class Jump(NamedTuple):
     """``steps`` steps: the first takes ``first_s``, each other one ``slope_s`` longer than the one before."""
 
-    steps: Scalar
-    first_s: Scalar
-    slope_s: Scalar
+    steps: Values
+    first_s: Values
+    slope_s: Values
 
-    def seconds(self, steps: Scalar) -> Scalar:
+    def seconds(self, steps: Values) -> Values:
         """Time of the first ``steps`` of them [s]."""
         return steps * self.first_s + self.slope_s * steps * (steps - 1) / 2
 
@@ -70,8 +70,8 @@ def next_steps(state: State, work: Pass, chance: Admission, server: Server, pric
     slots, scheduled = state.slots, work.take > 0
     prompts, decoding = scheduled & slots.prefill, scheduled & ~slots.prefill
     decodes = _decodes(state, work, decoding, scheduled)
-    first_s = price.seconds(batch_of(_prompts(work, prompts), decodes, price))
-    lagging = (slots.request != NOBODY) & ~work.active
+    first_s = price.seconds(_batch(_prompts(work, prompts), decodes, price))
+    lagging = slots.occupied & ~work.active
     alone = jnp.any(prompts) | jnp.any(lagging) | state.preempted
     # Nobody overtakes one that is seen and cannot join.
     arrival_s = jnp.where(chance.seen, jnp.inf, next_arrival_s(state) - state.clock_s)
@@ -85,7 +85,7 @@ def next_steps(state: State, work: Pass, chance: Admission, server: Server, pric
     middle = jnp.floor(last / 2)
 
     def decode_s(steps: Scalar) -> Scalar:
-        return price.seconds(batch_of(no_requests(), decodes.later(steps), price))
+        return price.seconds(_batch(no_requests(), decodes.later(steps), price))
 
     middle_s, last_s = jax.vmap(decode_s)(jnp.stack([middle, last]))
     slope_s = jnp.where(last > 0, last_s - first_s, 0.0) / jnp.maximum(last, 1.0)
@@ -100,21 +100,22 @@ def next_steps(state: State, work: Pass, chance: Admission, server: Server, pric
 def _decodes(state: State, work: Pass, decoding: Flag, scheduled: Flag) -> Decodes:
     generated = jnp.where(scheduled, state.slots.offset + state.step + 1 - state.slots.prompt_tokens, 0.0)
     context = jnp.where(decoding, work.computed, 0.0)
-    return Decodes(_count(decoding), jnp.sum(context), jnp.sum(generated), jnp.max(generated))
+    return Decodes(count(decoding), jnp.sum(context), jnp.sum(generated), jnp.max(generated))
 
 
 def _most(state: State, decoding: Flag, chance: Admission, server: Server) -> Scalar:
     """Steps that surely have the same requests: until one ends, blocks may run short, or those who wait are let in."""
     ends = jnp.min(jnp.where(decoding, state.slots.last_step, jnp.inf)) - state.step + 1
     # A request needs a block in each ``block_size`` steps.
-    each = jnp.floor(state.free_blocks / jnp.maximum(_count(decoding), 1.0))
+    each = jnp.floor(state.free_blocks / jnp.maximum(count(decoding), 1.0))
     fit = jnp.maximum(server.block_size * each, 1.0)
     waits = jnp.where(chance.held, server.batch_wait_steps - state.waited, 1.0)
     waits = jnp.where(chance.seen & (server.batch_wait_steps > 0), waits, jnp.inf)
     return jnp.minimum(jnp.minimum(ends, fit), jnp.minimum(waits, state.limit))
 
 
-def batch_of(prompts: Requests, decodes: Decodes, price: Pricing) -> Batch:
+def _batch(prompts: Requests, decodes: Decodes, price: Pricing) -> Batch:
+    """A step's batch: decodes are one row, as a step's time is linear in their contexts at a fixed number."""
     some = jnp.maximum(decodes.count, 1.0)
     context = decodes.context / some
     sampled = jnp.maximum(jnp.sum(prompts.count) + decodes.count, 1.0)
@@ -131,16 +132,12 @@ def _prompts(work: Pass, prompts: Flag) -> Requests:
     half as many: at c ± t and m ± m/2, with the t that gives the pairs; a step's time is linear in such sums.
     """
     one, several = prompts & (work.take == 1), prompts & (work.take > 1)
-    alone, count = _count(one), _count(several)
-    some = jnp.maximum(count, 1.0)
+    alone, others = count(one), count(several)
+    some = jnp.maximum(others, 1.0)
     pairs = work.take * (work.computed + work.take / 2)
     m, c, mc = (jnp.sum(jnp.where(several, x, 0.0)) / some for x in (work.take, work.computed, pairs))
-    s = jnp.where(count > 0, m / 2, 1.0)
+    s = jnp.where(others > 0, m / 2, 1.0)
     t = (mc - m * c - m * m / 2 - s * s / 2) / s
     c1 = jnp.sum(jnp.where(one, work.computed, 0.0)) / jnp.maximum(alone, 1.0)
-    columns = (c + t, c - t, c1), (m + s, m - s, jnp.ones_like(c1)), (count / 2, count / 2, alone)
+    columns = (c + t, c - t, c1), (m + s, m - s, jnp.ones_like(c1)), (others / 2, others / 2, alone)
     return Requests(*(jnp.stack(column) for column in columns))
-
-
-def _count(mask: Flag) -> Scalar:
-    return jnp.sum(jnp.where(mask, 1.0, 0.0))

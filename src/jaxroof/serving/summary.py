@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from jaxroof.serving.history import token_times_s
 from jaxroof.serving.queueing import Queue, Saturation, admission_s, jumps, queue_over_time, saturation
 from jaxroof.serving.setting import Setting
 from jaxroof.serving.simulate import Simulation, with_history
+from jaxroof.serving.steady_state import Steady
 
 # Percentiles by name, and how many values there must be: one at least beyond a percentile.
 PERCENTILES = {"p50": (50, 1), "p90": (90, 1), "p99": (99, 100), "p99_9": (99.9, 1000)}
@@ -84,7 +85,7 @@ def summarise(simulation: Simulation, values: Mapping[str, Vector], saturation: 
     )
 
 
-def of_steady_state(steady: Any) -> Summary:
+def of_steady_state(steady: Steady) -> Summary:
     """Of a steady state, which has means only."""
     means = {"ttft": steady.ttft_s, "itl": steady.itl_s, "time_between_tokens": steady.itl_s, "e2e": steady.e2e_s}
     rates = ("requests_per_s", "tokens_per_s", "batch", "utilisation", "kv_share")
