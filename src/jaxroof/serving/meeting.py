@@ -52,7 +52,10 @@ class Filling(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """Times of steps with other decodes [s]: of these alone, with one more, with units of prompts, a prompt's rest."""
+    """Times of steps with other decodes [s]: of these alone, with one more, with units of prompts, a prompt's rest.
+
+    Where prompts go first, decodes wait for a step of prompts and then for their own, which takes ``stands_s``; else 0.
+    """
 
     decode_s: Scalar
     joined_s: Scalar
@@ -61,6 +64,7 @@ class Costs(NamedTuple):
     far_s: Scalar
     rest_s: Scalar
     own_s: Scalar
+    stands_s: Scalar
     two: Scalar
     far: Scalar
 
@@ -87,16 +91,17 @@ class Alone(NamedTuple):
 
 
 class Meeting(NamedTuple):
-    """Times of a request [s]: until its first token, between tokens, in its slot; share of the time that steps run.
+    """Times of a request [s]: until its first token, between tokens, in its slot.
 
-    ``step_s`` is the mean step; of the number of requests inside, ``spread`` is variance over mean.
+    Others are there for a share ``others`` of the time. ``step_s`` is the mean step; of the number of requests inside,
+    ``spread`` is variance over mean.
     """
 
     ttft_s: Scalar
     itl_s: Scalar
     stays_s: Scalar
     step_s: Scalar
-    busy: Scalar
+    others: Scalar
     spread: Scalar
 
 
@@ -141,7 +146,9 @@ def _steps(asked: Asked, filled: Filling, costs: Costs, per_step: Scalar) -> tup
     several_s = costs.beyond_two_s(jnp.maximum(units / jnp.maximum(several, 1e-9), costs.two))
     times = (none, costs.decode_s), (one, costs.one_s), (two, costs.two_s), (several, several_s)
     step_s = sum(share * seconds for share, seconds in times)
-    within_s = sum(share * seconds**2 for share, seconds in times) / step_s
+    # Two steps that follow each other are looked at one by one.
+    apart = sum(share * ((seconds - costs.stands_s) ** 2 + costs.stands_s**2) for share, seconds in times[1:])
+    within_s = (none * costs.decode_s**2 + apart) / step_s
     # A prompt's rest costs more than its share of a chunk, unless the next prompt fills its step up.
     share = filled.units - (filled.chunks - 1)
     rest_s = costs.rest_s - costs.decode_s - share * (costs.one_s - costs.decode_s)
@@ -150,18 +157,19 @@ def _steps(asked: Asked, filled: Filling, costs: Costs, per_step: Scalar) -> tup
     company = jnp.minimum(per_s * within_s, jnp.maximum(filled.most - 1, 0.0))
     own_s = costs.own_s + jnp.where(filled.chunks > 1, 0.0, costs.with_company_s(company) - costs.one_s)
     # Prompts queue in time, of which their steps take more than others do.
-    fullest_s = costs.with_company_s(filled.most - 1)
+    fullest_s, one_s = (seconds - costs.stands_s for seconds in (costs.with_company_s(filled.most - 1), costs.one_s))
     taken = jnp.minimum(per_s * filled.units / filled.most * fullest_s, FULL)
-    served_s = costs.one_s + (fullest_s - costs.one_s) * taken
+    served_s = one_s + (fullest_s - one_s) * taken
     queue = filled.units * taken ** jnp.sqrt(2 * (filled.most + 1)) / (2 * filled.most * (1 - taken))
-    queue_s = served_s * queue + (filled.units - 1) * costs.one_s * taken / 2
+    queue_s = served_s * queue + (filled.units - 1) * one_s * taken / 2
     added, some = (step_s - costs.decode_s) / step_s, jnp.maximum(asked.gaps, 1.0)
     behind_s = within_s / 2 / filled.most + queue_s * (1 - step_s / served_s)
-    # Of the prompts that come in the last steps, those of several chunks are not met as a whole.
-    missed = (filled.chunks + 1) / 2
-    itl_s = (costs.joined_s + added * (own_s + behind_s) / some) / jnp.maximum(
-        1 - added * (1 - missed / some), 1 - FULL
-    )
+    # Prompts come one step before they are met, with asynchronous scheduling two: then in the queued step too, and of
+    # one's own step only if there are two steps after it. Of several chunks, those of the last steps are partly met.
+    lag = jnp.where(asked.model.constants.server.async_scheduling > 0, 1.0, 0.0)
+    before_s = lag * step_s + own_s * jnp.clip(asked.gaps - lag, 0.0, 1.0) + behind_s
+    steps = jnp.maximum(asked.gaps - 1 - lag, 0.0) - (filled.chunks - 1) / 2
+    itl_s = (costs.joined_s + added * before_s / some) / jnp.maximum(1 - added * steps / some, 1 - FULL)
     return step_s, itl_s, own_s, within_s, queue_s
 
 
@@ -177,13 +185,13 @@ def _meeting(asked: Asked, filled: Filling, costs: Costs, idle: Alone, per_step:
     several = clients > 1
     beside = jnp.where(several, clients - 1, 1.0)
     away = jnp.clip(1 - per_s * stays_s / beside, TINY, 1.0)
-    busy = 1 - jnp.where(closed, jnp.where(several, away**beside, 1.0), nobody)
+    others = 1 - jnp.where(closed, jnp.where(several, away**beside, 1.0), nobody)
     # A client that sends as soon as it has its answer does so when a step ends.
     within = jnp.where(closed & (demand.think_s + idle.admission_s == 0), 0.0, 0.5)
     queued = jnp.where(server.async_scheduling > 0, 1.0, 0.0)
     held_s = server.batch_wait_steps * jnp.minimum(per_s * gaps * itl_s, 1.0) * step_s
-    wait_s = busy * (within * within_s + queued * step_s) + queue_s + held_s
-    return Meeting(idle.admission_s + wait_s + own_s, itl_s, stays_s, step_s, busy, 1 / ratio)
+    wait_s = others * (within * within_s + queued * step_s) + queue_s + held_s
+    return Meeting(idle.admission_s + wait_s + own_s, itl_s, stays_s, step_s, others, 1 / ratio)
 
 
 def steps_alone(asked: Asked) -> list[Step]:
@@ -215,10 +223,9 @@ def costs(asked: Asked, idle: Alone, filled: Filling, arriving: Scalar, times: S
     # Fewer than one other on average are one for a part of the time.
     share = jnp.minimum(arriving * asked.gaps, 1.0)
     own_s = (1 - share) * idle.prompt_s + share * ((filled.chunks - 1) * one_s + rest_s)
-    # Where prompts go first, a decode waits for their step and its own.
     stands_s = jnp.where(asked.model.constants.server.prefill_first > 0, decode_s, 0.0)
     one_s, two_s, far_s, rest_s = (stands_s + seconds for seconds in (one_s, two_s, far_s, rest_s))
-    return Costs(decode_s, joined_s, one_s, two_s, far_s, rest_s, own_s, *_units(filled, arriving))
+    return Costs(decode_s, joined_s, one_s, two_s, far_s, rest_s, own_s, stands_s, *_units(filled, arriving))
 
 
 def _units(filled: Filling, arriving: Scalar) -> tuple[Scalar, Scalar]:

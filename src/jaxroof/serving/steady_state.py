@@ -19,6 +19,7 @@ from jaxroof.serving import capacity
 from jaxroof.serving.bracketed_root import root
 from jaxroof.serving.demand import Demand
 from jaxroof.serving.meeting import (
+    TINY,
     Alone,
     Meeting,
     alone,
@@ -179,19 +180,27 @@ def _means(asked: Asked, found: Meeting, most_per_s: Scalar) -> dict[str, Scalar
     saturated = jnp.where(closed, demand.clients > slots, demand.rate_per_s >= most_per_s)
     inside_per_s = jnp.minimum(demand.clients, slots) / (e2e_s + demand.think_s)
     rate = jnp.where(closed, inside_per_s, jnp.minimum(demand.rate_per_s, most_per_s))
-    lag_s = jnp.where(server.async_scheduling > 0, found.step_s, 0.0)
-    running = jnp.minimum(rate * (found.stays_s + lag_s), slots)
+    # A slot comes free one step late if there is one.
+    lag_s = jnp.where(server.async_scheduling > 0, found.others * found.step_s, 0.0)
+    running = jnp.minimum(rate * (found.stays_s + lag_s), jnp.where(closed, _inside(asked), slots))
+    # Each client that has a slot is there with the share of a cycle that it stays.
+    away = jnp.clip(1 - found.stays_s / (e2e_s + demand.think_s), TINY, 1.0)
+    busy = jnp.where(closed, 1 - away ** jnp.where(closed, _inside(asked), 1.0), found.others)
+    endless = saturated & ~closed
+    busy = jnp.where(endless, 1.0, busy)
+    chunks = filling(asked, jnp.zeros_like(gaps)).chunks
+    itl_s = jnp.where(endless, slots / (most_per_s * (gaps + chunks)), found.itl_s)
     clients_wait_s = jnp.maximum(demand.clients - slots, 0.0) / jnp.where(closed, inside_per_s, 1.0)
     waits_s = jnp.where(closed, clients_wait_s, _slot_wait_s(asked, found, most_per_s, slots))
     return {
         "ttft_s": found.ttft_s + waits_s,
-        "itl_s": found.itl_s,
+        "itl_s": itl_s,
         "e2e_s": e2e_s + waits_s,
         "requests_per_s": rate,
         "tokens_per_s": rate * demand.output_tokens,
-        "batch": running / found.busy,
-        "utilisation": found.busy,
-        "kv_share": running * held / (_kv_blocks(asked) * server.block_size) / found.busy,
+        "batch": running / busy,
+        "utilisation": busy,
+        "kv_share": running * held / (_kv_blocks(asked) * server.block_size) / busy,
         "saturation_requests_per_s": most_per_s,
         "saturated": jnp.where(saturated, 1.0, 0.0),
     }
