@@ -25,9 +25,9 @@ def plot_cdf(latencies_s: Mapping[str, Vector], *, ax: Axes) -> Axes:
         ms = latencies_s[key] / MILLI
         if not len(ms):
             continue
-        share, known = np.linspace(0, 1, min(len(ms), CURVE)), spread(ms)
+        known = spread(ms)
         said = [name, *(f"{part} {_text(known[part])} ms" for part in ("p50", "p99") if known[part] > 0)]
-        ax.plot(np.quantile(ms, share), share, color=colour, linewidth=2.5, label="\n".join(said))
+        ax.plot(*_shares(ms), color=colour, linewidth=2.5, drawstyle="steps-post", label="\n".join(said))
         ax.plot([known["p50"], known["p99"]], [0.5, 0.99], "o", color=colour, markersize=8)
     ax.set(xscale="log", xlabel="latency [ms]", ylabel="requests", title="Latencies of all requests")
     ax.set(ylim=(0, 1.3), yticks=np.linspace(0, 1, 6))
@@ -39,14 +39,21 @@ def plot_cdf(latencies_s: Mapping[str, Vector], *, ax: Axes) -> Axes:
     return ax
 
 
+def _shares(values: Vector) -> tuple[Vector, Vector]:
+    """Values in order and the share of all that is at most so large, from 0 on: a step up at each."""
+    share = np.linspace(0, 1, min(len(values), CURVE) + 1)
+    place = np.arange(len(share)) * len(values) // (len(share) - 1)
+    return np.sort(values)[np.maximum(place - 1, 0)], share
+
+
 def _text(ms: float) -> str:
     return f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}"
 
 
 def plot_queue(queue: Queue, *, ax: Axes) -> Axes:
     """Requests that run and wait, and the share of the KV cache in use on an axis of its own."""
-    ax.plot(queue.time_s, queue.running, color=BLUE, linewidth=1.8, drawstyle="steps-post", label="running")
-    ax.plot(queue.time_s, queue.waiting, color=ORANGE, linewidth=1.8, drawstyle="steps-post", label="waiting")
+    for values, colour, label in (queue.running, BLUE, "running"), (queue.waiting, ORANGE, "waiting"):
+        ax.plot(*_ups_and_downs(queue.time_s, values), color=colour, drawstyle="steps-post", label=label)
     ax.set(xlabel="time [s]", ylabel="requests", ylim=(0, max(queue.running.max(), queue.waiting.max(), 1) * 1.3))
     ax.set_title("Requests that run and wait")
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -54,11 +61,22 @@ def plot_queue(queue: Queue, *, ax: Axes) -> Axes:
     if not np.isnan(queue.kv_share).any():
         ax.plot([], [], color=GREEN, linewidth=1.5, linestyle="--", label="KV cache in use (right)")
         right = ax.twinx()
-        right.plot(queue.time_s, queue.kv_share, color=GREEN, linewidth=1, linestyle="--")
+        of_blocks = _ups_and_downs(queue.time_s, queue.kv_share)
+        right.plot(*of_blocks, color=GREEN, linewidth=1, linestyle="--", drawstyle="steps-post")
         right.set(ylabel="KV cache in use", ylim=(0, 1.3), yticks=np.linspace(0, 1, 6))
         right.yaxis.set_major_formatter(PercentFormatter(1))
     ax.legend(loc="upper center", ncols=3, frameon=False, fontsize=12)
     return ax
+
+
+def _ups_and_downs(time_s: Vector, values: Vector) -> tuple[Vector, Vector]:
+    """A curve of steps: all of them, or the least and the most in as many equal times as a figure shows."""
+    if len(time_s) <= 2 * CURVE:
+        return time_s, values
+    start_s = np.linspace(time_s[0], time_s[-1], CURVE)
+    place = np.searchsorted(time_s, start_s, side="right") - 1  # what holds as each of these times begins, and later
+    ends = [extreme.reduceat(values, place) for extreme in (np.minimum, np.maximum)]
+    return np.repeat(start_s, 2), np.stack(ends, axis=1).ravel()
 
 
 def plot_timeline(simulation: Simulation, admission_s: Vector, *, ax: Axes) -> Axes:
@@ -72,9 +90,11 @@ def plot_timeline(simulation: Simulation, admission_s: Vector, *, ax: Axes) -> A
     names = {"waiting": GREY, "prompt, until first token": ORANGE, "decoding": BLUE}
     for (name, colour), start_s, end_s in zip(names.items(), edges, edges[1:], strict=False):
         ax.barh(row, end_s - start_s, left=start_s, height=0.8, color=colour, label=name)
-    ax.set(xlabel="time [s]", ylabel="request", title=f"Requests {row[0]} to {row[-1]} of {requests}")
+    ax.set(xlabel="time [s]", ylabel="request, in order of arrival")
+    ax.set_title(f"Requests {row[0]} to {row[-1]} of {requests}")
     ax.set_ylim(row[-1] + 1, row[0] - 0.12 * len(row) - 1)  # downwards, with room for the legend
-    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    marks = MaxNLocator(integer=True).tick_values(row[0], row[-1])
+    ax.set_yticks([mark for mark in marks if row[0] <= mark <= row[-1]])
     ax.set_axisbelow(True)
     ax.grid(alpha=0.3, axis="x")
     ax.legend(loc="upper center", ncols=3, frameon=False, fontsize=12)
