@@ -1,6 +1,7 @@
 """Figures of ``simulate``: each takes data and axes and returns the axes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,8 +16,8 @@ from jaxroof.units import MILLI
 # Okabe and Ito's colours, which the colour-blind tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#BBBBBB"
 LATENCIES = {"ttft": ("TTFT", ORANGE), "itl": ("ITL", BLUE), "e2e": ("E2E", GREEN)}
-# A curve of more points, or a timeline of more requests, shows no more.
-CURVE, ROWS = 1000, 60
+# A curve of more points, or a timeline of more requests, shows no more; bands are of so many equal times.
+CURVE, BANDS, ROWS = 1000, 200, 60
 
 
 def plot_cdf(latencies_s: Mapping[str, Vector], *, ax: Axes) -> Axes:
@@ -53,30 +54,33 @@ def _text(ms: float) -> str:
 def plot_queue(queue: Queue, *, ax: Axes) -> Axes:
     """Requests that run and wait, and the share of the KV cache in use on an axis of its own."""
     for values, colour, label in (queue.running, BLUE, "running"), (queue.waiting, ORANGE, "waiting"):
-        ax.plot(*_ups_and_downs(queue.time_s, values), color=colour, drawstyle="steps-post", label=label)
+        _draw_steps(ax, queue.time_s, values, color=colour, label=label)
     ax.set(xlabel="time [s]", ylabel="requests", ylim=(0, max(queue.running.max(), queue.waiting.max(), 1) * 1.3))
-    ax.set_title("Requests that run and wait")
+    ax.set_title("Requests that run and wait" + ", means and extremes" * (len(queue.time_s) > CURVE))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(alpha=0.3)
     if not np.isnan(queue.kv_share).any():
         ax.plot([], [], color=GREEN, linewidth=1.5, linestyle="--", label="KV cache in use (right)")
         right = ax.twinx()
-        of_blocks = _ups_and_downs(queue.time_s, queue.kv_share)
-        right.plot(*of_blocks, color=GREEN, linewidth=1, linestyle="--", drawstyle="steps-post")
+        _draw_steps(right, queue.time_s, queue.kv_share, color=GREEN, linewidth=1, linestyle="--")
         right.set(ylabel="KV cache in use", ylim=(0, 1.3), yticks=np.linspace(0, 1, 6))
         right.yaxis.set_major_formatter(PercentFormatter(1))
     ax.legend(loc="upper center", ncols=3, frameon=False, fontsize=12)
     return ax
 
 
-def _ups_and_downs(time_s: Vector, values: Vector) -> tuple[Vector, Vector]:
-    """A curve of steps: all of them, or the least and the most in as many equal times as a figure shows."""
-    if len(time_s) <= 2 * CURVE:
-        return time_s, values
-    start_s = np.linspace(time_s[0], time_s[-1], CURVE)
-    place = np.searchsorted(time_s, start_s, side="right") - 1  # what holds as each of these times begins, and later
-    ends = [extreme.reduceat(values, place) for extreme in (np.minimum, np.maximum)]
-    return np.repeat(start_s, 2), np.stack(ends, axis=1).ravel()
+def _draw_steps(ax: Axes, time_s: Vector, values: Vector, **style: Any) -> None:
+    """Values that hold until the next one; where they are many, means in equal times, and extremes."""
+    if len(time_s) > CURVE:
+        edges_s = np.linspace(time_s[0], time_s[-1], BANDS + 1)
+        place = np.searchsorted(time_s, edges_s, side="right") - 1  # what holds as each of them begins
+        least, most = (f(f.reduceat(values, place)[:-1], values[place[1:]]) for f in (np.minimum, np.maximum))
+        past = np.concatenate([[0.0], np.cumsum(values[:-1] * np.diff(time_s))])
+        means = np.diff(np.interp(edges_s, time_s, past)) / np.diff(edges_s)
+        time_s = edges_s
+        least, most, values = (np.append(of_bands, of_bands[-1]) for of_bands in (least, most, means))
+        ax.fill_between(time_s, least, most, step="post", color=style["color"], alpha=0.25, linewidth=0)
+    ax.plot(time_s, values, drawstyle="steps-post", **style)
 
 
 def plot_timeline(simulation: Simulation, admission_s: Vector, *, ax: Axes) -> Axes:
