@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint clean
+.PHONY: run test lint bench clean
 
 run: .venv/installed
 	$(BIN)/jaxroof study hg1 --out out/hg1
@@ -13,6 +13,9 @@ lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: .venv/installed
+	$(BIN)/python scripts/benchmark.py $(OPTIONS)
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

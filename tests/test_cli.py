@@ -191,6 +191,20 @@ def test_every_command_has_help_and_a_line_in_the_readme():
         assert f"`jaxroof {name}" in readme
 
 
+@pytest.mark.parametrize("line", ["study hg1", "sweep --vary overheads.decode.base_us=0:5000:0.001 --best 1"])
+def test_an_interruption_ends_the_process_wherever_it_comes(line):
+    """In a callback of the garbage collector, as JAX has one, Python would ignore an exception."""
+    child = (
+        "import gc, os, signal, sys; from jaxroof import cli; run = 'jaxroof.commands.' + sys.argv[1]\n"
+        "def collecting(*_):\n"
+        "    if hasattr(sys.modules.get(run), 'run'):\n"
+        "        gc.callbacks.clear(); os.kill(os.getpid(), signal.SIGINT)\n"
+        "gc.callbacks.append(collecting)\ncli.run_process()"
+    )
+    done = subprocess.run([sys.executable, "-c", child, *line.split()], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+
+
 def test_a_platform_that_is_not_there_is_one_line():
     command = [sys.executable, "-c", "from jaxroof.cli import main; main(['evaluate'])"]
     done = subprocess.run(

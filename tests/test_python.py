@@ -106,8 +106,26 @@ def test_unknown_names_are_refused(h2b, truth):
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("hardware.hbm_efficiency", 7, "must be ≤ 1, got 7"),
+        ("hardware.hbm_efficiency", [0.5, 0.0], "must be > 0, got 0"),
+        ("hardware.hbm_efficiency", jax.numpy.array([0.5, np.nan]), "must be finite, got nan"),
+        ("hardware.hbm_efficiency", "0.5x", "must be a number, got '0.5x'"),
+        ("server.max_num_seqs", [8, 8.5, 9], "must be a whole number, got 8.5"),
+    ],
+)
+def test_a_constant_out_of_its_range_is_refused(h2b, key, value, why):
+    with pytest.raises(InputError) as error:
+        jaxroof.replace(h2b, {key: value})
+    assert str(error.value) == f"replace: {key}: {why}"
+    assert jaxroof.replace(h2b, {key: []}).step == h2b.step
+
+
 def test_tracers_are_not_checked(h2b, llama):
     """A sweep may go where a request cannot, and a traced one cannot raise."""
+    jax.jit(lambda value: jaxroof.replace(h2b, {"hardware.hbm_efficiency": value}))(7.0)
 
     def e2e_s(tp):
         return jaxroof.predict(h2b, llama, jaxroof.Deployment(tp), prompt=8, output=2).latency["e2e"]

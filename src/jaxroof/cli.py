@@ -8,6 +8,7 @@ import importlib
 import inspect
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +19,8 @@ from jaxroof import defaults
 
 app = typer.Typer(help="A differentiable roofline model of LLM serving.", pretty_exceptions_enable=False)
 
-# Commands that load no JAX, and options that may stand several times.
-LIGHT, LISTS = {"listing"}, ("settings", "free", "vary", "zipped")
+# Commands that load no JAX, those that say what is left when interrupted, and options that may stand several times.
+LIGHT, RESUMED, LISTS = {"listing"}, {"sweep"}, ("settings", "free", "vary", "zipped")
 # Whether this command line may use the compilation cache; its option is read before JAX is there.
 CACHED = contextvars.ContextVar("CACHED", default=True)
 
@@ -311,6 +312,9 @@ def _run(command: str, options: dict[str, Any]) -> None:
         if (platforms := os.environ.get("JAX_PLATFORMS")) and not options.get("coordinator"):
             _check_platforms(platforms)  # several processes meet before JAX looks for devices
     run = importlib.import_module(f"jaxroof.commands.{command}").run
+    if command in RESUMED and signal.getsignal(signal.SIGINT) is _leave:
+        for each in (signal.SIGINT, signal.SIGALRM):
+            signal.signal(each, _interrupt)
     options |= {name: [] for name in LISTS if options.get(name, ()) is None}
     kinds: dict[str, type[Any]] = {p.name: p.annotation for p in inspect.signature(run).parameters.values()}
     chosen = {
@@ -349,7 +353,21 @@ def run_process() -> None:
     """The process that is this command line; to look for garbage among its imports would take a fifth of it."""
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell wants it ignored
+        signal.signal(signal.SIGINT, _leave)
     main()
+
+
+def _leave(*_: object) -> None:
+    """End the process here: an exception is lost, or fatal, where JAX or an import has called back into Python."""
+    os.write(2, b"\x1b[?25h\n" if os.isatty(2) else b"")  # the cursor, which a progress bar hides
+    os._exit(130)
+
+
+def _interrupt(*_: object) -> None:
+    """Raise until it is heard."""
+    signal.setitimer(signal.ITIMER_REAL, 1)
+    raise KeyboardInterrupt
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -381,5 +399,7 @@ def _no_cache_first(arguments: list[str]) -> list[str]:
 
 
 def _fail(message: str) -> None:
-    sys.stderr.write(f"jaxroof: {' '.join(message.split())}\n")
+    from jaxroof.report.tables import printable
+
+    sys.stderr.write(f"jaxroof: {printable(' '.join(message.split()))}\n")
     sys.exit(2)

@@ -187,6 +187,7 @@ def test_more_free_constants_than_half_the_train_set_are_refused():
         (["--free", "overheads.decode.base_us", "--loss", "mse"], "--loss: value: must be one of mape, huber"),
         (["--free", "overheads.decode.base_us", "--metric", "itl"], "--metric: value: must be one of ttft, tpot, e2e"),
         (["--free", "overheads.decode.base_us", "--starts", "0"], "--starts: value: must be ≥ 1"),
+        (["--free", "overheads.decode.base_us", "--starts", "100000000"], "--starts: value: must be ≤ 10000"),
         (["--free", "overheads.decode.base_us", "--scoring", "x"], "--scoring: value: must be one of"),
     ],
 )

@@ -100,7 +100,9 @@ EXPERIMENTS = [
 WORKLOADS = [
     ("min = 2, max = 200", "min = 300, max = 200", "chat.prompt.min: must be ≤ max, got 300 > 200"),
     ("min = 2,", "min = 0,", "chat.prompt.min: must be ≥ 1, got 0"),
-    ("max = 200", "max = 1e12", "chat.prompt.max: must be ≤ 1e+07, got 1e+12"),
+    ("max = 200", "max = 1e12", "chat.prompt.max: must be ≤ 1e+06 (the longest that is averaged over), got 1e+12"),
+    (", min = 2, max = 200", "", "chat.prompt: must have stdev, min and max, or mean alone"),
+    ("mean = 70, stdev = 35, min = 2, max = 200", "mean = 70.5", "chat.prompt.mean: must be a whole number, got 70.5"),
     ("stdev = 35", "stdev = -35", "chat.prompt.stdev: must be ≥ 0, got -35"),
     ("stdev = 35", "stdev = nan", "chat.prompt.stdev: must be finite, got nan"),
     ("mean = 70", 'mean = "70"', "chat.prompt.mean: must be a number, got '70'"),
@@ -109,6 +111,11 @@ WORKLOADS = [
     ("prefix_tokens = 284", "prefix = 284", "chat.prefix: unknown key; did you mean prefix_tokens?"),
     ("prefix_tokens = 284", "prefix_tokens = -1", "chat.prefix_tokens: must be ≥ 0, got -1"),
     ("min = 1, max = 512", "min = 1, max = 1", "chat.output: no request has two tokens, so no TPOT"),
+    (
+        "max = 200 }\noutput = { mean = 215, stdev = 80, min = 1, max = 512",
+        "max = 1e5 }\noutput = { mean = 215, stdev = 80, min = 1, max = 1e5",
+        "chat: must be ≤ 2e+09 (pairs of a prompt and an output to average over), got 1e+10",
+    ),
     ("", "chat = 3", "chat: must be a table"),
     ("", "chat.prefix_tokens = 0\nchat.prompt = 3", "chat.prompt: must be a table"),
 ]

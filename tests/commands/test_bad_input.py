@@ -1,12 +1,13 @@
 """Wrong input: one line on stderr with file, key and why; exit code 2; empty stdout; nothing half-written."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from command_line import CONFIGS, DEFAULTS, numbers, predict, refused
+from command_line import CONFIGS, DEFAULTS, numbers, predict, refused, run
 
 ORIGINAL = {"TFlopsPeak": 989.5, "BwPeakTBs": 3.35, "bwEfficiencyFactor": 0.82, "perLayerOverhead": 100}
 TAKES_A_FILE = {
@@ -17,6 +18,11 @@ TAKES_A_FILE = {
     "ground_truth": lambda path: ["evaluate", "--ground-truth", path],
 }
 SUFFIX = {"model": ".json", "ground_truth": ".csv"}
+TAKES_COLUMNS = {
+    "trace": lambda path: ["simulate", *predict()[1:4], "--trace", path],
+    "points": lambda path: ["sweep", "--points", path],
+    "lengths": lambda path: ["simulate", *predict(prompt=path)[1:], "--rate=1"],
+}
 
 
 @pytest.mark.parametrize("what", TAKES_A_FILE)
@@ -26,14 +32,25 @@ SUFFIX = {"model": ".json", "ground_truth": ".csv"}
         (lambda path: None, "No such file or directory"),
         (Path.mkdir, "Is a directory"),
         (lambda path: path.write_bytes(b"\x7fELF\xff\xfe\x00"), "is not UTF-8 text"),
+        (os.mkfifo, "is no regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is no regular file"),
+        (lambda path: path.touch() or os.truncate(path, 257_000_000), "must have at most "),
     ],
-    ids=["missing", "directory", "binary"],
+    ids=["missing", "directory", "binary", "pipe", "endless", "huge"],
 )
 def test_unreadable_file(tmp_path, what, make, why):
     path = tmp_path / f"x{SUFFIX.get(what, '.toml')}"
     make(path)
     at, why = (path / "config.json", "No such file") if what == "model" and path.is_dir() else (path, why)
     refused(tmp_path, TAKES_A_FILE[what](path), f"{at}: {why}")
+
+
+@pytest.mark.parametrize("what", TAKES_COLUMNS)
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_columns_come_from_regular_files(tmp_path, what, suffix):
+    path = tmp_path / f"x{suffix}"
+    os.mkfifo(path)
+    refused(tmp_path, TAKES_COLUMNS[what](path), f"{path}: is no regular file")
 
 
 @pytest.mark.parametrize("what", TAKES_A_FILE)
@@ -174,6 +191,16 @@ def test_a_good_config_json_in_another_form_is_the_same_model(tmp_path, change):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(change(json.loads((CONFIGS / "models/llama-2-7b.json").read_text()))))
     assert numbers(predict(model=path)) == numbers(predict())
+
+
+def test_control_characters_of_a_file_reach_no_terminal(tmp_path):
+    path = tmp_path / "\x1b[31mred\x07.json"
+    path.write_text((CONFIGS / "models/llama-2-7b.json").read_text())
+    code, out, err = run(predict(model=path))
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == f"{tmp_path}/\\x1b[31mred\\x07.json on 1 × h100-sxm, kernels step time"
+    path.write_text("{")
+    refused(tmp_path, predict(model=path), f"{tmp_path}/\\x1b[31mred\\x07.json: malformed JSON")
 
 
 @pytest.mark.parametrize("arguments", [predict(tp=3), ["study", "nope"], ["evaluate", "--ground-truth", "/dev/null"]])

@@ -42,6 +42,24 @@ def test_no_folder_where_nothing_can_be_written(tmp_path, monkeypatch):
     assert cache_folder({}) is None
 
 
+def test_no_folder_where_others_may_put_programs(tmp_path, monkeypatch, capsys):
+    folder, named = tmp_path / "mine", {"JAXROOF_CACHE": f"{tmp_path}/mine"}
+    umask = os.umask(0)
+    try:
+        assert cache_folder(named) == folder
+    finally:
+        os.umask(umask)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    for mode in (0o770, 0o702):
+        folder.chmod(mode)
+        assert cache_folder(named) is None
+        assert capsys.readouterr().err.startswith(f"jaxroof: note: {folder}: others may write there")
+    folder.chmod(0o700)
+    assert cache_folder(named) == folder
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    assert cache_folder(named) is None
+
+
 def test_programs_are_kept_and_change_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     cold, warm = (command_line("study h1 --json", JAXROOF_CACHE=f"{tmp_path}/kept") for _ in range(2))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import replace_anywhere
 
 from jaxroof import latencies, load_ground_truth, load_model, replace, tpot_mape
 from jaxroof.catalogue.load import load_architecture
@@ -44,9 +45,9 @@ def test_settings_with_every_constant_varying_are_the_settings_one_by_one(truth,
     model, generator = load_model(step, overheads="idea_e"), np.random.default_rng(0)
     values = {key: float(get(model, path)) / leaf.unit for key, path, leaf in walk(model)}
     values = {key: (value or 1.0) * generator.uniform(0.9, 1.0, 3) for key, value in values.items()}
-    swept = latencies(replace(model, values), truth.runs)
+    swept = latencies(replace_anywhere(model, values), truth.runs)
     for i in range(3):
-        one = replace(model, {key: value[i] for key, value in values.items()})
+        one = replace_anywhere(model, {key: value[i] for key, value in values.items()})
         alone = latencies(one, truth.runs)
         for ours, theirs in zip(jax.tree.leaves(swept), jax.tree.leaves(alone), strict=True):
             np.testing.assert_allclose(ours[:, i], theirs, rtol=1e-13)

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from quick import jit
+from quick import jit, replace_anywhere
 
 import jaxroof
 from jaxroof.catalogue.choice import ModelOptions
@@ -59,7 +59,7 @@ def along_each(model, truth, scoring):
     steps = OFFSETS[:, None] * np.where(values > 0, STEP, ZERO_STEP)
     moved = np.where(values > 0, values * np.exp(steps), steps)
     points = np.where(np.eye(count, dtype=bool), moved[:, :, None], values).reshape(-1, count)
-    settings = replace(model, dict(zip(keys, points.T, strict=True)))
+    settings = replace_anywhere(model, dict(zip(keys, points.T, strict=True)))
     latencies = [jaxroof.latencies(settings, truth.runs, scoring=name) for name in (scoring, "itl")]
     return {m: np.asarray(x).reshape(-1, len(OFFSETS), count) for m, x in by_metric(*latencies).items()}
 
@@ -103,7 +103,7 @@ def one_sided(f, x, step):
 
 def mape(model, truth, key):
     """TPOT MAPE of all as a function of one constant."""
-    return lambda x: float(jaxroof.tpot_mape(replace(model, {key: x}), truth.runs))
+    return lambda x: float(jaxroof.tpot_mape(replace_anywhere(model, {key: x}), truth.runs))
 
 
 def record(model, truth):

@@ -8,8 +8,10 @@ import pytest
 from command_line import predict, refused, run, works
 
 from jaxroof import load_architecture, load_ground_truth, load_tier0
+from jaxroof.experiments.workloads import load_workloads
 from jaxroof.files import data_dir
 from jaxroof.parameters import scalar
+from jaxroof.request.workload import Lengths
 from jaxroof.serving.capacity import gpu_bytes, held_tokens, most_requests, usable_bytes
 
 LARGE = {"model": "llama-3.1-70b", "prompt": 1000, "output": 200}
@@ -70,9 +72,10 @@ def test_a_client_s_own_tpot_is_said(tmp_path):
     folder = data_dir() / "ground_truth"
     lengths = "stdev = 0, min = 100, max = 100"
     (tmp_path / "workloads.toml").write_text(
-        f'[fixed]\nsource = "x"\nprefix_tokens = 0\nprompt = {{ mean = 100, {lengths} }}\n'
-        f"output = {{ mean = 100, {lengths} }}\n"
+        f'[fixed]\nsource = "x"\nprefix_tokens = 0\nprompt = {{ mean = 100 }}\noutput = {{ mean = 100, {lengths} }}\n'
     )
+    fixed = load_workloads(tmp_path / "workloads.toml")["fixed"]
+    assert fixed.prompt == fixed.output == Lengths(100, 0, 100, 100)
     header = (folder / "experiments.csv").read_text().splitlines()[0]
     rows = ["per-token,llama-2-7b,1,fixed,train,100,10.9,1090,,x", "itl,llama-2-7b,1,fixed,test,100,10,1090,,x"]
     (tmp_path / "experiments.csv").write_text("\n".join([header, *rows, ""]))

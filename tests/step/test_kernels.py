@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quick import jit
+from quick import jit, replace_anywhere
 from stencil import check_leaves, filled
 
 from jaxroof.catalogue.load import load_architecture, load_tier0, with_settings
@@ -25,7 +25,7 @@ TIER0 = load_tier0(overheads="none", server="vllm-sync")
 TUNED = replace(TIER0, {"server.untuned_moe_slowdown": 1.0})
 LEAVES = {key: (path, leaf) for key, path, leaf in walk(TIER0)}
 # Floors, host and sampling off, every efficiency and discount 1: only work at data-sheet rates is left.
-IDEAL = replace(
+IDEAL = replace_anywhere(
     TIER0,
     dict.fromkeys((k for k in LEAVES if k.endswith("floor_us") or k.startswith(("server.per_", "server.sampler"))), 0.0)
     | {key: 1.0 for key in LEAVES if key.endswith(("efficiency", ".mfu")) or key.startswith("traffic.")},

@@ -50,7 +50,8 @@ def tpot_mape(
     """Mean over runs of |predicted TPOT / measured TPOT − 1|, TPOT in the convention of ``scoring``.
 
     ``group[experiment]`` weighs the runs (1 or 0: a subset). A share, not percent; ``[setting]`` if there are
-    settings. Arguments and errors otherwise as for :func:`latencies`. Differentiable: ``jax.grad`` of it is a model.
+    settings. Arguments and errors otherwise as for :func:`latencies`. Differentiable: ``jax.grad`` of it is a
+    model of slopes per SI unit (per second of an overhead; :func:`sensitivities` has them per unit of the keys).
 
     >>> runs, model = jaxroof.load_experiments(), jaxroof.load_model("memory", overheads="h2b")
     >>> round(float(jaxroof.tpot_mape(model, runs)), 3)

@@ -15,7 +15,7 @@ from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.recorded import Experiment, check_labels, load_published, load_recorded
 from jaxroof.experiments.runs import Runs, schedules_by_scoring, stack_runs
 from jaxroof.experiments.workloads import load_workloads
-from jaxroof.files import InputError, check, data_dir
+from jaxroof.files import InputError, Range, check, data_dir
 from jaxroof.parameters import Server, scalar
 from jaxroof.request.limits import check_sampling, check_window
 from jaxroof.request.schedule import Latency
@@ -24,6 +24,8 @@ from jaxroof.step import Model
 from jaxroof.units import MILLI
 
 Loaded = TypeVar("Loaded")
+# So many take some seconds.
+PAIRS = Range(high=2e9, limit="pairs of a prompt and an output to average over")
 
 
 def load_ground_truth(
@@ -85,14 +87,16 @@ def _run(
     workload = workloads[e.workload]
     longest = workload.prefix_tokens + workload.prompt.max + workload.output.max
     check_window(f"{path}: {e.name}", arch, longest)
+    recorded = Latency(*(scalar(ms * MILLI) for ms in (e.ttft_ms, e.tpot_ms, e.e2e_ms)))
+    tokens = float(metrics.realised_output_tokens(recorded))
+    pairs = workload.prompt.max * max(workload.output.max, tokens)
+    check.number(path.with_name("workloads.toml"), e.workload, pairs, PAIRS)
     shares = exact(workload) if seed is None else sampled(workload, seed)
     if not any(share.output[2:].any() for share in shares):
         raise InputError(
             path.with_name("workloads.toml"), f"{e.workload}.output", "no request has two tokens, so no TPOT"
         )
-    recorded = Latency(*(scalar(ms * MILLI) for ms in (e.ttft_ms, e.tpot_ms, e.e2e_ms)))
     measured = metrics.by_scoring(recorded)
-    tokens = float(metrics.realised_output_tokens(recorded))
     sampling = load_sampling(f"{path}: {e.name}.sampling", e.sampling, arch.sampling)
     used = [model.server_for(server) for model in models]
     for model, own in zip(models, used, strict=True):

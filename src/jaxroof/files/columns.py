@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from jaxroof.files import check
 from jaxroof.files.errors import InputError
 from jaxroof.files.ranges import Range
+from jaxroof.files.read import check_file
 
 # What pyarrow says of a cell or row of a CSV file; it counts the header as row 1, from 0 the columns.
 CELL = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to double: invalid value '(.*)'", re.DOTALL)
@@ -25,6 +26,7 @@ def column_names(path: Path) -> list[str]:
 
     if path.suffix not in (".csv", ".parquet"):
         raise InputError(path, "must end in .csv or .parquet")
+    check_file(path)
     try:
         with path.open("rb") as file:
             names = list((parquet.read_schema(file) if path.suffix == ".parquet" else _open_csv(file).schema).names)
@@ -32,8 +34,8 @@ def column_names(path: Path) -> list[str]:
         raise InputError(path, "is not UTF-8 text") from None
     except pyarrow.ArrowException as error:
         raise _explained(path, [], str(error)) from None
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise InputError(path, getattr(error, "strerror", None) or str(error)) from None
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error)) from None
     check.no_repeats(path, "columns", names)
     return names
 

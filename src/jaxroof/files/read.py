@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+import stat
 import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,6 +11,10 @@ from typing import Any
 
 from jaxroof.files.check import unknown_key
 from jaxroof.files.errors import InputError
+from jaxroof.units import MEGA
+
+# What takes a few seconds to parse: far above what people write.
+MOST_BYTES = {"TOML": 4e6, "CSV": 16e6, "JSON": 256e6}
 
 
 def data_dir() -> Path:
@@ -17,14 +23,27 @@ def data_dir() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[3]
 
 
-def read_text(path: Path) -> str:
-    """The file's text."""
+def check_file(path: Path, most_bytes: float = math.inf) -> None:
+    """Raise unless it is a regular file of at most so many bytes: pipes may never begin, devices never end."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        raise InputError(path, getattr(error, "strerror", None) or str(error)) from None
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(path, "Is a directory" if stat.S_ISDIR(status.st_mode) else "is no regular file")
+    if status.st_size > most_bytes:
+        raise InputError(path, f"must have at most {most_bytes / MEGA:g} MB, got {status.st_size / MEGA:.1f}")
+
+
+def read_text(path: Path, kind: str = "CSV") -> str:
+    """The text of a file that is small enough to be parsed as a ``kind`` of :data:`MOST_BYTES`."""
+    check_file(path, MOST_BYTES[kind])
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(path, "is not UTF-8 text") from None
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise InputError(path, getattr(error, "strerror", None) or str(error)) from None
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error)) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -41,7 +60,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _parse(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
-    text = read_text(path)
+    text = read_text(path, kind)
     try:
         return parse(text)
     except (ValueError, RecursionError, csv.Error) as error:

@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from sys import float_info
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -42,7 +42,7 @@ def to_struct(path: Path, value: Any, kind: type[T] | Any, where: str = "") -> T
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         why = str(error)
-    bare: Any = get_args(kind)[0] if get_origin(kind) is types.UnionType else kind  # or None
+    bare: Any = get_args(kind)[0] if get_origin(kind) in (types.UnionType, Union) else kind  # or None
     bare, says = get_args(bare) if get_origin(bare) is Annotated else (bare, msgspec.Meta())
     if isinstance(value, list) and get_origin(bare) is Sequence:
         for entry in value:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxroof.files import NON_NEGATIVE, Range, check
+from jaxroof.files import NON_NEGATIVE, InputError, Range, check
 
 Tree = TypeVar("Tree", bound=eqx.Module)
 
@@ -92,17 +92,31 @@ def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
     Arguments: ``tree``, a model, its constants or an architecture; ``values``, by the key that ``--set`` takes, each
     a number or an array: one of settings gives a tree for :func:`jaxroof.latencies`, or to ``vmap`` over.
     Returns a new tree of the same class, leaves in SI units and the default float type.
-    Raises InputError for a key that no leaf has; ranges are not checked, so that sweeps and gradients may leave them.
+    Raises InputError for a key that no leaf has and for a value out of its range; tracers are not checked, so that
+    sweeps and gradients may leave it.
 
     >>> model = jaxroof.load_model("memory")
     >>> raw = jaxroof.replace(model, {"hardware.hbm_efficiency": 1.0, "overheads.decode.per_layer_us": [80, 100]})
     >>> raw.constants.overheads.decode.per_layer_s.shape
     (2,)
     """
-    known = {key: (path, leaf.unit) for key, path, leaf in walk(tree)}
+    known = {key: (path, leaf) for key, path, leaf in walk(tree)}
     check.unknown_key("replace", values, known)
-    new = put(tree, {known[key][0]: scalar(value) * known[key][1] for key, value in values.items()})
+    for key, value in values.items():
+        if not isinstance(value, jax.core.Tracer):
+            _check("replace", key, value, known[key][1].range)
+    new = put(tree, {known[key][0]: scalar(value) * known[key][1].unit for key, value in values.items()})
     return new.changed([known[key][0] for key in values]) if isinstance(new, Noting) else new
+
+
+def _check(where: str, key: str, value: Any, legal: Range) -> None:
+    """Raise for a number, or one of an array, that is out of its range: the ends tell, and the first fraction."""
+    try:
+        given = np.atleast_1d(np.asarray(value, dtype=float))
+    except (TypeError, ValueError):
+        raise InputError(where, key, f"must be a number, got {value!r}") from None
+    for x in (given.min(), given.max(), *given[given != np.rint(given)][:1]) if given.size else ():
+        check.number(where, key, float(x), legal)
 
 
 def put(tree: Tree, values: Mapping[str, Any]) -> Tree:

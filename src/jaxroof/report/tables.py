@@ -1,5 +1,6 @@
 """Tables as text, as Markdown and on the terminal: a table is its columns by name, a dict or a DataFrame."""
 
+import re
 import sys
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
@@ -36,7 +37,7 @@ def without_empty(table: Mapping[str, Iterable[Any]]) -> Columns:
 
 def print_table(table: Table, title: str, digits: int = 1) -> None:
     """A table on stdout: plain when piped; on a terminal framed, cut by columns into tables that fit its width."""
-    text = formatted(table, digits)
+    title, text = printable(title), formatted(table, digits)
     if sys.stdout.isatty():
         numbers = [all(isinstance(x, Real) and not isinstance(x, bool) for x in cells) for _, cells in table.items()]
         return _print_framed(text, dict(zip(text, numbers, strict=True)), title)
@@ -55,7 +56,12 @@ def markdown(table: Table, digits: int = 1) -> str:
 
 def formatted(table: Table, digits: int = 1) -> dict[str, list[str]]:
     """Every cell as text, numbers to ``digits`` decimals."""
-    return {str(name): [_text(cell, digits) for cell in cells] for name, cells in table.items()}
+    return {printable(str(name)): [_text(cell, digits) for cell in cells] for name, cells in table.items()}
+
+
+def printable(text: str) -> str:
+    """``text`` with its control characters escaped: a name from a file must not steer the terminal."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
 def number(x: float | None, digits: int = 3) -> str:
@@ -65,7 +71,7 @@ def number(x: float | None, digits: int = 3) -> str:
 
 def _text(cell: Any, digits: int) -> str:
     if not isinstance(cell, float):
-        return str(cell)
+        return printable(str(cell))
     return "–" if cell != cell else f"{cell:.{digits}f}"
 
 

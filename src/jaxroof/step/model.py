@@ -32,7 +32,8 @@ class Model(eqx.Module):
     ``step`` is static: ``kernels``, ``linear``, ``memory`` or ``roofline``. The constants are Tier 0: each one comes
     from a data sheet, a published micro-benchmark or a formula file, with its source, and none is fitted to the
     latencies that it is scored on. Their keys are the model's own:
-    ``replace(model, {"hardware.hbm_efficiency": 0.8})``. A gradient with respect to a model is a model of slopes.
+    ``replace(model, {"hardware.hbm_efficiency": 0.8})``. A gradient with respect to a model is a model of slopes,
+    per SI unit: per second where the key is in µs.
     ``own`` is 1 for each constant of the server that is the model's own: all (or None) where the server was named. Else
     the server is the default one, measured runs keep theirs (:meth:`served_by`), and its own are those set since.
 
