@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import Any
 
 # Characters of a heading in the style's size that an inch holds; matplotlib's own wrapping reads "$" as a formula.
-PER_INCH = 9
+PER_INCH = 10
 FigureFile = Callable[[Path], None]
 
 

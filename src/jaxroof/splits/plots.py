@@ -13,7 +13,8 @@ from jaxroof.units import PERCENT
 def plot_optima(outcomes: Outcomes, published: Outcomes, step_us: float, what: str = "splits", *, ax: Axes) -> Axes:
     """How many splits or seeds have their optimum at each grid value, the published split's at exact lengths marked."""
     values, counts = np.unique(outcomes.optimum_us, return_counts=True)
-    ax.bar_label(ax.bar(values, counts, width=0.8 * step_us), backgroundcolor="white")
+    bars, plain = ax.bar(values, counts, width=0.8 * step_us), {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    ax.bar_label(bars, padding=3, bbox=plain)
     _mark(ax, float(published.optimum_us[0]), "published split", "µs")
     ax.set(xlabel="optimum, overhead per layer [µs]", ylabel=f"{what} [count]", title="Where the optimum lies")
     return ax
