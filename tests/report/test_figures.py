@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from jaxroof.cli import main
 from jaxroof.commands.predict_plots import plot_breakdown
 from jaxroof.report.figures import figure
-from jaxroof.report.heatmap import plot_heatmap
 from jaxroof.report.labels import experiments, words
+from jaxroof.report.plots import plot_heatmap
 
 PARTS = [("gate_up", 6.0, "memory"), ("all_reduce", 3.0, "floor"), ("waiting", 0.92, "host"), ("rotary", 0.08, "floor")]
 ROWS = [{"part": part, "ms": ms, "share_pct": 10 * ms, "bound": bound} for part, ms, bound in PARTS]

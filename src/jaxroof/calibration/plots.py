@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from jaxroof.report.heatmap import plot_heatmap
 from jaxroof.report.labels import words
+from jaxroof.report.plots import plot_heatmap
 
 
 def plot_correlation(identifiability: dict[str, Any], *, ax: Axes) -> Axes:

@@ -5,7 +5,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from jaxroof.report.labels import name_rows, words
+from jaxroof.report.labels import words
+from jaxroof.report.plots import name_rows
 
 # What a part is bound by → its colour, in words.
 BOUNDS = {
@@ -32,13 +33,12 @@ def _panel(name: str, rows: Sequence[Mapping[str, Any]], ax: Axes) -> Axes:
     if small:
         sums = {key: sum(row[key] for row in small) for key in ("ms", "share_pct")}
         large.append({"part": f"{len(small)} others", "bound": "", **sums})
-    for bound, (colour, said) in BOUNDS.items():
+    for bound, (colour, label) in BOUNDS.items():
         bars = {place: row for place, row in enumerate(large) if row["bound"] == bound}
         if bars:
-            ax.barh(list(bars), [row["ms"] for row in bars.values()], color=colour, label=said)
-    for place, row in enumerate(large):
-        ax.annotate(f" {row['ms']:.3g} ms, {row['share_pct']:.0f} %", (row["ms"], place), va="center", fontsize="small")
-    name_rows([words(row["part"]) for row in large], ax)
+            ax.barh(list(bars), [row["ms"] for row in bars.values()], color=colour, label=label)
+    said = [f"{row['ms']:.3g} ms, {row['share_pct']:.0f} %" for row in large]
+    name_rows([words(row["part"]) for row in large], [row["ms"] for row in large], said, ax=ax)
     ax.set(xlabel="time [ms]", title=f"{name}: {sum(row['ms'] for row in rows):.4g} ms")
     ax.margins(x=0.35)
     ax.legend(title="bound by", loc="lower right")

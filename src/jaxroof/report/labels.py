@@ -1,11 +1,7 @@
 """Names as a figure says them: short, in words, with units."""
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from collections.abc import Iterable
 
 # Numbers in a figure have two decimals: less than this is as good as none.
 LEAST = 0.005
@@ -36,10 +32,3 @@ def experiments(names: Iterable[str]) -> list[str]:
     full = list(names)
     short = [DAY.sub("", name).removesuffix("sweep") for name in full]
     return short if len(set(short)) == len(set(full)) else full
-
-
-def name_rows(names: Sequence[str], ax: "Axes") -> None:
-    """Names of horizontal bars, the first on top; no lines through what is written beside them."""
-    ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()
-    ax.grid(visible=False, axis="y")

@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from jaxroof.report.heatmap import plot_heatmap
-from jaxroof.report.labels import LEAST, experiments, name_rows, words
+from jaxroof.report.labels import LEAST, experiments, words
+from jaxroof.report.plots import name_rows, plot_heatmap
 from jaxroof.sensitivity.identifiability import SINGULAR
 
 TORNADO_ROWS = 15
@@ -22,9 +22,8 @@ def plot_tornado(swings: pd.DataFrame, mape_pct: float, metric: str, *, ax: Axes
     for side, height in (("lower", 0.8), ("higher", 0.45)):
         change = swings.loc[widest, f"{side}_mape_pct"] - mape_pct
         ax.barh(rows, change, left=mape_pct, height=height, label=f"10 % {side}")
-    for row, (lower, higher) in enumerate(ends.loc[widest].to_numpy()):
-        ax.annotate(f" {lower:.2f} / {higher:.2f}", (max(lower, higher), row), va="center", fontsize="small")
-    name_rows([*map(words, swings.loc[widest, "constant"])], ax)
+    said = [f"{lower:.2f} / {higher:.2f}" for lower, higher in ends.loc[widest].to_numpy()]
+    name_rows([*map(words, swings.loc[widest, "constant"])], ends.loc[widest].max(axis=1), said, ax=ax)
     ax.margins(x=0.15)
     ax.axvline(mape_pct, color="0.2", linewidth=1, label=f"as it stands: {mape_pct:.2f} %")
     ax.set_xlabel(f"{metric} MAPE of all experiments, lower / higher [%]")

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from jaxroof.report.labels import experiments, name_rows, words
+from jaxroof.report.labels import experiments, words
+from jaxroof.report.plots import name_rows
 
 
 def plot_search(curve: pd.DataFrame, optimum_us: float, *, ax: Axes) -> Axes:
@@ -43,9 +44,8 @@ def plot_ranking(ranking: pd.DataFrame, *, ax: Axes) -> Axes:
     labels = [c if idea == "–" else f"{words(idea)}{suffix.get(c, f' ({c})')}" for idea, c in names]
     ax.barh(rows - 0.2, ranking["train"], 0.38, label="train")
     ax.barh(rows + 0.2, ranking["test"], 0.38, label="test")
-    for row, pair in enumerate(ranking[["train", "test"]].to_numpy()):
-        ax.annotate(f" {pair[0]:.1f} / {pair[1]:.1f}", (pair.max(), row), va="center", fontsize="small")
-    name_rows(labels, ax)
+    ends = ranking[["train", "test"]].to_numpy()
+    name_rows(labels, ends.max(axis=1), [f"{train:.1f} / {test:.1f}" for train, test in ends], ax=ax)
     ax.margins(x=0.12)
     ax.set(xlabel="TPOT MAPE, train / test [%]", title="Formulas, constants searched on train, best on test first")
     ax.legend()
@@ -60,7 +60,7 @@ def plot_signed_errors(predictions: pd.DataFrame, *, ax: Axes) -> Axes:
     for i, name in enumerate(wide.columns):
         ax.barh(rows + (i - (wide.shape[1] - 1) / 2) * height, wide[name], height, label=words(name))
     splits = predictions.drop_duplicates("experiment")["split"]
-    name_rows([f"{name} ({split})" for name, split in zip(experiments(wide.index), splits, strict=True)], ax)
+    name_rows([f"{name} ({split})" for name, split in zip(experiments(wide.index), splits, strict=True)], ax=ax)
     ax.axvline(0, color="0.2", linewidth=0.8)
     ax.set(xlabel="signed TPOT error, predicted / measured − 1 [%]", title="TPOT error per experiment")
     ax.legend()
@@ -72,9 +72,8 @@ def plot_waterfall(waterfall: pd.DataFrame, *, ax: Axes) -> Axes:
     rows = np.arange(len(waterfall))
     ax.barh(rows, waterfall["tpot_mape_pct"], height=0.6, label="TPOT MAPE")
     ax.scatter(waterfall["tpot_signed_pct"], rows, marker="D", color="0.2", zorder=3, label="mean signed error")
-    for row, mape in zip(rows, waterfall["tpot_mape_pct"], strict=True):
-        ax.annotate(f" {mape:.1f} %", (mape, row), va="center")
-    name_rows(waterfall["term"].tolist(), ax)
+    said = [f"{mape:.1f} %" for mape in waterfall["tpot_mape_pct"]]
+    name_rows(waterfall["term"].tolist(), waterfall["tpot_mape_pct"], said, ax=ax)
     ax.margins(x=0.1)
     ax.axvline(0, color="0.2", linewidth=0.8)
     ax.set(xlabel="error with this and all terms above [%]", title="TPOT error, terms switched on one at a time")

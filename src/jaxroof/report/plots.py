@@ -1,5 +1,6 @@
-"""A matrix of numbers between two signs as colours."""
+"""What several figures share: names and numbers of horizontal bars, and a matrix of numbers as colours."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from jaxroof.report.labels import LEAST
+
+
+def name_rows(names: Sequence[str], ends: Iterable[float] = (), said: Iterable[str] = (), *, ax: Axes) -> None:
+    """Names of horizontal bars, the first on top, and what is ``said`` at the ``ends`` of each, no line through it."""
+    for place, (end, text) in enumerate(zip(ends, said, strict=True)):
+        ax.annotate(f" {text}", (end, place), va="center", fontsize="small")
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.grid(visible=False, axis="y")
 
 
 def plot_heatmap(table: pd.DataFrame, reach: float, label: str, *, ax: Axes) -> Axes:
