@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import benchmark_physics as physics
 import benchmark_serving as serving
@@ -24,6 +25,7 @@ from benchmark_physics import CASES, median_seconds
 
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
+from jaxroof.report.figures import figure
 from jaxroof.splits import search as splits
 from jaxroof.step import Model
 from jaxroof.studies.load import load_study, study_models
@@ -111,18 +113,15 @@ def roofline_share(rows: Mapping[str, float]) -> dict[str, float]:
     return shares
 
 
-def plot_scaling(path: Path, seconds: Mapping[str, Mapping[int, float]]) -> None:
+def plot_scaling(seconds: Mapping[str, Mapping[int, float]], *, ax: Any) -> None:
     """Time per evaluation over the number of settings."""
-    import matplotlib.pyplot as plt
-
-    figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for name, line in seconds.items():
         ax.loglog(list(line), [1e9 * s / physics.EXPERIMENTS for s in line.values()], marker="o", label=name)
-    ax.set(xlabel="settings, all constants varying", ylabel="time per evaluation [ns]", title=f"float32, {device()}")
+    ax.set(xlabel="settings, all constants varying", ylabel="time per evaluation [ns]")
     ax.set_ylim(bottom=1)
-    ax.grid(alpha=0.3)
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.legend()
-    figure.savefig(path, dpi=120)
 
 
 def device() -> str:
@@ -150,7 +149,7 @@ def main() -> None:
         rows |= {f"{name}, f32, 10^{len(str(n)) - 1} settings [ns per setting]": 1e9 * s for n, s in line.items()}
     rows["peak memory [MB]"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     if options.plot:
-        plot_scaling(options.plot, lines)
+        figure(f"float32, {device()}", plot_scaling, lines, size=(7, 4.5))(options.plot)
     if options.json:
         print(json.dumps({"device": device(), **rows}, indent=2))
     else:

@@ -76,6 +76,8 @@ def test_study_files(jaxroof, tmp_path):
         "tpot_errors_itl.png",
     } <= names
     assert json.loads((tmp_path / "out/results.json").read_text()) == json.loads(jaxroof("study hg1 --json"))
+    groups = (tmp_path / "out/groups_itl.csv").read_text().splitlines()[0]
+    assert groups.startswith("group,N,configuration,TPOT [%],TPOT low [%],TPOT high [%],E2E [%]")
     findings = (tmp_path / "out/FINDINGS.md").read_text()
     for word in ("**Status:** Refuted", "## Hypothesis", "Accept criteria", "published", "`itl` scoring", "and why"):
         assert word in findings

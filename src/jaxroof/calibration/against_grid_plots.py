@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from jaxroof.calibration.against_grid import Comparison
+from jaxroof.report.labels import words
 from jaxroof.units import PERCENT
 
 # How many of the starts are drawn.
@@ -20,9 +21,13 @@ def plot_curve(c: Comparison, *, ax: Axes) -> Axes:
         label = f"descents, {DRAWN} of {len(c.descent.path.mape)} starts" if i == 0 else None
         ax.plot(path, mape / PERCENT, "-o", markersize=2.5, linewidth=0.7, color="C0", alpha=0.6, label=label)
     ax.axvline(c.grid_values[0], color="C1", linestyle="--", label=f"grid optimum {c.grid_values[0]:g} µs")
-    ax.plot(c.descent.values, [c.descent_loss / PERCENT], "*", color="C3", markersize=12, label="descent optimum")
-    ax.set(xlabel=f"{free.name} [µs]", ylabel="train TPOT MAPE [%]", title=f"{c.study.name}: the loss and the descents")
-    ax.legend(frameon=False)
+    ax.plot(c.descent.values, [c.descent_loss / PERCENT], "*", color="C2", markersize=14, label="descent optimum")
+    ax.set(
+        xlabel=f"overhead, {words(free.name)} [µs]",
+        ylabel="train TPOT MAPE [%]",
+        title=f"{words(c.study.name)}: the loss and the descents",
+    )
+    ax.legend()
     return ax
 
 
@@ -31,15 +36,18 @@ def plot_landscape(c: Comparison, *, ax: Axes) -> Axes:
     first, second, *others = c.free
     axes = [first.values(), second.values()]
     loss = c.profile(axes) / PERCENT
-    filled = ax.contourf(*axes, loss.T, levels=np.linspace(loss.min(), np.percentile(loss, 70), 25), extend="max")
-    ax.figure.colorbar(filled, ax=ax, label="train TPOT MAPE [%]")
-    for path in c.descent.path.values[:DRAWN]:
-        ax.plot(path[:, 0], path[:, 1], "-o", markersize=2.5, linewidth=0.7, color="white", alpha=0.7)
-    ax.plot(*c.grid_values[:2], "X", color="C1", markersize=11, label=f"grid, best of {c.grid_points} points")
-    label = f"descent, {DRAWN} of {len(c.descent.path.mape)} paths"
-    ax.plot(*c.descent.values[:2], "*", color="C3", markersize=13, label=label)
-    at_best = f", {' and '.join(f.name for f in others)} at its best" if others else ""
-    ax.set(xlabel=f"{first.name} [µs]", ylabel=f"{second.name} [µs]", title=f"{c.study.name}: the loss{at_best}")
+    levels = np.linspace(loss.min(), np.percentile(loss, 70), 25)
+    filled = ax.contourf(*axes, loss.T, levels=levels, extend="max", cmap="Blues")
+    ax.figure.colorbar(filled, ax=ax, label="train TPOT MAPE [%]", format="%.1f", ticks=levels[::6])
+    for i, path in enumerate(c.descent.path.values[:DRAWN]):
+        label = f"descents, {DRAWN} of {len(c.descent.path.mape)} starts" if i == 0 else None
+        ax.plot(path[:, 0], path[:, 1], "-o", markersize=2.5, linewidth=0.7, color="0.2", alpha=0.7, label=label)
+    grid, descent = f"grid, best of {c.grid_points:,} points", "descent, best"
+    ax.plot(*c.grid_values[:2], "X", color="C1", markersize=15, label=grid, clip_on=False)
+    ax.plot(*c.descent.values[:2], "*", color="C4", markersize=12, label=descent, clip_on=False)
+    at_best = f", {' and '.join(words(f.name) for f in others)} at its best" if others else ""
+    ax.set(xlabel=f"overhead, {words(first.name)} [µs]", ylabel=f"overhead, {words(second.name)} [µs]")
     ax.set(xlim=(first.start, first.stop), ylim=(second.start, second.stop))
-    ax.legend(loc="upper right")
+    ax.set_title(f"{words(c.study.name)}: the loss{at_best}")
+    ax.legend(loc="upper right", frameon=True)
     return ax

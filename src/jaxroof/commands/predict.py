@@ -52,7 +52,7 @@ def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: P
     report.note(notes)
     title = f"{request.model} on {request.tp} × {options.hardware}, {model.step} step time"
     if breakdown:
-        predict_tables.write_breakdown(plot, title, parts)
+        predict_tables.write_breakdown(plot, title, inputs, parts)
     tables = {title: [predict_tables.shown(data)], **{f"{n}, part by part, on one GPU": r for n, r in parts.items()}}
     sentences = [predict_tables.setting(inputs)]
     report.show(data, {title: columns(rows) for title, rows in tables.items()}, sentences, json, digits=3)

@@ -78,11 +78,14 @@ def setting(inputs: Mapping[str, Any]) -> str:
     return f"{requests}, {held}; sampling: {drawn}; server: {inputs['server']}."
 
 
-def write_breakdown(path: Path, heading: str, parts: Mapping[str, Rows]) -> None:
-    """The stacked bars of a prediction, a PNG that appears when it is complete. Raises InputError."""
+def write_breakdown(path: Path, title: str, inputs: Mapping[str, Any], parts: Mapping[str, Rows]) -> None:
+    """The bars of a prediction, a PNG that appears when it is complete. Raises InputError."""
     from jaxroof.commands import predict_plots
 
     if path.suffix != ".png":
         raise InputError(path, "--plot", "must end in .png")
     check_writable(path.parent, "--plot")
-    write_files(path.parent, {path.name: figure(heading, predict_plots.plot_breakdown, parts)})
+    cached = f" ({inputs['cached']} cached)" if inputs["cached"] else ""
+    request = f"{inputs['prompt']} prompt{cached} and {inputs['output']} output tokens, batch {inputs['batch']}"
+    heading = f"{title}\n{request}, server {inputs['server']}"
+    write_files(path.parent, {path.name: figure(heading, predict_plots.plot_breakdown, parts, size=(12, 6))})

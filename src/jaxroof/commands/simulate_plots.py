@@ -13,8 +13,8 @@ from jaxroof.serving.simulate import Simulation
 from jaxroof.serving.summary import spread
 from jaxroof.units import MILLI
 
-# Okabe and Ito's colours, which the colour-blind tell apart.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#BBBBBB"
+# Of the style.
+BLUE, ORANGE, GREEN, GREY = "C0", "C1", "C2", "0.73"
 LATENCIES = {"ttft": ("TTFT", ORANGE), "itl": ("ITL", BLUE), "e2e": ("E2E", GREEN)}
 # A curve of more points, or a timeline of more requests, shows no more; bands are of so many equal times.
 CURVE, BANDS, ROWS = 1000, 200, 60
@@ -28,15 +28,14 @@ def plot_cdf(latencies_s: Mapping[str, Vector], *, ax: Axes) -> Axes:
             continue
         known = spread(ms)
         said = [name, *(f"{part} {_text(known[part])} ms" for part in ("p50", "p99") if known[part] > 0)]
-        ax.plot(*_shares(ms), color=colour, linewidth=2.5, drawstyle="steps-post", label="\n".join(said))
-        ax.plot([known["p50"], known["p99"]], [0.5, 0.99], "o", color=colour, markersize=8)
+        ax.plot(*_shares(ms), color=colour, drawstyle="steps-post", label="\n".join(said))
+        ax.plot([known["p50"], known["p99"]], [0.5, 0.99], "o", color=colour)
     ax.set(xscale="log", xlabel="latency [ms]", ylabel="requests", title="Latencies of all requests")
     ax.set(ylim=(0, 1.3), yticks=np.linspace(0, 1, 6))
     ax.xaxis.set_major_formatter(ScalarFormatter())
     ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.grid(alpha=0.3)
-    ax.legend(loc="upper center", ncols=3, frameon=False, fontsize=12)
+    ax.legend(loc="upper center", ncols=3)
     return ax
 
 
@@ -58,14 +57,14 @@ def plot_queue(queue: Queue, *, ax: Axes) -> Axes:
     ax.set(xlabel="time [s]", ylabel="requests", ylim=(0, max(queue.running.max(), queue.waiting.max(), 1) * 1.3))
     ax.set_title("Requests that run and wait" + ", means and extremes" * (len(queue.time_s) > CURVE))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.grid(alpha=0.3)
     if not np.isnan(queue.kv_share).any():
-        ax.plot([], [], color=GREEN, linewidth=1.5, linestyle="--", label="KV cache in use (right)")
+        ax.plot([], [], color=GREEN, linestyle="--", label="KV cache in use (right)")
         right = ax.twinx()
+        right.grid(visible=False)
         _draw_steps(right, queue.time_s, queue.kv_share, color=GREEN, linewidth=1, linestyle="--")
         right.set(ylabel="KV cache in use", ylim=(0, 1.3), yticks=np.linspace(0, 1, 6))
         right.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.legend(loc="upper center", ncols=3, frameon=False, fontsize=12)
+    ax.legend(loc="upper center", ncols=3)
     return ax
 
 
@@ -99,7 +98,6 @@ def plot_timeline(simulation: Simulation, admission_s: Vector, *, ax: Axes) -> A
     ax.set_ylim(row[-1] + 1, row[0] - 0.12 * len(row) - 1)  # downwards, with room for the legend
     marks = MaxNLocator(integer=True).tick_values(row[0], row[-1])
     ax.set_yticks([mark for mark in marks if row[0] <= mark <= row[-1]])
-    ax.set_axisbelow(True)
-    ax.grid(alpha=0.3, axis="x")
-    ax.legend(loc="upper center", ncols=3, frameon=False, fontsize=12)
+    ax.grid(visible=False, axis="y")
+    ax.legend(loc="upper center", ncols=3)
     return ax

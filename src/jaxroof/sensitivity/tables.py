@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from jaxroof.report.labels import LEAST
 from jaxroof.report.tables import number
 from jaxroof.sensitivity.record import Record
 
@@ -112,10 +113,10 @@ def swings(data: Record, metric: str) -> pd.DataFrame:
 
 
 def slopes(data: Record, metric: str) -> pd.DataFrame:
-    """d log(latency) / d log θ, experiments × constants above zero with a slope anywhere."""
+    """d log(latency) / d log θ, experiments × constants above zero that matter anywhere."""
     names = [e["name"] for e in data["experiments"]]
     wide = pd.DataFrame(data["metrics"][metric]["log_slopes"], index=names, dtype=float)
-    return wide.loc[:, (wide != 0).any()]
+    return wide.loc[:, ~(abs(wide) < LEAST).all()]
 
 
 def _cell(row: Record, value: float) -> str:

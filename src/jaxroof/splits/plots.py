@@ -13,7 +13,8 @@ from jaxroof.units import PERCENT
 def plot_optima(outcomes: Outcomes, published: Outcomes, step_us: float, what: str = "splits", *, ax: Axes) -> Axes:
     """How many splits or seeds have their optimum at each grid value, the published split's at exact lengths marked."""
     values, counts = np.unique(outcomes.optimum_us, return_counts=True)
-    ax.bar(values, counts, width=0.8 * step_us)
+    bars, plain = ax.bar(values, counts, width=0.8 * step_us), {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    ax.bar_label(bars, padding=3, bbox=plain)
     _mark(ax, float(published.optimum_us[0]), "published split", "µs")
     ax.set(xlabel="optimum, overhead per layer [µs]", ylabel=f"{what} [count]", title="Where the optimum lies")
     return ax
@@ -51,10 +52,10 @@ def plot_curves(values_us: Sequence[float], groups: Sequence[dict[str, Any]], *,
     right = max(group["optimum_us"] for group in groups) + 100
     shown = [loss for group in groups for us, loss in zip(values_us, group["curve_pct"], strict=True) if us <= right]
     ax.set(xlim=(0, right), ylim=(0, min(1.3 * max(shown), 100)))
-    ax.legend(frameon=False, title=groups[0]["kind"])
+    ax.legend(title=groups[0]["kind"])
     return ax
 
 
 def _mark(ax: Axes, at: float, name: str, unit: str, color: str = "0.2") -> None:
-    ax.axvline(at, color=color, linestyle="--", linewidth=1.5, label=f"{name}: {at:.3g} {unit}")
-    ax.legend(frameon=False)
+    ax.axvline(at, color=color, linestyle="--", label=f"{name}: {at:.3g} {unit}")
+    ax.legend()

@@ -4,6 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from jaxroof.report.labels import experiments, words
+from jaxroof.report.plots import name_rows
+
 
 def plot_search(curve: pd.DataFrame, optimum_us: float, *, ax: Axes) -> Axes:
     """Train loss against the searched value, with its optimum."""
@@ -13,11 +16,12 @@ def plot_search(curve: pd.DataFrame, optimum_us: float, *, ax: Axes) -> Axes:
         rows = curve[curve["pass"] == name]
         ax.scatter(rows["value_us"], rows["train_tpot_mape_pct"], s=22, marker=marker, label=f"{name} grid")
     if "published_pct" in curve:
-        ax.scatter(curve["value_us"], curve["published_pct"], s=36, marker="x", color="0.2", label="published")
-    ax.axvline(optimum_us, color="0.3", linestyle="--", linewidth=1, label=f"optimum {optimum_us:g} µs")
+        ax.scatter(curve["value_us"], curve["published_pct"], marker="x", color="0.2", label="published")
+    least = f"optimum {optimum_us:g} µs, {curve['train_tpot_mape_pct'].min():.1f} %"
+    ax.axvline(optimum_us, color="0.3", linestyle="--", linewidth=1, label=least)
     ax.set(xlabel="overhead per layer [µs]", ylabel="train TPOT MAPE [%]", title="Grid search on the train split")
     ax.set_ylim(bottom=0)
-    ax.legend(frameon=False)
+    ax.legend()
     return ax
 
 
@@ -25,10 +29,10 @@ def plot_marginals(marginals: pd.DataFrame, *, ax: Axes) -> Axes:
     """Least train loss at each value of each free constant, the value as a share of its range."""
     for name, rows in marginals.groupby("constant", sort=False):
         top = rows["value_us"].max()
-        ax.plot(rows["value_us"] / top, rows["train_mape_pct"], label=f"{name}, 0 to {top:g} µs")
+        ax.plot(rows["value_us"] / top, rows["train_mape_pct"], label=f"{words(str(name))}, 0 to {top:g} µs")
     ax.set(xlabel="value, share of its range", ylabel="train MAPE, others at their best [%]", ylim=(0, None))
     ax.set_title("Product grid on the train split")
-    ax.legend(frameon=False)
+    ax.legend()
     return ax
 
 
@@ -37,13 +41,14 @@ def plot_ranking(ranking: pd.DataFrame, *, ax: Axes) -> Axes:
     rows = np.arange(len(ranking))
     suffix = {"optimum": "", "seed": " (seed's constants)"}
     names = zip(ranking["idea"], ranking["configuration"], strict=True)
-    labels = [c if idea == "–" else f"{idea}{suffix.get(c, f' ({c})')}" for idea, c in names]
+    labels = [c if idea == "–" else f"{words(idea)}{suffix.get(c, f' ({c})')}" for idea, c in names]
     ax.barh(rows - 0.2, ranking["train"], 0.38, label="train")
     ax.barh(rows + 0.2, ranking["test"], 0.38, label="test")
-    ax.set_yticks(rows, labels)
-    ax.invert_yaxis()
-    ax.set(xlabel="TPOT MAPE [%]", title="Formulas, constants searched on train, best on test first")
-    ax.legend(frameon=False)
+    ends = ranking[["train", "test"]].to_numpy()
+    name_rows(labels, ends.max(axis=1), [f"{train:.1f} / {test:.1f}" for train, test in ends], ax=ax)
+    ax.margins(x=0.12)
+    ax.set(xlabel="TPOT MAPE, train / test [%]", title="Formulas, constants searched on train, best on test first")
+    ax.legend()
     return ax
 
 
@@ -53,13 +58,12 @@ def plot_signed_errors(predictions: pd.DataFrame, *, ax: Axes) -> Axes:
     wide = wide.loc[predictions["experiment"].unique(), predictions["configuration"].unique()]
     rows, height = np.arange(len(wide)), 0.8 / wide.shape[1]
     for i, name in enumerate(wide.columns):
-        ax.barh(rows + (i - (wide.shape[1] - 1) / 2) * height, wide[name], height, label=name)
+        ax.barh(rows + (i - (wide.shape[1] - 1) / 2) * height, wide[name], height, label=words(name))
     splits = predictions.drop_duplicates("experiment")["split"]
-    ax.set_yticks(rows, [f"{name} ({split})" for name, split in zip(wide.index, splits, strict=True)], fontsize=8)
-    ax.invert_yaxis()
+    name_rows([f"{name} ({split})" for name, split in zip(experiments(wide.index), splits, strict=True)], ax=ax)
     ax.axvline(0, color="0.2", linewidth=0.8)
     ax.set(xlabel="signed TPOT error, predicted / measured − 1 [%]", title="TPOT error per experiment")
-    ax.legend(frameon=False)
+    ax.legend()
     return ax
 
 
@@ -68,11 +72,10 @@ def plot_waterfall(waterfall: pd.DataFrame, *, ax: Axes) -> Axes:
     rows = np.arange(len(waterfall))
     ax.barh(rows, waterfall["tpot_mape_pct"], height=0.6, label="TPOT MAPE")
     ax.scatter(waterfall["tpot_signed_pct"], rows, marker="D", color="0.2", zorder=3, label="mean signed error")
-    for row, mape in zip(rows, waterfall["tpot_mape_pct"], strict=True):
-        ax.annotate(f"{mape:.1f} %", (mape, row), xytext=(6, -4), textcoords="offset points", fontsize=9)
-    ax.set_yticks(rows, waterfall["term"])
-    ax.invert_yaxis()
+    said = [f"{mape:.1f} %" for mape in waterfall["tpot_mape_pct"]]
+    name_rows(waterfall["term"].tolist(), waterfall["tpot_mape_pct"], said, ax=ax)
+    ax.margins(x=0.1)
     ax.axvline(0, color="0.2", linewidth=0.8)
     ax.set(xlabel="error with this and all terms above [%]", title="TPOT error, terms switched on one at a time")
-    ax.legend(frameon=False, loc="lower right")
+    ax.legend(loc="lower right")
     return ax

@@ -60,7 +60,9 @@ def _result_files(result: Result, truth: GroundTruth) -> dict[str, Any]:
     from jaxroof.studies.plots import plot_marginals, plot_search, plot_signed_errors, plot_waterfall
 
     heading, label = f"{result.study.title} ({_conditions(result)})", result.label
-    files: dict[str, Any] = {f"groups_{label}.csv": tables.by_group(result, truth, result.groups)}
+    groups = tables.by_group(result, truth, result.groups)  # errors in percent, as a table's title says and a CSV's not
+    headed = {name if name in ("group", "N", "configuration") else f"{name} [%]": x for name, x in groups.items()}
+    files: dict[str, Any] = {f"groups_{label}.csv": headed}
 
     def add(name: str, table: Columns, plot: Callable[..., Any], *marked: float, image: str = "") -> None:
         files[f"{name}_{label}.csv"] = frame = pd.DataFrame(table)
