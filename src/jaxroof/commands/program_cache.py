@@ -1,8 +1,12 @@
-"""Where the command line keeps compiled programs between its processes."""
+"""What the command line settles for all of JAX: precision, and where compiled programs are kept."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+
+import jax
+
+from jaxroof.files import check
 
 # Keep every program, however quick to compile and however small.
 KEEP_ALL = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
@@ -17,3 +21,12 @@ def cache_folder(environment: Mapping[str, str]) -> Path | None:
     except (OSError, RuntimeError):  # a file in the way, a read-only disk, no home
         return None
     return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+def use_precision(precision: str, cached: bool) -> None:
+    """``f32`` or ``f64`` for all of JAX, and the cache where it may be used. Raises InputError."""
+    check.one_of("--precision", "value", precision, ["f32", "f64"])
+    jax.config.update("jax_enable_x64", precision == "f64")
+    if cached and (folder := cache_folder(os.environ)):
+        for name, value in {"jax_compilation_cache_dir": str(folder), **KEEP_ALL}.items():
+            jax.config.update(name, value)
