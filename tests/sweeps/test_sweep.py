@@ -312,7 +312,7 @@ def test_a_block_is_halved_until_it_fits():
         ([VARY, "--best=1", "--set=overheads.decode.base_us=1"], "--set: overheads.decode.base_us: varies"),
         ([VARY, "--shard=2/2", "--out=x"], "--shard: 2/2: must be I/N with I from 0 to N − 1"),
         ([VARY, "--shard=1", "--out=x"], "--shard: 1: must be I/N"),
-        ([VARY, "--shard=0/2"], "--shard: --out: must be a folder"),
+        ([VARY, "--shard=0/2"], "sweep: --out: must be a folder"),
         ([VARY, "--shard=0/2", "--out=x.parquet"], "x.parquet: --out: must be a folder"),
         ([VARY, "--shard=0/2", "--best=1", "--json", "--out=x"], "--json: is for"),
         ([VARY, "--join=x"], "--join: x: knows its sweep"),

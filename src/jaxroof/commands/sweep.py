@@ -21,109 +21,91 @@ from jaxroof.sweeps.memory import parse_bytes, peak_bytes
 from jaxroof.sweeps.options import Keep, Score, load_plan, read, written
 from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.progress import rated, speed
+from jaxroof.sweeps.shards import Shard
 from jaxroof.sweeps.store import Store
 from jaxroof.sweeps.stream import Program
 
 # What evaluates chunks.
 Engine = Program | Cluster
+KEEPS = "--best, --pareto or --marginals say what to keep"
 INFEASIBLE = "for heads or experts that are not divided, memory, a window, or more cached than prompt tokens"
 
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """The options that say where results go, and what may happen to what is there."""
+    """The options that say who computes what, where it goes, and what may happen to what is there."""
 
     out: Path | None
     resume: bool
     force: bool
     json: bool
     memory: str | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Machines:
-    """The options that spread a sweep over several machines."""
-
     shard: str | None
     join: Path | None
     scheduler: str | None
 
 
-def run(
-    options: ModelOptions,
-    axes: Axes,
-    request: RequestOptions,
-    score: Score,
-    keep: Keep,
-    where: Output,
-    machines: Machines,
-) -> None:
+def run(options: ModelOptions, axes: Axes, request: RequestOptions, score: Score, keep: Keep, where: Output) -> None:
     """Evaluate every point of a space; write them all, or what is kept of them."""
-    if machines.join is not None:
-        if axes.vary or axes.zipped or axes.points or where.out or machines.shard or machines.scheduler:
-            raise InputError("--join", str(machines.join), "knows its sweep: only --force and --json beside it")
-        return _join(machines.join, where)
-    asked = (options, axes, request, score, keep)
+    if where.join is not None:
+        if axes.vary or axes.zipped or axes.points or where.out or where.shard or where.scheduler:
+            raise InputError("--join", str(where.join), "knows its sweep: only --force and --json beside it")
+        return _join(where.join, where)
+    asked, plan = (options, axes, request, score, keep), load_plan(options, axes, request, score, keep)
     memory = parse_bytes("--memory", where.memory) if where.memory is not None else None
-    shard = shards.parse_shard(machines.shard) if machines.shard is not None else None
-    plan = load_plan(*asked)
+    shard = shards.parse_shard(where.shard) if where.shard is not None else None
     store = _store(plan, where, shard)
     try:
         with contextlib.ExitStack() as stack:
             previous = stack.enter_context(store.held()) if store else None
             block = previous["block"] if previous and sweep_store.same_points(previous, plan.identity()) else None
-            if machines.scheduler is None:
+            if where.scheduler is None:
                 engine: Engine = stream.build(plan, memory, block, same_block=shard is not None)
             else:
-                engine = stack.enter_context(connected(machines.scheduler, written(asked), memory, block))
+                engine = stack.enter_context(connected(where.scheduler, plan, written(asked), memory, block))
             more = {"shard": shard, "asked": written(asked)} if shard else {}
-            _evaluate(engine, plan, store, shard, engine.manifest | more, where.json)
+            _evaluate(engine, store, shard, engine.manifest | more, where.json)
     except KeyboardInterrupt:
         sys.stderr.write(f"jaxroof: interrupted{'; --resume goes on' if store else ''}\n")
         sys.exit(130)
 
 
-def _store(plan: Plan, output: Output, shard: tuple[int, int] | None) -> Store | None:
+def _store(plan: Plan, output: Output, shard: Shard | None) -> Store | None:
     """Where results go: one file, a shard's file, or a folder of what is kept."""
     out, kept = output.out, bool(plan.reductions)
     if output.json and (shard or not kept):
         raise InputError("--json", "is for --best, --pareto and --marginals, of all shards: rows go to the file")
-    if kept and out is None and not shard:
+    if out is None and kept and not shard:
         if output.resume or output.force:
             raise InputError("--out", "is missing: without it there is nothing to resume or to overwrite")
         return None
-    if kept or shard:
-        if out is None or out.suffix == ".parquet":
-            raise InputError(out or "--shard", "--out", "must be a folder: of shards, or of tables of what is kept")
-        target = out / (shards.shard_name(shard, kept) if shard else "results.json")
-        return Store(target, out / (f".part-{target.stem}" if shard else ".part"), output.resume, output.force)
-    if out is None or out.suffix != ".parquet":
-        says = "must be a FILE.parquet, unless --best, --pareto or --marginals say what to keep"
-        raise InputError(out or "sweep", "--out", says)
-    return Store(out, out.with_name(f"{out.name}.part"), output.resume, output.force)
+    folder = kept or shard is not None
+    if out is None or folder == (out.suffix == ".parquet"):
+        says = "a folder: of shards, or of tables of what is kept" if folder else f"a FILE.parquet, unless {KEEPS}"
+        raise InputError(out or "sweep", "--out", f"must be {says}")
+    target = out / (shards.name_of(shard, kept) if shard else "results.json") if folder else out
+    part = out / ".part" if folder and not shard else target.with_name(f"{target.name}.part")
+    return Store(target, part, output.resume, output.force)
 
 
-def _evaluate(
-    engine: Engine, plan: Plan, store: Store | None, shard: tuple[int, int] | None, manifest: dict[str, Any], json: bool
-) -> None:
+def _evaluate(engine: Engine, store: Store | None, shard: Shard | None, manifest: dict[str, Any], json: bool) -> None:
     """Do this process's share of the chunks, unless that is done."""
     if store is not None and not store.begin(manifest):
         sys.stderr.write(f"jaxroof: {store.target} is complete\n")
         sys.stdout.write(store.printed() if json else "")
         return
     began, share = time.monotonic(), engine.chunks.share(*shard or (0, 1))
-    if store is not None and not plan.reductions:
-        done = _rows(engine, plan, store, share, manifest)
+    if store is not None and not engine.plan.reductions:
+        done = _rows(engine, store, share, manifest)
     else:
-        done = _kept(engine, plan, store, share, manifest, json)
-    _summary(engine, plan, *done, time.monotonic() - began)
+        done = _kept(engine, store, share, manifest, json)
+    _summary(engine, *done, time.monotonic() - began)
 
 
-def _rows(engine: Engine, plan: Plan, store: Store, share: range, manifest: dict[str, Any]) -> tuple[int, int]:
+def _rows(engine: Engine, store: Store, share: range, manifest: dict[str, Any]) -> tuple[int, int]:
     """Write every point of the share: how many were computed now, and how many of those cannot be."""
-    chunks, missing, infeasible = engine.chunks, store.missing(share), 0
-    states = engine.states(missing, dict)
-    for index, state in rated(states, missing, chunks, plan.objective.evaluations):
+    plan, chunks, missing, infeasible = engine.plan, engine.chunks, store.missing(share), 0
+    for index, state in rated(engine.states(missing, dict), missing, chunks, plan.objective.evaluations):
         values = plan.space.block(index * chunks.size, chunks.count(index))
         store.write_chunk(index, sweep_store.table(plan, values, state["rows"]["metrics"]))
         infeasible += stream.infeasible(state)
@@ -133,10 +115,9 @@ def _rows(engine: Engine, plan: Plan, store: Store, share: range, manifest: dict
     return sum(map(chunks.count, missing)), infeasible
 
 
-def _kept(
-    engine: Engine, plan: Plan, store: Store | None, share: range, manifest: dict[str, Any], json: bool
-) -> tuple[int, int]:
+def _kept(engine: Engine, store: Store | None, share: range, manifest: dict[str, Any], json: bool) -> tuple[int, int]:
     """Keep what was asked for of the share: a shard as states, the whole as tables. Counts as :func:`_rows`."""
+    plan = engine.plan
     says, states = (store and store.read_state()) or ({"done": 0}, stream.start(plan.reductions))
     rest, before = share[says["done"] :], stream.infeasible(states)
     later = engine.states(rest, lambda: stream.hints(plan.reductions, states))
@@ -146,12 +127,12 @@ def _kept(
             store.write_state(index + 1 - share.start, states)
     if store is not None and "shard" in manifest:
         write(store.target, sweep_store.pack(states, manifest))
-    elif store is not None:
-        findings.write(store.target.parent, plan, states, manifest)
+    else:
+        if store is not None:
+            findings.write(store.target.parent, plan, states, manifest)
+        findings.show(plan, states, json)
     if store is not None:
         store.clear()
-    if "shard" not in manifest:
-        findings.show(plan, states, json)
     return sum(map(engine.chunks.count, rest)), stream.infeasible(states) - before
 
 
@@ -176,11 +157,11 @@ def _join(folder: Path, where: Output) -> None:
     sys.stderr.write(f"jaxroof: {len(files)} shards joined: {store.target}\n")
 
 
-def _summary(engine: Engine, plan: Plan, points: int, infeasible: int, seconds: float) -> None:
+def _summary(engine: Engine, points: int, infeasible: int, seconds: float) -> None:
     """One line on stderr: what this process did now, how fast, in how much memory."""
     why = f", {INFEASIBLE}" if infeasible else ""
     sys.stderr.write(
         f"jaxroof: {points} points ({infeasible} infeasible{why}) in {seconds:.1f} s, "
-        f"{speed(points, plan.objective.evaluations, seconds)}; chunks of {engine.chunks.devices} × "
+        f"{speed(points, engine.plan.objective.evaluations, seconds)}; chunks of {engine.chunks.devices} × "
         f"{engine.chunks.block}, peak memory {peak_bytes() / 1e6:.0f} MB\n"
     )

@@ -19,6 +19,7 @@ from jaxroof.files import COUNT, InputError, check
 from jaxroof.report import report
 from jaxroof.sweeps import store, stream
 from jaxroof.sweeps.options import load_plan, read
+from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.stream import Chunks, Hints, Program, States
 
 # Chunks under way per worker: one that it evaluates, one that waits there.
@@ -36,39 +37,44 @@ ONE_AT_A_TIME = threading.Lock()
 class Cluster:
     """A connected cluster; its first worker has said ``manifest``, and every worker's must be the same."""
 
-    client: Any
-    address: str
-    ask: tuple[Any, ...]
-    manifest: dict[str, Any]
+    plan: Plan
     chunks: Chunks
+    manifest: dict[str, Any]
+    address: str
+    nthreads: Callable[[], Any]
+    submit: Callable[..., Any]
 
     def states(self, indices: Iterable[int], hints: Callable[[], Hints]) -> Iterator[States]:
         """What is kept of each chunk, in order; a few are under way."""
         rest, under_way = iter(indices), collections.deque[Any]()
         while True:
             with _in_one_line(self.address):
-                room = AHEAD * len(self.client.nthreads()) - len(under_way)
+                room = AHEAD * len(self.nthreads()) - len(under_way)
                 for index in itertools.islice(rest, max(room, 0 if under_way else 1)):
-                    under_way.append(self.client.submit(_state, self.ask, self.manifest, index, hints(), pure=False))
+                    under_way.append(self.submit(self.chunks.block, index, hints(), pure=False))
                 if not under_way:
                     return
-                state = under_way.popleft().result()
+                manifest, state = under_way.popleft().result()
+            if manifest != self.manifest:
+                differing = store.difference(manifest, self.manifest)
+                raise InputError("--scheduler", self.address, f"workers differ, so their results would: {differing}")
             yield state
 
 
 @contextlib.contextmanager
-def connected(address: str, asked: str, memory: float | None, block: int | None) -> Iterator[Cluster]:
+def connected(address: str, plan: Plan, asked: str, memory: float | None, block: int | None) -> Iterator[Cluster]:
     """A cluster whose first worker has compiled the sweep. Raises InputError, also for what goes wrong on a worker."""
     if importlib.util.find_spec("distributed") is None:
         raise InputError("--scheduler", address, "needs Dask: pip install 'jaxroof[cluster]'")
-    ask = (asked, jax.numpy.result_type(float).name.replace("float", "f"), memory)
+    work = functools.partial(_work, asked, jax.numpy.result_type(float).name.replace("float", "f"), memory)
     with contextlib.ExitStack() as stack:
         with _in_one_line(address):
             client = stack.enter_context(_client(address))
             if not client.nthreads():
                 report.note([f"{address} has no workers yet"])
-            manifest, points = client.submit(_manifest, ask, block, pure=False).result()
-        yield Cluster(client, address, ask, manifest, Chunks(points, manifest["block"], manifest["devices"]))
+            manifest, _ = client.submit(work, block, None, {}, pure=False).result()
+        chunks = Chunks(plan.space.size, manifest["block"], manifest["devices"])
+        yield Cluster(plan, chunks, manifest, address, client.nthreads, functools.partial(client.submit, work))
 
 
 @contextlib.contextmanager
@@ -100,20 +106,13 @@ def _client(address: str) -> Iterator[Any]:
         yield stack.enter_context(distributed.Client(at, set_as_default=False))
 
 
-def _manifest(ask: tuple[Any, ...], block: int | None) -> tuple[dict[str, Any], int]:
-    """On a worker: the manifest of the sweep and how many points there are."""
+def _work(
+    asked: str, precision: str, memory: float | None, block: int | None, index: int | None, hints: Hints
+) -> tuple[dict[str, Any], States]:
+    """On a worker: what determines its results, and what is kept of a chunk."""
     with ONE_AT_A_TIME:
-        program = _program(*ask, block)
-        return program.manifest, program.chunks.points
-
-
-def _state(ask: tuple[Any, ...], manifest: dict[str, Any], index: int, hints: Hints) -> States:
-    """On a worker: what is kept of a chunk. Raises InputError where this worker's results would be others."""
-    with ONE_AT_A_TIME:
-        program = _program(*ask, manifest["block"])
-        if differing := store.difference(manifest, program.manifest):
-            raise InputError("--scheduler", f"workers differ, so their results would: {differing}")
-        return program.state(index, hints)
+        program = _program(asked, precision, memory, block)
+        return program.manifest, {} if index is None else program.state(index, hints)
 
 
 @functools.lru_cache(maxsize=1)

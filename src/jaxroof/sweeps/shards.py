@@ -11,12 +11,13 @@ from jaxroof.sweeps import store, stream
 from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.stream import States
 
+# Which of how many.
+Shard = tuple[int, int]
 # What a shard's manifest has beside the sweep's: which it is, and the options that the sweep is made from.
 SHARD, ASKED = "shard", "asked"
-MOST_NAMED = 20
 
 
-def parse_shard(text: str) -> tuple[int, int]:
+def parse_shard(text: str) -> Shard:
     """``2/8`` → the third of eight. Raises InputError."""
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
     if not match or int(match[1]) >= int(match[2]):
@@ -24,7 +25,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def shard_name(shard: tuple[int, int], kept: bool) -> str:
+def name_of(shard: Shard, kept: bool) -> str:
     """The file of a shard: rows, or the states of what is kept."""
     return f"shard-{shard[0]:05}-of-{shard[1]:05}.{'npz' if kept else 'parquet'}"
 
@@ -36,12 +37,13 @@ def finished(folder: Path) -> tuple[list[Path], dict[str, Any], str]:
     if not shards:
         raise InputError("--join", str(folder), "no finished shard is there")
     for path, manifest in zip(shards, manifests, strict=True):
-        differing = store.difference(_common(manifests[0]), _common(manifest))
-        if differing or SHARD not in manifest:
+        if SHARD not in manifest or path.name != name_of(tuple(manifest[SHARD]), path.suffix == ".npz"):
+            raise InputError("--join", str(path), "is damaged, or not under its name")
+        if differing := store.difference(_common(manifests[0]), _common(manifest)):
             raise InputError("--join", str(path), f"is no shard of the sweep of {shards[0].name}: {differing} differs")
     there, count = {manifest[SHARD][0] for manifest in manifests}, manifests[0][SHARD][1]
-    if missing := [index for index in range(count) if index not in there]:
-        raise InputError("--join", str(folder), f"of {count} shards {_numbers(missing)} not there or not finished")
+    if missing := ", ".join(str(index) for index in range(count) if index not in there):
+        raise InputError("--join", str(folder), f"of {count} shards some are not there or not finished: {missing}")
     whole = {key: value for key, value in manifests[0].items() if key not in (SHARD, ASKED)}
     return shards, whole, manifests[0][ASKED]
 
@@ -54,10 +56,4 @@ def joined(shards: Sequence[Path], plan: Plan) -> States:
 
 def _common(manifest: dict[str, Any]) -> dict[str, Any]:
     """What all shards of a sweep say."""
-    return {key: value for key, value in manifest.items() if key != ASKED} | {SHARD: manifest.get(SHARD, [0, 0])[1]}
-
-
-def _numbers(missing: Sequence[int]) -> str:
-    more = len(missing) - MOST_NAMED
-    named = ", ".join(map(str, missing[:MOST_NAMED])) + (f" and {more} more" if more > 0 else "")
-    return f"{named} {'is' if len(missing) == 1 else 'are'}"
+    return manifest | {SHARD: manifest[SHARD][1], ASKED: ""}

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,7 @@ def finished_manifest(target: Path) -> dict[str, Any] | None:
         if target.suffix == ".json":
             return dict(read_json(target)["sweep"])
         return dict(json.loads((parquet.read_schema(target).metadata or {})[METADATA]))
-    except (pyarrow.ArrowException, OSError, KeyError, ValueError, InputError):
+    except (pyarrow.ArrowException, zipfile.BadZipFile, OSError, KeyError, ValueError, InputError):
         return None
 
 
