@@ -267,17 +267,23 @@ def sweep(
     by: Annotated[str | None, typer.Option(help="Metric of --best and --marginals. [default: the first]")] = None,
     pareto: Annotated[str | None, typer.Option(help="Keep the front of these metrics, all minimised: a,b,c.")] = None,
     marginals: Annotated[bool, typer.Option("--marginals", help="Keep the least --by at each value.")] = False,
-    out: Annotated[Path | None, typer.Option(help="FILE.parquet of all points, or a folder for what is kept.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted sweep.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="FILE.parquet of all points, or a folder for what is kept or for shards.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a sweep was interrupted, if it was.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a finished sweep, drop an interrupted one.")
     ] = False,
     memory: Annotated[str | None, typer.Option(help="Most memory, as 2GB. [default: half of what is free]")] = None,
     precision: Annotated[str, typer.Option(help="f64 or f32.")] = "f64",
-    coordinator: Annotated[str | None, typer.Option(help="HOST:PORT where several processes meet.")] = None,
-    processes: Annotated[int | None, typer.Option(help="How many processes.")] = None,
-    process_id: Annotated[int | None, typer.Option(help="Which of them this is, from 0.")] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the other processes.")] = 300.0,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="I/N: compute share I, from 0, of N into the folder --out. Any machine, any time."),
+    ] = None,
+    join: Annotated[Path | None, typer.Option(help="Folder of finished shards: make the whole sweep of them.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="A Dask scheduler's address, or local:N for N processes of this machine.")
+    ] = None,
     hardware: HardwareName = defaults.HARDWARE,
     server: ServerName = None,
     step_model: StepModelName = defaults.STEP_MODEL,
@@ -308,9 +314,11 @@ def list_(
 def _run(command: str, options: dict[str, Any]) -> None:
     """Call ``run`` of the command's module: a parameter is an option, or a dataclass whose fields are options."""
     if command not in LIGHT:
-        _use_precision(options.pop("precision", "f64"))
-        if (platforms := os.environ.get("JAX_PLATFORMS")) and not options.get("coordinator"):
-            _check_platforms(platforms)  # several processes meet before JAX looks for devices
+        from jaxroof.commands.program_cache import use_precision
+
+        use_precision(options.pop("precision", "f64"), CACHED.get())
+        if platforms := os.environ.get("JAX_PLATFORMS"):
+            _check_platforms(platforms)
     run = importlib.import_module(f"jaxroof.commands.{command}").run
     if command in RESUMED and signal.getsignal(signal.SIGINT) is _leave:
         for each in (signal.SIGINT, signal.SIGALRM):
@@ -334,19 +342,6 @@ def _check_platforms(platforms: str) -> None:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
         raise InputError("JAX_PLATFORMS", platforms, f"no such device here. {error}") from None
-
-
-def _use_precision(precision: str) -> None:
-    import jax
-
-    from jaxroof.commands.program_cache import KEEP_ALL, cache_folder
-    from jaxroof.files import check
-
-    check.one_of("--precision", "value", precision, ["f32", "f64"])
-    jax.config.update("jax_enable_x64", precision == "f64")
-    if CACHED.get() and (folder := cache_folder(os.environ)):
-        for name, value in {"jax_compilation_cache_dir": str(folder), **KEEP_ALL}.items():
-            jax.config.update(name, value)
 
 
 def run_process() -> None:

@@ -1,6 +1,6 @@
 """Run a command line in a process of its own, with small blocks so that a small sweep has many chunks.
 
-``sweep_child.py ARGUMENT… --then ARGUMENT…`` runs one, and another as the same process of a group.
+``sweep_child.py ARGUMENT…`` runs one; the workers that it starts have small blocks too.
 ``sweep_child.py --kills N TARGET ARGUMENT…`` runs it again and again, kills it at random moments,
 goes on with ``--resume``, and prints a digest of each finished TARGET.
 """
@@ -17,21 +17,9 @@ from pathlib import Path
 
 import jaxroof.commands.sweep  # noqa: F401  # before the forks
 from jaxroof.cli import main
-from jaxroof.sweeps import processes, stream
+from jaxroof.sweeps import stream
 
 stream.BLOCK_SIZES = {"cpu": 64}
-
-
-def run(arguments):
-    """One command or several; they share the group that the first one joined."""
-    codes = []
-    for line in " ".join(arguments).split(" --then "):
-        try:
-            main(line.split())
-        except SystemExit as end:
-            codes.append(end.code)
-        processes.join = lambda group: None
-    sys.exit(max(codes))
 
 
 def start(arguments):
@@ -48,7 +36,7 @@ def kill(target, arguments, kills):
     killed = 0
     while killed < kills:
         resume = manifest.exists()
-        child = start([*arguments, "--resume"] if resume else arguments)
+        child = start([*arguments, "--resume"])
         while not manifest.exists() and not os.waitpid(child, os.WNOHANG)[0]:
             time.sleep(0.001)
         # Going on, the first chunk comes after loading and compiling.
@@ -66,7 +54,7 @@ def kill(target, arguments, kills):
 def finish(target, arguments, manifest):
     """Go on to the end, print the digest, and start afresh."""
     if manifest.exists() or not target.exists():
-        child = start([*arguments, "--resume"] if manifest.exists() else arguments)
+        child = start([*arguments, "--resume"])
         assert os.waitpid(child, 0)[1] == 0
     sys.stdout.write(hashlib.sha256(target.read_bytes()).hexdigest() + "\n")
     target.unlink()
@@ -78,4 +66,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--kills":
         kill(Path(sys.argv[3]), sys.argv[4:], int(sys.argv[2]))
     else:
-        run(sys.argv[1:])
+        main(sys.argv[1:])

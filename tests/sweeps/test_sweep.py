@@ -1,7 +1,6 @@
 """``jaxroof sweep`` in this process: figures, reductions, files, refusals."""
 
 import json
-import socket
 
 import jax
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from command_line import refused, run, works
 
 from jaxroof.commands import devices as devices_command
+from jaxroof.files import InputError
 from jaxroof.sweeps import stream
 from jaxroof.sweeps.objectives import Objective
 from jaxroof.sweeps.plan import Plan
@@ -155,6 +155,16 @@ def test_a_group_and_constants_that_change_nothing(tmp_path):
     assert rows["tpot_mape_pct"].tolist() == pytest.approx([data["tpot_mape_pct"]] * 2, rel=1e-12)
 
 
+def test_constants_of_the_staircase_alone(tmp_path):
+    axes = ["--vary=overheads.prefill.per_chunk_us=100", "--vary=overheads.prefill.chunk_tokens=2048,1"]
+    rows = rows_of(tmp_path, ["sweep", FAST, *axes, "--scoring=itl"])
+    for i, chunk in enumerate((2048, 1)):
+        settings = ["--set=overheads.prefill.per_chunk_us=100", f"--set=overheads.prefill.chunk_tokens={chunk}"]
+        data = works(["evaluate", FAST, "--scoring=itl", *settings])["aggregate"]["run"]["all"]
+        for name, value in data.items():
+            assert rows[name][i] == pytest.approx(value, rel=1e-12)
+
+
 def test_single_precision_is_within_1e_4():
     random = [
         "sweep", FAST, "--vary=overheads.decode.per_layer_us=0:200:1", "--vary=hardware.hbm_efficiency=0.5:1:0.1",
@@ -181,8 +191,7 @@ def test_nothing_is_overwritten_or_resumed_by_mistake(tmp_path):
     file, folder = tmp_path / "all.parquet", tmp_path / "kept"
     for out, extra in ((file, []), (folder, ["--best=1"])):
         arguments = ["sweep", VARY, FAST, f"--out={out}", *extra]
-        refused(tmp_path, [*arguments, "--resume"], "--resume: ")
-        assert run(arguments)[0] == 0
+        assert run([*arguments, "--resume"])[0] == 0  # whether or not there is something to go on with
         target = out if out == file else out / "results.json"
         refused(tmp_path, arguments, f"{target}: --out: is there already; --force overwrites it")
         code, _, err = run([*arguments, "--resume"])
@@ -272,8 +281,11 @@ def test_a_block_is_halved_until_it_fits():
         patch.setattr(stream, "BLOCK_SIZES", {"cpu": 2**16})
         patch.setattr(stream, "_compile", lambda *arguments: sizes.append(arguments[-1]) or Fake(arguments[-1]))
         space, nothing = Listed(10**9, {}, lambda first, count: {}, {}, {}), Objective((), None, lambda *_: None, 1)
-        stream.build(Plan(space, nothing, {}, 0, {}), left_bytes=lambda: 5e6)
-    assert sizes == [2**16, 2**12]
+        patch.setattr(stream, "left_bytes", lambda memory: 5e6 + 2**12 * 4 * 8)
+        stream.build(Plan(space, nothing, {}, 0, {}), None, None, same_block=False)
+        with pytest.raises(InputError, match="the same --memory everywhere"):
+            stream.build(Plan(space, nothing, {}, 0, {}), None, None, same_block=True)
+    assert sizes == [2**16, 2**12, 2**16]
 
 
 @pytest.mark.parametrize(
@@ -298,9 +310,15 @@ def test_a_block_is_halved_until_it_fits():
         ([VARY, "--best=1", "--memory=2"], "--memory: 2: must be a size like"),
         ([VARY, "--best=1", "--precision=f16"], "--precision: value: must be one of f32, f64"),
         ([VARY, "--best=1", "--set=overheads.decode.base_us=1"], "--set: overheads.decode.base_us: varies"),
-        ([VARY, "--best=1", "--processes=2"], "--coordinator: is missing"),
-        ([VARY, "--coordinator=x", "--processes=2", "--process-id=0"], "--coordinator: x: must be HOST:PORT"),
-        ([VARY, "--coordinator=x:1", "--processes=2", "--process-id=2"], "--process-id: I: must be ≤ 1"),
+        ([VARY, "--shard=2/2", "--out=x"], "--shard: 2/2: must be I/N with I from 0 to N − 1"),
+        ([VARY, "--shard=1", "--out=x"], "--shard: 1: must be I/N"),
+        ([VARY, "--shard=0/2"], "sweep: --out: must be a folder"),
+        ([VARY, "--shard=0/2", "--out=x.parquet"], "x.parquet: --out: must be a folder"),
+        ([VARY, "--shard=0/2", "--best=1", "--json", "--out=x"], "--json: is for"),
+        ([VARY, "--join=x"], "--join: x: knows its sweep"),
+        (["--join=no/such/folder"], "--join: no/such/folder: no finished shard is there"),
+        ([VARY, "--best=1", "--scheduler=local:0"], "--scheduler: N of local:N: must be ≥ 1"),
+        ([VARY, "--best=1", "--scheduler=here"], "--scheduler: here: "),
         (["--vary=tp=1,2", "--best=1"], "--vary: tp: needs --model"),
         (["--vary=formula=h2b,x", "--best=1"], "overheads: x: not in the catalogue"),
         (["--vary=formula=h2b", "--formula=h2b", "--best=1"], "--formula: h2b: varies"),
@@ -315,15 +333,6 @@ def test_a_block_is_halved_until_it_fits():
 )  # fmt: skip
 def test_wrong_sweep(tmp_path, options, says):
     refused(tmp_path, ["sweep", *options], says)
-
-
-def test_a_group_that_does_not_come_together(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    group = ["sweep", VARY, "--best=1", f"--coordinator={address}", "--processes=2", "--timeout=0.3"]
-    refused(tmp_path, [*group, "--process-id=1"], f"--coordinator: {address}: cannot be reached: ")
-    refused(tmp_path, [*group, "--process-id=0"], f"--coordinator: {address}: not all 2 processes came within 0.3 s")
 
 
 def test_devices(monkeypatch):

@@ -1,10 +1,13 @@
-"""Where the command line keeps compiled programs between its processes: native code, in a folder of the user's own."""
+"""What the command line settles for all of JAX: precision, and where compiled programs are kept: native code."""
 
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax
+
+from jaxroof.files import check
 from jaxroof.report import report
 
 # Keep every program, however quick to compile and however small.
@@ -27,3 +30,12 @@ def cache_folder(environment: Mapping[str, str]) -> Path | None:
         report.note([f"{folder}: others may write there, so it is no cache of programs; chmod go-w, or JAXROOF_CACHE"])
         return None
     return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+def use_precision(precision: str, cached: bool) -> None:
+    """``f32`` or ``f64`` for all of JAX, and the cache where it may be used. Raises InputError."""
+    check.one_of("--precision", "value", precision, ["f32", "f64"])
+    jax.config.update("jax_enable_x64", precision == "f64")
+    if cached and (folder := cache_folder(os.environ)):
+        for name, value in {"jax_compilation_cache_dir": str(folder), **KEEP_ALL}.items():
+            jax.config.update(name, value)

@@ -1,188 +1,167 @@
 """``jaxroof sweep``: load, stream chunk by chunk, write."""
 
+import contextlib
 import dataclasses
-import functools
-import importlib.metadata
-import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import numpy as np
+from pyarrow import parquet
 
 from jaxroof.catalogue.choice import ModelOptions, RequestOptions
+from jaxroof.commands.sweep_cluster import Cluster, connected
 from jaxroof.files import InputError, write
-from jaxroof.sweeps import findings, processes, stream
+from jaxroof.sweeps import findings, shards, stream
 from jaxroof.sweeps import store as sweep_store
 from jaxroof.sweeps.axes import Axes
-from jaxroof.sweeps.memory import HOST_COPIES, left_bytes, parse_bytes, peak_bytes
-from jaxroof.sweeps.options import Keep, Score, load_plan
+from jaxroof.sweeps.memory import parse_bytes, peak_bytes
+from jaxroof.sweeps.options import Keep, Score, load_plan, read, written
 from jaxroof.sweeps.plan import Plan
-from jaxroof.sweeps.processes import Processes
 from jaxroof.sweeps.progress import rated, speed
+from jaxroof.sweeps.shards import Shard
 from jaxroof.sweeps.store import Store
 from jaxroof.sweeps.stream import Program
 
+# What evaluates chunks.
+Engine = Program | Cluster
+KEEPS = "--best, --pareto or --marginals say what to keep"
 INFEASIBLE = "for heads or experts that are not divided, memory, a window, or more cached than prompt tokens"
 
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """The options that say where results go, and what may happen to what is there."""
+    """The options that say who computes what, where it goes, and what may happen to what is there."""
 
     out: Path | None
     resume: bool
     force: bool
     json: bool
     memory: str | None
+    shard: str | None
+    join: Path | None
+    scheduler: str | None
 
 
-def run(
-    options: ModelOptions,
-    axes: Axes,
-    request: RequestOptions,
-    score: Score,
-    keep: Keep,
-    where: Output,
-    group: Processes,
-) -> None:
+def run(options: ModelOptions, axes: Axes, request: RequestOptions, score: Score, keep: Keep, where: Output) -> None:
     """Evaluate every point of a space; write them all, or what is kept of them."""
+    if where.join is not None:
+        if axes.vary or axes.zipped or axes.points or where.out or where.shard or where.scheduler:
+            raise InputError("--join", str(where.join), "knows its sweep: only --force and --json beside it")
+        return _join(where.join, where)
+    asked, plan = (options, axes, request, score, keep), load_plan(options, axes, request, score, keep)
     memory = parse_bytes("--memory", where.memory) if where.memory is not None else None
-    processes.join(group)
-    plan = load_plan(options, axes, request, score, keep)
-    store = _store(plan, where, group)
-    previous = store.previous(must=not group.several) if store else None
-    program = _build(plan, memory, previous)
-    manifest = _manifest(program, group)
-    complete = store is not None and not store.begin(manifest)
-    began = time.monotonic()
+    shard = shards.parse_shard(where.shard) if where.shard is not None else None
+    store = _store(plan, where, shard)
     try:
-        if store is not None and complete:
-            sys.stderr.write(f"jaxroof: {store.target} is complete\n")
-            sys.stdout.write(store.printed() if where.json else "")
-        elif plan.reductions:
-            done = _reduce(program, store, group, manifest, where.json)
-        elif store is not None:
-            done = _rows(program, store, group, manifest)
-        if store is not None and not plan.reductions:
-            _shards(program, store, group, manifest)
+        with contextlib.ExitStack() as stack:
+            previous = stack.enter_context(store.held()) if store else None
+            block = previous["block"] if previous and sweep_store.same_points(previous, plan.identity()) else None
+            if where.scheduler is None:
+                engine: Engine = stream.build(plan, memory, block, same_block=shard is not None)
+            else:
+                engine = stack.enter_context(connected(where.scheduler, plan, written(asked), memory, block))
+            more = {"shard": shard, "asked": written(asked)} if shard else {}
+            _evaluate(engine, store, shard, engine.manifest | more, where.json)
     except KeyboardInterrupt:
-        _interrupted(store)
-    if not complete:
-        _summary(program, *done, time.monotonic() - began)
+        sys.stderr.write(f"jaxroof: interrupted{'; --resume goes on' if store else ''}\n")
+        sys.exit(130)
 
 
-def _store(plan: Plan, output: Output, group: Processes) -> Store | None:
-    """Where results go: one file, a shard per process, or a folder of what is kept."""
-    shard = f"-{group.process_id:05}" if group.several else ""
-    if plan.reductions:
-        if output.out is None:
-            if output.resume or output.force:
-                raise InputError("--out", "is missing: without it there is nothing to resume or to overwrite")
-            return None
-        if output.out.suffix == ".parquet":
-            raise InputError(output.out, "--out", "must be a folder: what is kept are tables, not rows")
-        return Store(output.out / "results.json", output.out / f".part{shard}", output.resume, output.force)
-    if output.out is None or output.out.suffix != ".parquet":
-        says = "must be a FILE.parquet, unless --best, --pareto or --marginals say what to keep"
-        raise InputError(output.out or "sweep", "--out", says)
-    if output.json:
-        raise InputError("--json", "is for --best, --pareto and --marginals: rows go to the file")
-    file = output.out / f"shard{shard}.parquet" if group.several else output.out
-    return Store(file, file.with_name(f"{file.name}.part"), output.resume, output.force)
+def _store(plan: Plan, output: Output, shard: Shard | None) -> Store | None:
+    """Where results go: one file, a shard's file, or a folder of what is kept."""
+    out, kept = output.out, bool(plan.reductions)
+    if output.json and (shard or not kept):
+        raise InputError("--json", "is for --best, --pareto and --marginals, of all shards: rows go to the file")
+    if out is None and kept and not shard:
+        if output.resume or output.force:
+            raise InputError("--out", "is missing: without it there is nothing to resume or to overwrite")
+        return None
+    folder = kept or shard is not None
+    if out is None or folder == (out.suffix == ".parquet"):
+        says = "a folder: of shards, or of tables of what is kept" if folder else f"a FILE.parquet, unless {KEEPS}"
+        raise InputError(out or "sweep", "--out", f"must be {says}")
+    target = out / (shards.name_of(shard, kept) if shard else "results.json") if folder else out
+    part = out / ".part" if folder and not shard else target.with_name(f"{target.name}.part")
+    return Store(target, part, output.resume, output.force)
 
 
-def _build(plan: Plan, memory: float | None, previous: dict[str, Any] | None) -> Program:
-    """The compiled sweep, the same block on every process; a resumed one keeps its own."""
-    host_bytes = HOST_COPIES * 8 * (len(plan.space.block(0, 0)) + len(plan.objective.metrics))
-    build = functools.partial(
-        stream.build, plan, left_bytes=lambda: left_bytes(memory), host_bytes_per_setting=host_bytes
-    )
-    block = previous["block"] if previous and sweep_store.same_points(previous, plan.identity()) else None
-    try:
-        program = build(block=block)
-    except MemoryError as error:
-        raise InputError("--memory", str(error)) from None
-    least = min(int(data) for data in processes.gather(str(program.block).encode()))
-    return program if least == program.block else build(block=least)
+def _evaluate(engine: Engine, store: Store | None, shard: Shard | None, manifest: dict[str, Any], json: bool) -> None:
+    """Do this process's share of the chunks, unless that is done."""
+    if store is not None and not store.begin(manifest):
+        sys.stderr.write(f"jaxroof: {store.target} is complete\n")
+        sys.stdout.write(store.printed() if json else "")
+        return
+    began, share = time.monotonic(), engine.chunks.share(*shard or (0, 1))
+    if store is not None and not engine.plan.reductions:
+        done = _rows(engine, store, share, manifest)
+    else:
+        done = _kept(engine, store, share, manifest, json)
+    _summary(engine, *done, time.monotonic() - began)
 
 
-def _manifest(program: Program, group: Processes) -> dict[str, Any]:
-    """Everything that determines the result, bit for bit."""
-    return {
-        "jaxroof": importlib.metadata.version("jaxroof"),
-        "jax": jax.__version__,
-        "precision": jax.numpy.result_type(float).name,
-        "device": jax.local_devices()[0].device_kind,
-        "devices": len(program.compiled),
-        "processes": group.processes or 1,
-        "block": program.block,
-        **program.plan.identity(),
-    }
-
-
-def _rows(program: Program, store: Store, group: Processes, manifest: dict[str, Any]) -> tuple[int, int]:
-    """Write every point of this process's share: how many were computed now, and how many of those cannot be."""
-    plan, indices = program.plan, group.share(program.chunks)
-    missing, infeasible = store.missing(indices), 0
-    for index in rated(missing, program):
-        metrics, more = stream.metrics_of(program, index)
-        infeasible += more
-        values = plan.space.block(index * program.chunk, program.count(index))
-        store.write_chunk(index, sweep_store.table(plan, values, metrics))
+def _rows(engine: Engine, store: Store, share: range, manifest: dict[str, Any]) -> tuple[int, int]:
+    """Write every point of the share: how many were computed now, and how many of those cannot be."""
+    plan, chunks, missing, infeasible = engine.plan, engine.chunks, store.missing(share), 0
+    for index, state in rated(engine.states(missing, dict), missing, chunks, plan.objective.evaluations):
+        values = plan.space.block(index * chunks.size, chunks.count(index))
+        store.write_chunk(index, sweep_store.table(plan, values, state["rows"]["metrics"]))
+        infeasible += stream.infeasible(state)
     nothing = np.zeros((len(plan.objective.metrics), 0), dtype=jax.numpy.result_type(float))
     schema = sweep_store.table(plan, plan.space.block(0, 0), nothing).schema
-    store.finish(indices, schema, manifest)
-    return sum(map(program.count, missing)), infeasible
+    store.finish(map(store.chunk, share), schema, manifest)
+    return sum(map(chunks.count, missing)), infeasible
 
 
-def _shards(program: Program, store: Store, group: Processes, manifest: dict[str, Any]) -> None:
-    """When all shards are complete, the first process writes the manifest of them."""
-    shards = [data.decode() for data in processes.gather(store.target.name.encode())]
-    if group.several and group.process_id == 0:
-        text = sweep_store.dump(manifest | {"points": program.plan.space.size, "shards": shards})
-        write(store.target.with_name(sweep_store.MANIFEST), text.encode())
-
-
-def _reduce(
-    program: Program, store: Store | None, group: Processes, manifest: dict[str, Any], json: bool
-) -> tuple[int, int]:
-    """Keep what was asked for, across all processes; the first one reports. Counts as :func:`_rows`."""
-    plan, share, first = program.plan, group.share(program.chunks), (group.process_id or 0) == 0
-    done, states = (store and store.read_state()) or (0, stream.start(plan.reductions))
-    rest, before = share[done:], stream.infeasible(states)
-    for latest in stream.reduced(program, states, rated(rest, program)):
-        states, done = latest, done + 1
+def _kept(engine: Engine, store: Store | None, share: range, manifest: dict[str, Any], json: bool) -> tuple[int, int]:
+    """Keep what was asked for of the share: a shard as states, the whole as tables. Counts as :func:`_rows`."""
+    plan = engine.plan
+    says, states = (store and store.read_state()) or ({"done": 0}, stream.start(plan.reductions))
+    rest, before = share[says["done"] :], stream.infeasible(states)
+    later = engine.states(rest, lambda: stream.hints(plan.reductions, states))
+    for index, more in rated(later, rest, engine.chunks, plan.objective.evaluations):
+        states = stream.join(plan.reductions, states, more)
         if store is not None:
-            store.write_state(done, states)
-    infeasible = stream.infeasible(states) - before
-    everyone = [sweep_store.unpack(data)[1] for data in processes.gather(sweep_store.pack(states, done))]
-    states = stream.join(plan.reductions, everyone)
-    if store is not None:
-        if first:
+            store.write_state(index + 1 - share.start, states)
+    if store is not None and "shard" in manifest:
+        write(store.target, sweep_store.pack(states, manifest))
+    else:
+        if store is not None:
             findings.write(store.target.parent, plan, states, manifest)
-        processes.gather(b"written")
-        store.clear()
-    if first:
         findings.show(plan, states, json)
-    return sum(map(program.count, rest)), infeasible
+    if store is not None:
+        store.clear()
+    return sum(map(engine.chunks.count, rest)), stream.infeasible(states) - before
 
 
-def _interrupted(store: Store | None) -> NoReturn:
-    sys.stderr.write(f"jaxroof: interrupted{'; --resume goes on' if store else ''}\n")
-    sys.stderr.flush()
-    if jax.process_count() > 1:
-        os._exit(130)  # the others cannot be waited for
-    sys.exit(130)
+def _join(folder: Path, where: Output) -> None:
+    """Make one sweep of a folder's shards: the files that one process would have written."""
+    files, manifest, asked = shards.finished(folder)
+    if kept := files[0].suffix == ".npz":
+        jax.config.update("jax_enable_x64", manifest["precision"] == "float64")
+    store = Store(folder / ("results.json" if kept else "all.parquet"), folder / ".part", False, where.force)
+    with store.held():
+        if not kept:
+            store.finish(files, parquet.read_schema(files[0]), manifest)
+        else:
+            plan = load_plan(*read(asked))
+            if differing := sweep_store.difference(manifest, manifest | plan.identity()):
+                raise InputError(
+                    "--join", str(folder), f"what the sweep was made from has changed: {differing} differs"
+                )
+            states = shards.joined(files, plan)
+            findings.write(folder, plan, states, manifest)
+            findings.show(plan, states, where.json)
+    sys.stderr.write(f"jaxroof: {len(files)} shards joined: {store.target}\n")
 
 
-def _summary(program: Program, points: int, infeasible: int, seconds: float) -> None:
+def _summary(engine: Engine, points: int, infeasible: int, seconds: float) -> None:
     """One line on stderr: what this process did now, how fast, in how much memory."""
     why = f", {INFEASIBLE}" if infeasible else ""
     sys.stderr.write(
         f"jaxroof: {points} points ({infeasible} infeasible{why}) in {seconds:.1f} s, "
-        f"{speed(program, points, seconds)}; chunks of {len(program.compiled)} × {program.block}, "
-        f"peak memory {peak_bytes() / 1e6:.0f} MB\n"
+        f"{speed(points, engine.plan.objective.evaluations, seconds)}; chunks of {engine.chunks.devices} × "
+        f"{engine.chunks.block}, peak memory {peak_bytes() / 1e6:.0f} MB\n"
     )

@@ -157,8 +157,8 @@ def _without_chunks(tree: Model, values: Sequence[float | None]) -> Model:
 
 
 def _over(settings: Model | None, function: Callable[..., Result], shared: int) -> Callable[..., Result]:
-    """``function`` of ``shared`` arguments and a ``Model``, mapped over its settings if there are any."""
-    return function if settings is None else jax.vmap(function, in_axes=(*(None,) * shared, settings))
+    """``function`` of ``shared`` arguments and a ``Model``, mapped over its settings if any leaf still has some."""
+    return jax.vmap(function, in_axes=(*(None,) * shared, settings)) if jax.tree.leaves(settings) else function
 
 
 def _dot(weights: Float[Any, " node"], seconds: Float[Any, " node *rest"]) -> Float[Any, "*rest"]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from jaxroof import defaults
@@ -54,6 +55,21 @@ class Keep:
     by: str | None
     pareto: str | None
     marginals: bool
+
+
+# All that a sweep is made from, in the order of :func:`load_plan`.
+Asked = tuple[ModelOptions, Axes, RequestOptions, Score, Keep]
+
+
+def written(asked: Asked) -> str:
+    """Options as text, for a shard's file or a worker."""
+    return msgspec.json.encode(asked, enc_hook=str).decode()
+
+
+def read(text: str) -> Asked:
+    """The inverse of :func:`written`."""
+    asked: Asked = msgspec.json.decode(text, type=Asked, dec_hook=lambda kind, value: kind(value))
+    return asked
 
 
 def load_plan(options: ModelOptions, axes: Axes, request: RequestOptions, score: Score, keep: Keep) -> Plan:

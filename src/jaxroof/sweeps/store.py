@@ -4,11 +4,12 @@ Until then a part folder holds a manifest of everything that determines the resu
 finished chunk, or one state. A file appears under its name by renaming, after it is on disk.
 """
 
+import contextlib
 import dataclasses
 import io
 import json
-import shutil
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import pyarrow
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from jaxroof.files import InputError, check_writable, publish, read_json, write
+from jaxroof.files import InputError, publish, read_json, write
 from jaxroof.report import report
+from jaxroof.sweeps.lock import LOCK, alone
 from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.space import Columns
 from jaxroof.sweeps.stream import States
@@ -26,7 +28,7 @@ from jaxroof.sweeps.stream import States
 MANIFEST = "manifest.json"
 STATE = "state.npz"
 FINISHED = "finished"
-PARTS = (MANIFEST, STATE, FINISHED, "chunk-")
+PARTS = (MANIFEST, STATE, FINISHED, LOCK, "chunk-")
 METADATA = b"jaxroof"
 
 
@@ -42,19 +44,19 @@ class Store:
     resume: bool
     force: bool
 
-    def previous(self, must: bool) -> dict[str, Any] | None:
-        """The manifest to go on from, if any. Raises InputError where results would be lost.
+    @contextlib.contextmanager
+    def held(self) -> Iterator[dict[str, Any] | None]:
+        """Keep others off; the manifest to go on from, if any. Raises InputError where results would be lost."""
+        with alone(self.part):
+            yield self._previous()
 
-        And where there is nothing to ``resume``, if there ``must`` be: one of several processes may not have begun.
-        """
+    def _previous(self) -> dict[str, Any] | None:
         there, manifest = self.target.exists(), self.part / MANIFEST
         if self.target.is_dir():
             raise InputError(self.target, "--out", "is a folder")
         if foreign := next((path for path in self.part.glob("*") if not path.name.startswith(PARTS)), None):
             raise InputError(foreign, "--out", "is in the way: no part of a sweep")
         if self.resume:
-            if must and not (there or manifest.exists()):
-                raise InputError("--resume", str(self.part), "no interrupted sweep is there to go on with")
             return read_json(manifest) if manifest.exists() else finished_manifest(self.target)
         if there and not self.force:
             raise InputError(self.target, "--out", "is there already; --force overwrites it")
@@ -63,27 +65,27 @@ class Store:
         return None
 
     def begin(self, manifest: Mapping[str, Any]) -> bool:
-        """Make or find this sweep's part folder; False where it is finished. Raises InputError at another's."""
+        """Make or find this sweep's parts; False where it is finished. Raises InputError at another's."""
         if self.resume and self.target.exists():
-            if finished_manifest(self.target) == _plain(manifest):
+            if finished_manifest(self.target) == plain(manifest):
                 self.clear()
                 return False
             if not self.force:
                 raise InputError(self.target, "--resume", "is another sweep's; --force overwrites it")
         if self.resume and (self.part / MANIFEST).exists():
-            if differing := next(_differences(read_json(self.part / MANIFEST), _plain(manifest)), None):
+            if differing := difference(read_json(self.part / MANIFEST), manifest):
                 raise InputError("--resume", str(self.part), f"is another sweep's: {differing} differs")
             return True
-        check_writable(self.target.parent)
-        shutil.rmtree(self.part, ignore_errors=True)
-        self.part.mkdir()
+        self.clear()
         write(self.part / MANIFEST, dump(manifest).encode())
         return True
 
     def clear(self) -> None:
         """Remove the parts; the manifest first, so that a rest of them is never gone on with."""
         (self.part / MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(self.part, ignore_errors=True)
+        for path in self.part.iterdir():
+            if path.name != LOCK:
+                path.unlink()
 
     def chunk(self, index: int) -> Path:
         """The file of a finished chunk."""
@@ -99,13 +101,14 @@ class Store:
         parquet.write_table(table, sink, row_group_size=len(table))
         write(self.chunk(index), sink.getvalue())
 
-    def finish(self, indices: range, schema: pyarrow.Schema, manifest: Mapping[str, Any]) -> None:
-        """All chunks as one file, a row group each, that carries its manifest."""
+    def finish(self, files: Iterable[Path], schema: pyarrow.Schema, manifest: Mapping[str, Any]) -> None:
+        """The chunks of ``files`` as one file, a row group each, that carries its manifest."""
         draft = self.part / FINISHED
         with parquet.ParquetWriter(draft, schema.with_metadata({METADATA: dump(manifest).encode()})) as writer:
-            for index in indices:
-                table = parquet.read_table(self.chunk(index))
-                writer.write_table(table.replace_schema_metadata(writer.schema.metadata), row_group_size=len(table))
+            for rows in map(parquet.ParquetFile, files):
+                for group in range(rows.num_row_groups):
+                    table = rows.read_row_group(group).replace_schema_metadata(writer.schema.metadata)
+                    writer.write_table(table, row_group_size=len(table))
         publish(draft, self.target)
         self.clear()
 
@@ -115,27 +118,29 @@ class Store:
 
     def write_state(self, done: int, states: States) -> None:
         """The reductions after ``done`` chunks."""
-        write(self.part / STATE, pack(states, done))
+        write(self.part / STATE, pack(states, {"done": done}))
 
-    def read_state(self) -> tuple[int, States] | None:
+    def read_state(self) -> tuple[dict[str, Any], States] | None:
         """Where the reductions stand."""
         path = self.part / STATE
         return unpack(path.read_bytes()) if path.exists() else None
 
 
 def finished_manifest(target: Path) -> dict[str, Any] | None:
-    """The manifest that a finished Parquet file or ``results.json`` carries."""
+    """The manifest that a finished Parquet file, ``results.json`` or a shard's states carry."""
     try:
+        if target.suffix == ".npz":
+            return unpack(target.read_bytes())[0]
         if target.suffix == ".json":
             return dict(read_json(target)["sweep"])
         return dict(json.loads((parquet.read_schema(target).metadata or {})[METADATA]))
-    except (pyarrow.ArrowException, OSError, KeyError, ValueError, InputError):
+    except (pyarrow.ArrowException, zipfile.BadZipFile, OSError, KeyError, ValueError, InputError):
         return None
 
 
 def same_points(previous: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
     """Whether an earlier sweep had these points and metrics, so that its blocks fit."""
-    return all(previous.get(key) == value for key, value in _plain(identity).items() if key in ("space", "metrics"))
+    return all(previous.get(key) == value for key, value in plain(identity).items() if key in ("space", "metrics"))
 
 
 def table(plan: Plan, values: Columns, metrics: NDArray[np.floating]) -> pyarrow.Table:
@@ -151,15 +156,15 @@ def table(plan: Plan, values: Columns, metrics: NDArray[np.floating]) -> pyarrow
     return pyarrow.table(columns | {name: pyarrow.array(row, mask=np.isnan(row)) for name, row in rows})
 
 
-def pack(states: States, done: int) -> bytes:
-    """States and the number of chunks in them as bytes."""
+def pack(states: States, says: Mapping[str, Any]) -> bytes:
+    """States and what there is to say of them as bytes."""
     arrays = {f"{name}/{key}": array for name, state in states.items() for key, array in state.items()}
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, done=np.int64(done), **arrays)
+    np.savez(buffer, allow_pickle=False, says=np.array(dump(says)), **arrays)
     return buffer.getvalue()
 
 
-def unpack(data: bytes) -> tuple[int, States]:
+def unpack(data: bytes) -> tuple[dict[str, Any], States]:
     """The inverse of :func:`pack`."""
     states: States = {}
     with np.load(io.BytesIO(data)) as arrays:
@@ -167,7 +172,7 @@ def unpack(data: bytes) -> tuple[int, States]:
             name, _, key = path.partition("/")
             if key:
                 states.setdefault(name, {})[key] = arrays[path]
-        return int(arrays["done"]), states
+        return dict(json.loads(str(arrays["says"]))), states
 
 
 def dump(manifest: Mapping[str, Any]) -> str:
@@ -175,9 +180,14 @@ def dump(manifest: Mapping[str, Any]) -> str:
     return json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
 
 
-def _plain(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def plain(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """As it reads back from a file."""
     return dict(json.loads(dump(manifest)))
+
+
+def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """The first key at which two manifests differ."""
+    return next(_differences(plain(one), plain(other)), None)
 
 
 def _differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
