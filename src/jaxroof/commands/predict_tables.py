@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxroof.files import InputError, check_writable
+from jaxroof.files import InputError, check_writable, write_folder
 from jaxroof.parameters import Scalar
-from jaxroof.report.figures import figure
-from jaxroof.report.folder import write_files
+from jaxroof.report.figures import Figure
 from jaxroof.request.schedule import Latency
 from jaxroof.step import Part, StepTime
 from jaxroof.units import GIGA, MEGA, MILLI, PERCENT
@@ -85,4 +84,5 @@ def write_breakdown(path: Path, heading: str, parts: Mapping[str, Rows]) -> None
     if path.suffix != ".png":
         raise InputError(path, "--plot", "must end in .png")
     check_writable(path.parent, "--plot")
-    write_files(path.parent, {path.name: figure(heading, predict_plots.plot_breakdown, parts)})
+    figure = Figure(path.stem, "breakdown", heading, predict_plots.plot_breakdown, (parts,))
+    write_folder(path.parent, {path.name: figure.png()})

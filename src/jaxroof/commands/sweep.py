@@ -162,11 +162,11 @@ def _reduce(
     states = stream.join(plan.reductions, everyone)
     if store is not None:
         if first:
-            findings.write(store.target.parent, plan, states, manifest)
+            findings.sweep_report(plan, states, manifest).write(store.target.parent)
         processes.gather(b"written")
         store.clear()
     if first:
-        findings.show(plan, states, json)
+        findings.sweep_report(plan, states, manifest).show(json)
     return sum(map(program.count, rest)), infeasible
 
 

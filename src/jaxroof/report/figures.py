@@ -1,21 +1,32 @@
 """Figures as PNG files."""
 
+import dataclasses
+import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-FigureFile = Callable[[Path], None]
 
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """``plot(*data, ax=axes)`` under a ``heading``, of ``size`` [inches], drawn when it is written.
 
-def figure(heading: str, plot: Callable[..., Any], *data: Any, size: tuple[float, float] = (9, 6)) -> FigureFile:
-    """A figure of ``size`` [inches] that is drawn once the path of its PNG is given."""
+    ``name`` is its file's, ``alt`` says what it shows.
+    """
 
-    def save(path: Path) -> None:
-        from matplotlib.figure import Figure  # slow to load
+    name: str
+    alt: str
+    heading: str
+    plot: Callable[..., Any]
+    data: tuple[Any, ...]
+    size: tuple[float, float] = (9, 6)
 
-        drawn = Figure(figsize=size, layout="constrained")
-        plot(*data, ax=drawn.subplots())
-        drawn.suptitle(heading)
-        drawn.savefig(path, dpi=120)
+    def png(self) -> bytes:
+        """The figure's file."""
+        from matplotlib.figure import Figure as Canvas  # slow to load
 
-    return save
+        drawn = Canvas(figsize=self.size, layout="constrained")
+        self.plot(*self.data, ax=drawn.subplots())
+        drawn.suptitle(self.heading)
+        file = io.BytesIO()
+        drawn.savefig(file, dpi=120)
+        return file.getvalue()
