@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from command_line import refused, run
+from matplotlib.figure import Figure
 
 from jaxroof import Deployment, InputError, load_architecture, load_model, with_settings
+from jaxroof.commands.simulate_plots import plot_cdf, plot_queue
 from jaxroof.serving.arrivals import generate_load
 from jaxroof.serving.options import LoadOptions
+from jaxroof.serving.queueing import Queue
 from jaxroof.serving.setting import make_setting
 from jaxroof.serving.simulate import simulate
 from jaxroof.serving.summary import simulated, spread
@@ -25,6 +28,7 @@ KEYS = {
 LINE = ["simulate", "--step-model=linear", "--set=linear.base_us=10000", "--server=vllm-sync"]
 LENGTHS = ["--prompt=64", "--output=5"]
 LLAMA = ["simulate", "--model=llama-3.1-8b", "--hardware=h100-sxm", "--tp=1"]
+PER_CONTEXT = ["--set=linear.base_us=0", "--set=linear.per_context_token_us=1"]
 TRACE = "arrival_s,prompt_tokens,cached_tokens,output_tokens\n0,64,0,5\n0.005,64,16,1\n3,64,0,5\n"
 FILES = {"FINDINGS.md", "results.json", "requests.csv", "latency_cdf.png", "over_time.png", "timeline.png"}
 
@@ -36,6 +40,11 @@ def prints(arguments):
     assert code == 0
     assert err.splitlines() == [f"jaxroof: note: {note}" for note in data["notes"]]
     return data
+
+
+def axes():
+    """Empty ones."""
+    return Figure().subplots()
 
 
 @pytest.fixture
@@ -194,6 +203,11 @@ def test_files(tmp_path, trace):
             "server.max_num_batched_tokens: must be ≥ server.max_num_seqs: 2048 tokens for 5000 requests",
         ),
         (["--rate=1", "--steady", "--requests-json"], "--requests-json: the steady state has means only"),
+        (["--rate=1", "--steady", "--kv-blocks=4"], "kv_blocks: a request needs 5 blocks of 16 tokens, and 4 fit"),
+        (
+            ["--rate=1", *PER_CONTEXT],
+            "linear: steps take no time; name a file of a measured line, or set one of linear",
+        ),
     ],
 )
 def test_refused(tmp_path, options, says):
@@ -267,8 +281,10 @@ def test_gaps_and_queue_agree_with_the_simulation():
     assert made.summary.preemptions > 0
     total_s = (made.simulation.last_s - made.simulation.first_s).sum()
     assert made.latencies_s["time_between_tokens"].sum() == pytest.approx(total_s)
-    assert made.queue.running.mean() == pytest.approx(made.summary.batch * made.summary.utilisation, rel=0.02)
-    assert made.queue.kv_share.mean() == pytest.approx(made.summary.kv_share, rel=0.1)
+    seconds = np.diff(made.queue.time_s)
+    running, kv_share = (x[:-1] @ seconds / seconds.sum() for x in (made.queue.running, made.queue.kv_share))
+    assert running == pytest.approx(made.summary.batch * made.summary.utilisation, rel=1e-9)
+    assert kv_share == pytest.approx(made.summary.kv_share, rel=0.1)
     # A request that has ended keeps its slot for a step, when its client has sent the next one.
     assert 4 <= (made.queue.running + made.queue.waiting).max() <= 5
     assert np.all(made.simulation.arrival_s <= made.admission_s)
@@ -301,3 +317,71 @@ def test_the_steady_state(tmp_path):
     assert means["notes"][0].startswith("the steady state has means only")
     assert {path.name for path in tmp_path.iterdir()} == {"FINDINGS.md", "results.json"}
     assert prints([*load[:-3], "--rate=1000", *load[-2:], "--steady"])["saturated"]
+
+
+def test_the_steady_state_draws_no_load():
+    """Only the mean request has to fit the blocks, and requests that are drawn do not matter."""
+    load = ["--prompt=lognormal:64,1", "--output=5", "--kv-blocks=10", "--steady"]
+    few, many = (prints([*LINE, *load, "--rate=1", f"--requests={n}", f"--seed={n}"]) for n in (1, 10**7))
+    assert {key: few[key] for key in KEYS - {"inputs"}} == {key: many[key] for key in KEYS - {"inputs"}}
+    means = "the steady state has means only, of a load without end: "
+    assert few["notes"] == [means + "--requests and --seed do not matter"]
+    clients = prints([*LINE, *load[:-2], "--concurrency=2000", "--steady", "--set=server.max_num_seqs=2048"])
+    assert clients["notes"] == [means + "--requests, --seed and --stagger do not matter"]
+
+
+def test_the_steady_state_of_a_trace(trace):
+    data = prints([*LINE, f"--trace={trace}", "--steady"])
+    assert data["requests_per_s"] == pytest.approx(2 / 3)
+    assert [note.partition(": ")[2] for note in data["notes"]] == [
+        "of the trace only its rate and the means and spreads of its lengths matter"
+    ]
+    refused(trace.parent, [*LINE, f"--trace={trace}", "--steady", "--seed=1"], "simulate: --seed: has no meaning with")
+
+
+def test_what_a_steady_state_does_not_have():
+    """A time between tokens where there is only one, and a share of blocks without end."""
+    load = [*LINE, "--prompt=64", "--output=1", "--rate=1", "--steady"]
+    data = prints(load)
+    assert (data["itl_ms"], data["time_between_tokens_ms"], data["kv_share"]) == (None, None, None)
+    assert data["e2e_ms"] == pytest.approx(data["ttft_ms"])
+    assert 0 < prints([*load, "--kv-blocks=10"])["kv_share"] < 1
+    lines = run(load)[1].splitlines()
+    assert next(line for line in lines if line.split()[0] == "ITL").split() == ["ITL", *"–––––"]
+
+
+def test_more_clients_than_requests_are_no_open_loop():
+    data = prints([*LINE, *LENGTHS, "--concurrency=50", "--requests=40", "--set=server.max_num_seqs=2"])
+    assert (data["saturated"], data["saturated_by"]) == (False, None)
+    assert data["notes"][0] == "only 40 of 50 clients send: there are no more requests"
+    assert not [note for note in data["notes"] if "grow" in note]
+
+
+def test_reproducing_names_no_hardware_that_is_not_used(tmp_path, trace):
+    prints([*LINE, f"--trace={trace}", "--steady", f"--out={tmp_path}"])
+    command = (tmp_path / "FINDINGS.md").read_text().split("```")[1]
+    assert "--step-model=linear" in command
+    assert "--hardware" not in command
+
+
+def test_latencies_rise_in_steps():
+    """0 below the least one, 1/3 at it, 1 from the largest one on."""
+    ax = plot_cdf({"ttft": np.array([0.03, 0.01, 0.02]), "itl": np.zeros(0), "e2e": np.arange(1.0, 2001)}, ax=axes())
+    curve, _, many, _ = ax.lines
+    assert curve.get_drawstyle() == many.get_drawstyle() == "steps-post"
+    assert list(curve.get_xdata()) == pytest.approx([10, 10, 20, 30])
+    assert list(curve.get_ydata()) == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert list(many.get_xdata()[[0, 1, 2, -1]]) == pytest.approx([1e3, 2e3, 4e3, 2e6])
+
+
+def test_the_queue_over_time_shows_means_and_every_peak():
+    """Of 10 000 changes, one of which lasts a millionth of the time."""
+    time_s, running = np.arange(10_000.0), np.arange(10_000.0) % 3
+    time_s[5001], running[5000] = 5000.01, 7
+    waiting = np.zeros(10_000)
+    ax = plot_queue(Queue(time_s, running, waiting, waiting), ax=axes())
+    assert ax.lines[0].get_ydata() == pytest.approx(1, abs=0.05)
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (0, 7)
+    few = plot_queue(Queue(time_s[:9], running[:9], waiting[:9], waiting[:9]), ax=axes())
+    assert (list(few.lines[0].get_ydata()), len(few.collections)) == (list(running[:9]), 0)

@@ -59,6 +59,8 @@ def test_every_token_and_preemption_of_the_plain_simulator(options):
 @pytest.mark.parametrize("only", CONSTANTS)
 def test_a_line_of_one_constant(only, async_scheduling):
     constants = dict.fromkeys(CONSTANTS, 0.0) | {only: 1 / 64}
+    if only == "per_context_token_s":
+        constants["per_request_s"] = 1 / 1024  # prompts have no context yet, and their steps would take no time
     arrivals = [0.0] * 4 + [2.0] * 4 + [100 + i / 64 for i in range(COUNT - 8)]  # at once, and after a pause
     requests = [Request(arrival, 1 + i % 5, 2 + i % 3) for i, arrival in enumerate(arrivals)]
     for blocks, size in (1, 16), (8, 1), (math.inf, 4):
@@ -211,6 +213,9 @@ def test_a_server_that_cannot_be():
     says("linear: steps take no time", simulate, LINEAR, load)
     lines = replace(LINEAR, {"linear.base_us": np.array([1.0, 0.0])})
     says("linear: steps take no time", simulate, lines, load)
+    says("linear: steps take no time", simulate, with_settings(LINEAR, ["linear.per_context_token_us=1"]), load)
+    for key in "base", "per_new_token", "per_request":
+        assert make_setting(with_settings(LINEAR, [f"linear.{key}_us=1"]), load, None, None, 2)
     says("leaves differ in their number of settings: [2, 3]", simulate,
          replace(LINE, {"linear.base_us": np.ones(3)}), load, kv_blocks=np.ones(2) * 9)  # fmt: skip
     says("step model: roofline is not simulated", simulate, load_model("roofline"), load, arch, one)

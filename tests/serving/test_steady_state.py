@@ -100,3 +100,10 @@ def test_settings_are_alike_alone_and_together():
 def test_what_cannot_be_is_refused(demand, says):
     with pytest.raises(InputError, match=says):
         steady_state(LINEAR, demand)
+
+
+@pytest.mark.parametrize("settings", [[], ["linear.per_context_token_us=1"]])
+def test_a_line_of_steps_that_take_no_time_is_refused(settings):
+    line = with_settings(load_model("linear"), settings)
+    with pytest.raises(InputError, match=r"^steady_state: linear: steps take no time; .* linear.base_us"):
+        steady_state(line, Demand(512.0, 200.0, rate_per_s=1.0))

@@ -34,8 +34,9 @@ class ModelOptions:
         return with_settings(model, self.settings)
 
     def command(self, name: str, **others: object) -> str:
-        """The command line that chooses the same again, and ``others``."""
-        mine = {key: getattr(self, key) for key in ("step_model", "formula", "hardware", "server", "mfu_tables")}
+        """The command line that chooses the same again, and ``others``, which may be other than these."""
+        keys = ("step_model", "formula", "hardware", "server", "mfu_tables")
+        mine = {key: others.pop(key, getattr(self, key)) for key in keys}
         options = [*mine.items(), *(("set", setting) for setting in self.settings), *others.items()]
         words = [f"--{key.replace('_', '-')}={value}" for key, value in options if value is not None]
         return shlex.join(["jaxroof", name, *words])

@@ -84,8 +84,8 @@ class ServerOptions:
         return f"{gpus}{self.step_model} step time, {self.server or defaults.server(self.step_model)}"
 
     def command(self, steady: bool, **others: object) -> str:
-        """The command line that serves the same again, and ``others``."""
-        mine = {key: getattr(self, key) for key in ("model", "tp", "ep", "sampling", "kv_blocks")}
+        """The command line that serves the same again, and ``others``; hardware that no line needs is not named."""
+        mine = {key: getattr(self, key) for key in ("hardware", "model", "tp", "ep", "sampling", "kv_blocks")}
         return self.choice.command("simulate", **mine, **others) + " --steady" * steady
 
 

@@ -12,9 +12,10 @@ from jaxroof.files import InputError, check_writable
 from jaxroof.report import report
 from jaxroof.report.folder import write_files
 from jaxroof.serving.capacity import beyond_positions
-from jaxroof.serving.options import WHERE, LoadOptions
+from jaxroof.serving.demand import Demand
+from jaxroof.serving.options import WHERE, LoadOptions, mean_request
 from jaxroof.serving.setting import NO_MODEL, Setting
-from jaxroof.serving.steady_state import Steady, steady_state
+from jaxroof.serving.steady_state import steady_state
 from jaxroof.serving.summary import Summary, of_steady_state, simulated
 
 
@@ -25,13 +26,15 @@ def run(
     load.check()
     if steady and requests_json:
         raise InputError(WHERE, "--requests-json", "the steady state has means only, of no requests")
-    sent = load.load()
+    demand = load.demand() if steady else None
+    # The steady state draws no load: that one mean request can be served is all that it asks for.
+    sent = mean_request(demand) if demand else load.load()
     setting = server.setting(sent)
-    means = of_steady_state(_steady_state(server, load)) if steady else None
+    means = _means(server, demand, setting) if demand else None
     check_writable(out)
     made = None if means else simulated(setting)
     summary = made.summary if made else cast(Summary, means)
-    notes = [*_lengths(setting, load), *simulate_tables.notes(summary, load.concurrency is not None)]
+    notes = [*_lengths(setting, load, steady), *simulate_tables.notes(summary, *load.chosen)]
     data = simulate_tables.record(summary, server.inputs(setting) | load.given(), notes)
     said = Said(server.describe(), load.describe(), server.command(steady, **load.options(), out=out))
     if out is not None:
@@ -43,17 +46,18 @@ def run(
     report.show(data, shown, lines, json or requests_json, digits=2)
 
 
-def _steady_state(server: ServerOptions, load: LoadOptions) -> Steady:
-    """The means of the load as they would be for ever. Raises InputError."""
+def _means(server: ServerOptions, demand: Demand, setting: Setting) -> Summary:
+    """What a load is like that goes on for ever. Raises InputError."""
     model, arch, deployment = server.served()
-    return steady_state(model, load.demand(), arch, deployment, kv_blocks=server.kv_blocks)
+    found = steady_state(model, demand, arch, deployment, kv_blocks=server.kv_blocks)
+    return of_steady_state(found, float(demand.output_tokens), float(setting.kv_blocks))
 
 
-def _lengths(setting: Setting, load: LoadOptions) -> list[str]:
+def _lengths(setting: Setting, load: LoadOptions, steady: bool) -> list[str]:
     """What there is to say of requests that are too long, or too few for all clients."""
     longest = float(np.max(setting.load.prompt_tokens + setting.load.output_tokens))
     beyond, requests = beyond_positions(setting.architecture, longest), setting.load.requests
     idle = f"only {requests} of {load.concurrency} clients send: there are no more requests"
-    few = load.concurrency is not None and load.concurrency > requests
+    few = load.concurrency is not None and load.concurrency > requests and not steady
     line = setting.architecture is NO_MODEL
     return [note for note in (None if line else beyond, idle if few else None) if note]

@@ -1,6 +1,7 @@
 """Figures of ``simulate``: each takes data and axes and returns the axes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,8 +16,8 @@ from jaxroof.units import MILLI
 # Okabe and Ito's colours, which the colour-blind tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#BBBBBB"
 LATENCIES = {"ttft": ("TTFT", ORANGE), "itl": ("ITL", BLUE), "e2e": ("E2E", GREEN)}
-# A curve of more points, or a timeline of more requests, shows no more.
-CURVE, ROWS = 1000, 60
+# A curve of more points, or a timeline of more requests, shows no more; bands are of so many equal times.
+CURVE, BANDS, ROWS = 1000, 200, 60
 
 
 def plot_cdf(latencies_s: Mapping[str, Vector], *, ax: Axes) -> Axes:
@@ -25,9 +26,9 @@ def plot_cdf(latencies_s: Mapping[str, Vector], *, ax: Axes) -> Axes:
         ms = latencies_s[key] / MILLI
         if not len(ms):
             continue
-        share, known = np.linspace(0, 1, min(len(ms), CURVE)), spread(ms)
+        known = spread(ms)
         said = [name, *(f"{part} {_text(known[part])} ms" for part in ("p50", "p99") if known[part] > 0)]
-        ax.plot(np.quantile(ms, share), share, color=colour, linewidth=2.5, label="\n".join(said))
+        ax.plot(*_shares(ms), color=colour, linewidth=2.5, drawstyle="steps-post", label="\n".join(said))
         ax.plot([known["p50"], known["p99"]], [0.5, 0.99], "o", color=colour, markersize=8)
     ax.set(xscale="log", xlabel="latency [ms]", ylabel="requests", title="Latencies of all requests")
     ax.set(ylim=(0, 1.3), yticks=np.linspace(0, 1, 6))
@@ -39,26 +40,47 @@ def plot_cdf(latencies_s: Mapping[str, Vector], *, ax: Axes) -> Axes:
     return ax
 
 
+def _shares(values: Vector) -> tuple[Vector, Vector]:
+    """Values in order and the share of all that is at most so large, from 0 on: a step up at each."""
+    share = np.linspace(0, 1, min(len(values), CURVE) + 1)
+    place = np.arange(len(share)) * len(values) // (len(share) - 1)
+    return np.sort(values)[np.maximum(place - 1, 0)], share
+
+
 def _text(ms: float) -> str:
     return f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}"
 
 
 def plot_queue(queue: Queue, *, ax: Axes) -> Axes:
     """Requests that run and wait, and the share of the KV cache in use on an axis of its own."""
-    ax.plot(queue.time_s, queue.running, color=BLUE, linewidth=1.8, drawstyle="steps-post", label="running")
-    ax.plot(queue.time_s, queue.waiting, color=ORANGE, linewidth=1.8, drawstyle="steps-post", label="waiting")
+    for values, colour, label in (queue.running, BLUE, "running"), (queue.waiting, ORANGE, "waiting"):
+        _draw_steps(ax, queue.time_s, values, color=colour, label=label)
     ax.set(xlabel="time [s]", ylabel="requests", ylim=(0, max(queue.running.max(), queue.waiting.max(), 1) * 1.3))
-    ax.set_title("Requests that run and wait")
+    ax.set_title("Requests that run and wait" + ", means and extremes" * (len(queue.time_s) > CURVE))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(alpha=0.3)
     if not np.isnan(queue.kv_share).any():
         ax.plot([], [], color=GREEN, linewidth=1.5, linestyle="--", label="KV cache in use (right)")
         right = ax.twinx()
-        right.plot(queue.time_s, queue.kv_share, color=GREEN, linewidth=1, linestyle="--")
+        _draw_steps(right, queue.time_s, queue.kv_share, color=GREEN, linewidth=1, linestyle="--")
         right.set(ylabel="KV cache in use", ylim=(0, 1.3), yticks=np.linspace(0, 1, 6))
         right.yaxis.set_major_formatter(PercentFormatter(1))
     ax.legend(loc="upper center", ncols=3, frameon=False, fontsize=12)
     return ax
+
+
+def _draw_steps(ax: Axes, time_s: Vector, values: Vector, **style: Any) -> None:
+    """Values that hold until the next one; where they are many, means in equal times, and extremes."""
+    if len(time_s) > CURVE:
+        edges_s = np.linspace(time_s[0], time_s[-1], BANDS + 1)
+        place = np.searchsorted(time_s, edges_s, side="right") - 1  # what holds as each of them begins
+        least, most = (f(f.reduceat(values, place)[:-1], values[place[1:]]) for f in (np.minimum, np.maximum))
+        past = np.concatenate([[0.0], np.cumsum(values[:-1] * np.diff(time_s))])
+        means = np.diff(np.interp(edges_s, time_s, past)) / np.diff(edges_s)
+        time_s = edges_s
+        least, most, values = (np.append(of_bands, of_bands[-1]) for of_bands in (least, most, means))
+        ax.fill_between(time_s, least, most, step="post", color=style["color"], alpha=0.25, linewidth=0)
+    ax.plot(time_s, values, drawstyle="steps-post", **style)
 
 
 def plot_timeline(simulation: Simulation, admission_s: Vector, *, ax: Axes) -> Axes:
@@ -72,9 +94,11 @@ def plot_timeline(simulation: Simulation, admission_s: Vector, *, ax: Axes) -> A
     names = {"waiting": GREY, "prompt, until first token": ORANGE, "decoding": BLUE}
     for (name, colour), start_s, end_s in zip(names.items(), edges, edges[1:], strict=False):
         ax.barh(row, end_s - start_s, left=start_s, height=0.8, color=colour, label=name)
-    ax.set(xlabel="time [s]", ylabel="request", title=f"Requests {row[0]} to {row[-1]} of {requests}")
+    ax.set(xlabel="time [s]", ylabel="request, in order of arrival")
+    ax.set_title(f"Requests {row[0]} to {row[-1]} of {requests}")
     ax.set_ylim(row[-1] + 1, row[0] - 0.12 * len(row) - 1)  # downwards, with room for the legend
-    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    marks = MaxNLocator(integer=True).tick_values(row[0], row[-1])
+    ax.set_yticks([mark for mark in marks if row[0] <= mark <= row[-1]])
     ax.set_axisbelow(True)
     ax.grid(alpha=0.3, axis="x")
     ax.legend(loc="upper center", ncols=3, frameon=False, fontsize=12)

@@ -11,6 +11,7 @@ from jaxroof.report.figures import figure
 from jaxroof.report.report import finite
 from jaxroof.report.tables import Table, columns, number
 from jaxroof.serving.load import Load
+from jaxroof.serving.options import UNUSED
 from jaxroof.serving.simulate import Simulation
 from jaxroof.serving.summary import PERCENTILES, Simulated, Summary
 from jaxroof.units import MILLI
@@ -75,10 +76,11 @@ def sentences(summary: Summary, load: str) -> list[str]:
     ]
 
 
-def notes(summary: Summary, closed: bool) -> list[str]:
-    """What there is to say of a load that the numbers do not show; ``closed``: its clients wait for answers."""
+def notes(summary: Summary, load: str) -> list[str]:
+    """What there is to say of a load, a ``rate``, ``concurrency`` or a ``trace``, that the numbers do not show."""
+    closed = load == "concurrency"
     if not summary.requests:
-        means = "the steady state has means only, of a load without end: --requests, --seed and --stagger do not matter"
+        means = f"the steady state has means only, of a load without end: {UNUSED[load]}"
         return [means, *_saturated(summary, closed)]
     few = [f"{NAMES[n]} ({count})" for n, count in summary.counts.items() if count < 100]
     some = [f"{NAMES[n]} ({count})" for n, count in summary.counts.items() if 100 <= count < 1000]

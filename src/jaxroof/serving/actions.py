@@ -60,7 +60,7 @@ def act(
     runs, idle = jump.steps > 0, ready & ~jnp.any(work.take > 0)
     in_flight, arrival_s = lags(state, server), next_arrival_s(state)
     wakes = idle & ~in_flight & ~chance.seen & jnp.isfinite(arrival_s)
-    state = _run(state, work, jump, server, kv_blocks)
+    state = _take_steps(state, work, jump, server, kv_blocks)
     state = dataclasses.replace(
         state,
         # Nothing to do: the pass is repeated when the step in flight has ended, or when somebody arrives.
@@ -92,7 +92,7 @@ def _schedule(state: State, load: Load, server: Server, pause_s: Scalar | None) 
     return state, chance, left, ~(further | pops | skips | more | chance.overflow)
 
 
-def _run(state: State, work: Pass, jump: Jump, server: Server, kv_blocks: Scalar) -> State:
+def _take_steps(state: State, work: Pass, jump: Jump, server: Server, kv_blocks: Scalar) -> State:
     """The server after the steps of ``jump``; the same where there are none."""
     slots, steps, seconds = state.slots, jump.steps, jump.seconds(jump.steps)
     runs, clock_s = steps > 0, state.clock_s + seconds

@@ -137,6 +137,18 @@ def mean_step_s(asked: Asked, filled: Filling, costs: Costs, per_step: Scalar) -
 
 def _steps(asked: Asked, filled: Filling, costs: Costs, per_step: Scalar) -> tuple[Scalar, ...]:
     """Mean step, time between tokens, own steps, the step that is looked at from within, the queue [s]."""
+    step_s, within_s = _passing(filled, costs, per_step)
+    per_s = per_step / step_s
+    company = jnp.minimum(per_s * within_s, jnp.maximum(filled.most - 1, 0.0))
+    own_s = costs.own_s + jnp.where(filled.chunks > 1, 0.0, costs.with_company_s(company) - costs.one_s)
+    queue_s, served_s = _queue(filled, costs, per_s)
+    behind_s = within_s / 2 / filled.most + queue_s * (1 - step_s / served_s)
+    itl_s = _between_tokens_s(asked, filled, costs, step_s, own_s, behind_s)
+    return step_s, itl_s, own_s, within_s, queue_s
+
+
+def _passing(filled: Filling, costs: Costs, per_step: Scalar) -> tuple[Scalar, Scalar]:
+    """Mean step and the one looked at from within [s]: the first counts of prompts one by one, the rest at its mean."""
     full = jnp.minimum(per_step * filled.units / filled.most, FULL)
     none = (1 - full) ** filled.most
     one = none * filled.most * full / (1 - full)
@@ -153,24 +165,30 @@ def _steps(asked: Asked, filled: Filling, costs: Costs, per_step: Scalar) -> tup
     share = filled.units - (filled.chunks - 1)
     rest_s = costs.rest_s - costs.decode_s - share * (costs.one_s - costs.decode_s)
     step_s += jnp.where(filled.chunks > 1, per_step * (1 - full) * rest_s, 0.0)
-    per_s = per_step / step_s
-    company = jnp.minimum(per_s * within_s, jnp.maximum(filled.most - 1, 0.0))
-    own_s = costs.own_s + jnp.where(filled.chunks > 1, 0.0, costs.with_company_s(company) - costs.one_s)
+    return step_s, within_s
+
+
+def _queue(filled: Filling, costs: Costs, per_s: Scalar) -> tuple[Scalar, Scalar]:
+    """Wait for the prompts before one's own where ``per_s`` requests come per second, and a step of these [s]."""
     # Prompts queue in time, of which their steps take more than others do.
     fullest_s, one_s = (seconds - costs.stands_s for seconds in (costs.with_company_s(filled.most - 1), costs.one_s))
     taken = jnp.minimum(per_s * filled.units / filled.most * fullest_s, FULL)
     served_s = one_s + (fullest_s - one_s) * taken
     queue = filled.units * taken ** jnp.sqrt(2 * (filled.most + 1)) / (2 * filled.most * (1 - taken))
-    queue_s = served_s * queue + (filled.units - 1) * one_s * taken / 2
+    return served_s * queue + (filled.units - 1) * one_s * taken / 2, served_s
+
+
+def _between_tokens_s(
+    asked: Asked, filled: Filling, costs: Costs, step_s: Scalar, own_s: Scalar, behind_s: Scalar
+) -> Scalar:
+    """Time between tokens, with prompts that came since one's own step began and, behind it, in ``behind_s`` [s]."""
     added, some = (step_s - costs.decode_s) / step_s, jnp.maximum(asked.gaps, 1.0)
-    behind_s = within_s / 2 / filled.most + queue_s * (1 - step_s / served_s)
     # Prompts come one step before they are met, with asynchronous scheduling two: then in the queued step too, and of
     # one's own step only if there are two steps after it. Of several chunks, those of the last steps are partly met.
     lag = jnp.where(asked.model.constants.server.async_scheduling > 0, 1.0, 0.0)
     before_s = lag * step_s + own_s * jnp.clip(asked.gaps - lag, 0.0, 1.0) + behind_s
     steps = jnp.maximum(asked.gaps - 1 - lag, 0.0) - (filled.chunks - 1) / 2
-    itl_s = (costs.joined_s + added * before_s / some) / jnp.maximum(1 - added * steps / some, 1 - FULL)
-    return step_s, itl_s, own_s, within_s, queue_s
+    return (costs.joined_s + added * before_s / some) / jnp.maximum(1 - added * steps / some, 1 - FULL)
 
 
 def _meeting(asked: Asked, filled: Filling, costs: Costs, idle: Alone, per_step: Scalar, clients: Scalar) -> Meeting:
@@ -217,7 +235,7 @@ def steps_beside(asked: Asked, filled: Filling, arriving: Scalar) -> list[Step]:
     return [(some, none, one, none), (1 + others, none, one, none), unit, rest, *several]
 
 
-def costs(asked: Asked, idle: Alone, filled: Filling, arriving: Scalar, times: Sequence[Scalar]) -> Costs:
+def costs_beside(asked: Asked, idle: Alone, filled: Filling, arriving: Scalar, times: Sequence[Scalar]) -> Costs:
     """Of the times of :func:`steps_beside`."""
     decode_s, joined_s, one_s, rest_s, two_s, far_s = times
     # Fewer than one other on average are one for a part of the time.

@@ -29,6 +29,12 @@ RANGES: dict[str, Range] = {
     "think": arrivals.LEGAL["think_s"], "requests": arrivals.LEGAL["requests"], "seed": arrivals.LEGAL["seed"],
 }  # fmt: skip
 REQUESTS, POISSON = 1000, ("poisson", "poisson-count")
+# What the steady state makes no use of.
+UNUSED = {
+    "rate": "--requests and --seed do not matter",
+    "concurrency": "--requests, --seed and --stagger do not matter",
+    "trace": "of the trace only its rate and the means and spreads of its lengths matter",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +54,11 @@ class LoadOptions:
     requests: int | None = None
     seed: int | None = None
 
+    @property
+    def chosen(self) -> list[str]:
+        """Which of the three loads are given: one, once checked."""
+        return [name for name in LOADS if getattr(self, name) is not None]
+
     def options(self) -> dict[str, Any]:
         """Those that are given."""
         return {key: value for key, value in vars(self).items() if value is not None}
@@ -62,7 +73,7 @@ class LoadOptions:
 
     def check(self) -> None:
         """Raise InputError unless there is one load, with options of its own, within their ranges."""
-        chosen = [name for name in LOADS if getattr(self, name) is not None]
+        chosen = self.chosen
         if len(chosen) != 1:
             got = " and ".join(f"--{name}" for name in chosen) or "none of them"
             raise InputError(WHERE, f"needs one of --rate, --concurrency and --trace, got {got}")
@@ -129,6 +140,12 @@ class LoadOptions:
         if text is None:
             raise InputError(WHERE, f"--{name}", "is missing")
         return parse_lengths(WHERE, f"--{name}", text)
+
+
+def mean_request(demand: Demand) -> Load:
+    """A load of one request, of the mean lengths to the next whole token."""
+    lengths = (demand.prompt_tokens, demand.cached_tokens, demand.output_tokens)
+    return Load([0.0], *([round(float(tokens))] for tokens in lengths))
 
 
 def _demand(path: Path, load: Load) -> Demand:

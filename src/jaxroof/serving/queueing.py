@@ -31,7 +31,10 @@ class Jumps(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """Requests that run and wait, and the share of the KV blocks in use (NaN where they have no end), over time."""
+    """Requests that run and wait, and the share of the KV blocks in use (NaN where they have no end), over time.
+
+    Each holds from its ``time_s`` [s] to the next one.
+    """
 
     time_s: Vector
     running: Vector
@@ -58,17 +61,23 @@ def jumps(history: Action) -> Jumps:
     # A pass comes as early as the step before begins, unless nothing ran.
     before_s = np.concatenate([[-np.inf], (start_s + taken.seconds(taken.steps - 1))[:-1]])
     end_s = start_s + taken.seconds(taken.steps)
-    idle = np.concatenate([[True], start_s[1:] > end_s[:-1] * (1 + 1e-12)])
+    idle = np.concatenate([[True], _paused(start_s, end_s)[:-1]])
     seen_s = np.where(idle, start_s, before_s)
     return Jumps(start_s, end_s, seen_s, *(x[some] for x in (history.running, history.used_blocks, history.head)))
 
 
-def queue_over_time(taken: Jumps, simulation: Simulation, points: int) -> Queue:
-    """The queue at so many times, evenly from the first arrival to the last token [point]."""
-    arrival_s = simulation.arrival_s
-    time_s = np.linspace(arrival_s[0], max(taken.end_s[-1], arrival_s[0]), points)
+def _paused(start_s: Vector, end_s: Vector) -> Mask:
+    """After which jumps nothing ran for a while, rounding errors aside [jump]; after the last one."""
+    return np.append(start_s[1:] > end_s[:-1] * (1 + 1e-12), True)
+
+
+def queue_over_time(taken: Jumps, simulation: Simulation) -> Queue:
+    """The queue whenever it may change: as requests arrive, as steps begin, and as the server falls idle [change]."""
+    arrival_s, pauses = simulation.arrival_s, _paused(taken.start_s, taken.end_s)
+    sent_s = arrival_s[np.isfinite(arrival_s)]
+    time_s = np.unique(np.concatenate([sent_s, taken.start_s, taken.end_s[pauses]]))
     place = np.searchsorted(taken.start_s, time_s, side="right") - 1
-    runs = (place >= 0) & (time_s < taken.end_s[place])
+    runs = (place >= 0) & (time_s < np.where(pauses, taken.end_s, np.inf)[place])
     arrived = np.searchsorted(arrival_s, time_s, side="right")
     waiting = np.maximum(arrived - np.where(place >= 0, taken.head[place], 0), 0)
     # Steps hold what is in use before them and what they take, which the next ones find.
@@ -86,21 +95,22 @@ def admission_s(taken: Jumps, requests: int) -> Vector:
 def saturation(taken: Jumps, load: Load, simulation: Simulation, server: Server) -> Saturation:
     """Whether the server keeps up with what clients want of it.
 
-    Arrivals that wait for nobody saturate it if the queue grows until they end: in their last quarter those who are not
-    admitted by the pass that sees them join a queue of more than 3 % of all requests, and of 1.5 times that of the
-    second quarter, on average. Clients who wait for answers do, if somebody waits for a slot or for KV blocks in more
-    than half of the time in which steps run.
+    Arrivals that wait for nobody saturate it if the queue grows until they end, unless all come at once: in their last
+    quarter those who are not admitted by the pass that sees them join a queue of more than 3 % of all requests, and of
+    1.5 times that of the second quarter, on average. Clients who wait for answers do, if somebody waits for a slot or
+    for KV blocks in more than half of the time in which steps run.
     """
     causes, seconds = _causes(taken, load, simulation, server), taken.end_s - taken.start_s
+    goes_on = not load.closed and float(simulation.arrival_s[-1]) > float(simulation.arrival_s[0])
     if load.closed:
         shares = {by: _share(causes[by], seconds) for by in ("slots", "KV cache")}
         saturated = sum(shares.values()) > MOSTLY
     else:
         early = taken.start_s <= simulation.arrival_s[-1]
         shares = {by: _share(waits & early, seconds) for by, waits in causes.items()}
-        saturated = _grows(_queues(taken, simulation.arrival_s))
+        saturated = goes_on and _grows(_queues(taken, simulation.arrival_s))
     by = max(shares, key=lambda by: shares[by]) if saturated else None
-    return Saturation(saturated, by, not load.closed and not saturated and _grows(_in_flight(simulation)))
+    return Saturation(saturated, by, goes_on and not saturated and _grows(_in_flight(simulation)))
 
 
 def _in_flight(simulation: Simulation) -> Vector:

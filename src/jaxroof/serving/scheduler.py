@@ -126,6 +126,7 @@ def preempt(state: State, work: Pass, wanted: Flag, load: Load) -> tuple[State, 
         preemptions=state.requests.preemptions[request] + 1,
     )  # fmt: skip
     here = (jnp.arange(slots.request.size) == i) & wanted
+    # Its blocks come free here: with offset + last_step + 1 = 0 tokens in its KV cache it frees none as it leaves.
     emptied = dataclasses.replace(slots, offset=jnp.where(here, -1 - slots.last_step, slots.offset))
     state = dataclasses.replace(
         state, slots=emptied, requests=requests, head=jnp.where(goes, request, state.head),

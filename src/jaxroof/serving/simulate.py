@@ -127,7 +127,7 @@ def with_history(setting: Setting, longest_jump: float = np.inf) -> tuple[Simula
 def _served(setting: Setting) -> Simulation:
     """Simulate settings ``[setting]``, with as many slots as they need."""
     axes, closed = setting.axes, setting.load.closed
-    return _simulation(_with_slots(setting, lambda one, slots: _run(one, axes, slots, closed)), setting)
+    return _simulation(_with_slots(setting, lambda one, slots: _program(one, axes, slots, closed)), setting)
 
 
 def _with_slots(setting: Setting, run: Callable[[Setting, int], State]) -> State:
@@ -142,7 +142,7 @@ def _with_slots(setting: Setting, run: Callable[[Setting, int], State]) -> State
 
 
 @functools.partial(jax.jit, static_argnames=("axes", "slots", "closed"))
-def _run(setting: Setting, axes: Axes, slots: int, closed: bool) -> State:
+def _program(setting: Setting, axes: Axes, slots: int, closed: bool) -> State:
     start = over(lambda one: idle_server(one.load, one.kv_blocks, slots), axes)(setting)
     acts = over(lambda one, state: _act(one, state, closed)[:2], axes)
     most = ACTIONS_PER_REQUEST * setting.load.requests

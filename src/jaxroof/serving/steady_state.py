@@ -23,7 +23,7 @@ from jaxroof.serving.meeting import (
     Alone,
     Meeting,
     alone,
-    costs,
+    costs_beside,
     filling,
     mean_step_s,
     meet,
@@ -130,14 +130,14 @@ def _unloaded(asked: Asked) -> tuple[Alone, Scalar]:
     idle_steps, fullest = steps_alone(asked), filling(asked, most * asked.gaps)
     times = seconds_of(asked, [*idle_steps, *steps_beside(asked, fullest, most)])
     idle = alone(asked, times[: len(idle_steps)])
-    beside = costs(asked, idle, fullest, most, times[len(idle_steps) :])
+    beside = costs_beside(asked, idle, fullest, most, times[len(idle_steps) :])
     return idle, most / mean_step_s(asked, fullest, beside, most)
 
 
 def _met(asked: Asked, idle: Alone, arriving: Scalar) -> Meeting:
     """What a request meets where ``arriving`` others come between two tokens."""
     filled = filling(asked, arriving * asked.gaps)
-    beside = costs(asked, idle, filled, arriving, seconds_of(asked, steps_beside(asked, filled, arriving)))
+    beside = costs_beside(asked, idle, filled, arriving, seconds_of(asked, steps_beside(asked, filled, arriving)))
     return meet(asked, idle, filled, beside, arriving, _inside(asked))
 
 

@@ -16,8 +16,6 @@ from jaxroof.serving.steady_state import Steady
 
 # Percentiles by name, and how many values there must be: one at least beyond a percentile.
 PERCENTILES = {"p50": (50, 1), "p90": (90, 1), "p99": (99, 100), "p99_9": (99.9, 1000)}
-# Times of the queue: as many as a figure has dots in a row.
-POINTS = 1000
 LATENCIES = ("ttft", "itl", "time_between_tokens", "e2e")
 
 Spread = dict[str, float]
@@ -60,7 +58,7 @@ def simulated(setting: Setting) -> Simulated:
     taken, values = jumps(history), latencies_s(simulation, history)
     keeps_up = saturation(taken, setting.load, simulation, setting.model.constants.server)
     return Simulated(
-        simulation, values, queue_over_time(taken, simulation, POINTS), admission_s(taken, setting.load.requests),
+        simulation, values, queue_over_time(taken, simulation), admission_s(taken, setting.load.requests),
         summarise(simulation, values, keeps_up),
     )  # fmt: skip
 
@@ -85,13 +83,15 @@ def summarise(simulation: Simulation, values: Mapping[str, Vector], saturation: 
     )
 
 
-def of_steady_state(steady: Steady) -> Summary:
-    """Of a steady state, which has means only."""
-    means = {"ttft": steady.ttft_s, "itl": steady.itl_s, "time_between_tokens": steady.itl_s, "e2e": steady.e2e_s}
-    rates = ("requests_per_s", "tokens_per_s", "batch", "utilisation", "kv_share")
+def of_steady_state(steady: Steady, output_tokens: float, kv_blocks: float) -> Summary:
+    """Of a steady state, which has means only; of answers of one token no ITL, of blocks without end no share."""
+    itl_s = steady.itl_s if output_tokens > 1 else np.nan
+    means = {"ttft": steady.ttft_s, "itl": itl_s, "time_between_tokens": itl_s, "e2e": steady.e2e_s}
+    rates = ("requests_per_s", "tokens_per_s", "batch", "utilisation")
     return Summary(
         latencies_s={name: {"mean": float(mean)} | dict.fromkeys(PERCENTILES, np.nan) for name, mean in means.items()},
         counts=dict.fromkeys(means, 0), requests=0, requests_served=np.nan, preemptions=np.nan,
+        kv_share=float(steady.kv_share) if np.isfinite(kv_blocks) else np.nan,
         saturation=Saturation(bool(steady.saturated), None), **{name: float(getattr(steady, name)) for name in rates},
     )  # fmt: skip
 
