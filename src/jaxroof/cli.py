@@ -23,6 +23,8 @@ LIGHT, LISTS = {"listing"}, ("settings", "free", "vary", "zipped")
 # Whether this command line may use the compilation cache; its option is read before JAX is there.
 CACHED = contextvars.ContextVar("CACHED", default=True)
 
+FORCED = "Fit more constants than half the train experiments; replace another result in --out."
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 StepModelName = Annotated[str, typer.Option("--step-model", help="kernels, memory or roofline.")]
 Formula = Annotated[
@@ -234,7 +236,7 @@ def calibrate(
     loss: Annotated[str, typer.Option(help="mape, kinks and all, or huber of the log-ratio.")] = "mape",
     starts: Annotated[int, typer.Option(help="Starts, the first at the constants' own values.")] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the other starts.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Fit more constants than half the train experiments; replace another result.")] = False,
+    force: Annotated[bool, typer.Option("--force", help=FORCED)] = False,
     out: Out = None,
     json: Json = False,
 ) -> None:

@@ -78,7 +78,8 @@ def _document(given: str, spec: ComparisonSpec, result: GradientAgainstGrid, sho
 
     yield f"# {spec.title}"
     yield f"**Status:** {result.verdict.capitalize()}  \n**Source of the problems:** {spec.source}"
-    yield from ("## Hypothesis", f"> {one_line(spec.hypothesis)}", *shown)
+    yield from ("## Hypothesis", f"> {one_line(spec.hypothesis)}")
+    yield from shown
     for name, c in result.comparisons.items():
         heading = f"{spec.title} ({c.model.step} step time, {c.study.scoring} scoring)"
         yield Figure(f"landscape_{name}", name, heading, plot_curve if len(c.free) == 1 else plot_landscape, (c,))

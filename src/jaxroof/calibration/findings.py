@@ -106,7 +106,8 @@ def calibration_report(data: Record, formula_text: str | None, again: str) -> Re
 def _document(data: Record, shown: Sequence[Sheet], formula_text: str | None, again: str) -> Iterator[Block]:
     from jaxroof.calibration.plots import plot_correlation  # slow to load
 
-    yield from ("# Calibration", f"{provenance(data)}.", bullets(sentences(data)), *shown)
+    yield from ("# Calibration", f"{provenance(data)}.", bullets(sentences(data)))
+    yield from shown
     yield from (File("constants.csv", constants_table(data)), File("folds.csv", folds_table(data)))
     if formula_text is not None:
         yield File(FORMULA, formula_text)

@@ -112,7 +112,7 @@ class Report:
 
 
 def check_out(folder: Path | None, result: str, force: bool) -> None:
-    """Raise InputError where ``result`` cannot be written into ``folder``, or would, without ``force``, mix with another."""
+    """Raise InputError where ``folder`` cannot be written, or without ``force`` holds another result than this."""
     check_writable(folder)
     if folder is None or force:
         return

@@ -68,9 +68,11 @@ def _document(data: Record, metric: str, shown: Sequence[Sheet], again: str) -> 
         f"**Step model:** `{data['step_model']}`, **scoring:** `{data['scoring']}`, "
         f"**experiments:** {len(data['experiments'])}"
     )
-    yield from ("## Definitions", DEFINITIONS, "## Answers", bullets(answers(data, metric)), *shown)
+    yield from ("## Definitions", DEFINITIONS, "## Answers", bullets(answers(data, metric)))
+    yield from shown
     yield from (File(f"{name}.csv", table) for name, table in csvs(data).items())
-    yield from (*_figures(data, metric), *reproducing(again))
+    yield from _figures(data, metric)
+    yield from reproducing(again)
 
 
 def _figures(data: Record, metric: str) -> Iterator[Figure]:

@@ -15,7 +15,6 @@ from jaxroof.splits.analysis import KINDS, SplitsResult
 from jaxroof.splits.record import QUANTITIES, Record, split_rows
 from jaxroof.units import PERCENT
 
-
 NAME = "splits"
 
 
@@ -128,16 +127,18 @@ def _document(result: SplitsResult, data: Record, sheets: Sequence[Sheet], csvs:
     yield "# HG1's search on every split, group and sample"
     yield (
         f"**Step model:** `{data['step_model']}`, **hardware:** `{defaults.HARDWARE}`, **scorings:** `published`, `itl`"
-        "  \n**Source of the questions:** HG1 findings of the BLIS inference simulator, \"Devil's Advocate\" and "
-        "\"What was NOT tested\""
+        '  \n**Source of the questions:** HG1 findings of the BLIS inference simulator, "Devil\'s Advocate" and '
+        '"What was NOT tested"'
     )
     yield "## Questions"
     yield (
         "Is HG1's gap between test and train an artefact of its split? Can one constant serve every family, "
         "tensor-parallel degree and workload? What do drawn requests and rounded measurements move?"
     )
-    yield from ("## Design", _design(result, data), "## Answers", bullets(answers(data)), *sheets)
-    yield from (*csvs, *_rows(result, data), *_figures(result, data))
+    yield from ("## Design", _design(result, data), "## Answers", bullets(answers(data)))
+    yield from sheets
+    yield from (*csvs, *_rows(result, data))
+    yield from _figures(result, data)
     yield from reproducing(f"jaxroof splits --step-model {data['step_model']} --out out/splits")
 
 
