@@ -25,7 +25,7 @@ from benchmark_physics import CASES, median_seconds
 
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.report.figures import figure
+from jaxroof.report.figures import Figure
 from jaxroof.splits import search as splits
 from jaxroof.step import Model
 from jaxroof.studies.load import load_study, study_models
@@ -149,7 +149,8 @@ def main() -> None:
         rows |= {f"{name}, f32, 10^{len(str(n)) - 1} settings [ns per setting]": 1e9 * s for n, s in line.items()}
     rows["peak memory [MB]"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     if options.plot:
-        figure(f"float32, {device()}", plot_scaling, lines, size=(7, 4.5))(options.plot)
+        scaling = Figure("scaling", "scaling", f"float32, {device()}", plot_scaling, (lines,), size=(7, 4.5))
+        options.plot.write_bytes(scaling.png())
     if options.json:
         print(json.dumps({"device": device(), **rows}, indent=2))
     else:

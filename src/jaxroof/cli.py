@@ -24,6 +24,8 @@ LIGHT, RESUMED, LISTS = {"listing"}, {"sweep"}, ("settings", "free", "vary", "zi
 # Whether this command line may use the compilation cache; its option is read before JAX is there.
 CACHED = contextvars.ContextVar("CACHED", default=True)
 
+FORCED = "Fit more constants than half the train experiments; replace another result in --out."
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 StepModelName = Annotated[str, typer.Option("--step-model", help="kernels, memory or roofline.")]
 Formula = Annotated[
@@ -47,6 +49,7 @@ ScoringName = Annotated[str, typer.Option("--scoring", help="published, itl or e
 GroundTruthPath = Annotated[
     Path | None, typer.Option("--ground-truth", help="Folder or CSV of experiments. [default: the 13]")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace another result in --out.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")]
 MfuTables = Annotated[
     Path | None, typer.Option("--mfu-tables", help="Folder of measured MFU tables for roofline. [default: analytic]")
@@ -83,6 +86,7 @@ def options(
 def study(
     name: Annotated[str, typer.Argument(help="A name of `list studies`, or a TOML file.")],
     out: Out = None,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Run a pre-registered study: tables and a verdict. Exit 0 whatever the verdict."""
@@ -173,6 +177,7 @@ def simulate(
     settings: Settings = None,
     steady: Annotated[bool, typer.Option("--steady", help="Means of the steady state, not a simulation.")] = False,
     out: Out = None,
+    force: Force = False,
     json: Json = False,
     requests_json: Annotated[bool, typer.Option("--requests-json", help="As --json, with every request.")] = False,
 ) -> None:
@@ -185,6 +190,7 @@ def splits(
     step_model: Annotated[str, typer.Option(help="kernels, memory or roofline.")] = "memory",
     server: ServerName = None,
     out: Out = None,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Search HG1's overhead on every train/test split, group and sampled workload."""
@@ -204,6 +210,7 @@ def sensitivity(
     metric: Annotated[str, typer.Option(help="What the tables show: tpot, itl, ttft or e2e.")] = "tpot",
     per: Annotated[str, typer.Option(help="Groups: split, experiment, family or tp.")] = "split",
     out: Out = None,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Differentiate every error with respect to every constant: what matters, and what the data asks for."""
@@ -230,7 +237,7 @@ def calibrate(
     loss: Annotated[str, typer.Option(help="mape, kinks and all, or huber of the log-ratio.")] = "mape",
     starts: Annotated[int, typer.Option(help="Starts, the first at the constants' own values.")] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the other starts.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Fit more constants than half the train experiments.")] = False,
+    force: Annotated[bool, typer.Option("--force", help=FORCED)] = False,
     out: Out = None,
     json: Json = False,
 ) -> None:

@@ -1,18 +1,18 @@
 """A study of gradient against grid: its JSON object, tables, FINDINGS.md and figures."""
 
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from jaxroof.calibration.against_grid import Comparison, GradientAgainstGrid
-from jaxroof.report import report
-from jaxroof.report.document import differences, document, headed, one_line
-from jaxroof.report.figures import FigureFile, figure
-from jaxroof.report.folder import write_files
+from jaxroof.report.document import differences, one_line
+from jaxroof.report.figures import Figure
+from jaxroof.report.report import Block, Report, Sheet, sheets
 from jaxroof.report.tables import Table
-from jaxroof.studies.findings import again
+from jaxroof.studies.findings import again, named
 from jaxroof.studies.spec import ComparisonSpec
 from jaxroof.studies.tables import judged
 from jaxroof.units import PERCENT
@@ -20,17 +20,13 @@ from jaxroof.units import PERCENT
 Record = dict[str, Any]
 
 
-def show_comparison(
-    out: Path | None, spec: ComparisonSpec, result: GradientAgainstGrid, json: bool, given: str
-) -> None:
-    """Its files into ``out``, then its tables, or its JSON, on stdout.
-
-    ``given`` is what to call to run it again, by default its name.
-    """
+def comparison_report(given: str, spec: ComparisonSpec, result: GradientAgainstGrid) -> Report:
+    """What grid and descent found; ``given`` is what to call to run it again."""
     data = record(spec.name, result)
-    if out is not None:
-        write_files(out, {"results.json": data, "FINDINGS.md": _findings(given, spec, data)} | _figures(spec, result))
-    report.show(data, tables(data), [f"{spec.name}: {data['verdict']}"], json, digits=3)
+    shown = sheets(tables(data))
+    sentences = [f"{spec.name}: {data['verdict']}"]
+    document = partial(_document, given, spec, result, shown)
+    return Report(named(spec), data, shown, sentences, document=document, digits=3)
 
 
 def record(name: str, result: GradientAgainstGrid) -> Record:
@@ -77,24 +73,14 @@ def tables(data: Record) -> dict[str, Table]:
     }
 
 
-def _figures(spec: ComparisonSpec, result: GradientAgainstGrid) -> Record:
-    from jaxroof.calibration.against_grid_plots import plot_curve, plot_landscape
+def _document(given: str, spec: ComparisonSpec, result: GradientAgainstGrid, shown: list[Sheet]) -> Iterator[Block]:
+    from jaxroof.calibration.against_grid_plots import plot_curve, plot_landscape  # slow to load
 
-    def landscape(c: Comparison) -> FigureFile:
+    yield f"# {spec.title}"
+    yield f"**Status:** {result.verdict.capitalize()}  \n**Source of the problems:** {spec.source}"
+    yield from ("## Hypothesis", f"> {one_line(spec.hypothesis)}")
+    yield from shown
+    for name, c in result.comparisons.items():
         heading = f"{spec.title} ({c.model.step} step time, {c.study.scoring} scoring)"
-        return figure(heading, plot_curve if len(c.free) == 1 else plot_landscape, c)
-
-    return {f"landscape_{name}.png": landscape(c) for name, c in result.comparisons.items()}
-
-
-def _findings(given: str, spec: ComparisonSpec, data: Record) -> str:
-    return document(
-        f"# {spec.title}",
-        f"**Status:** {data['verdict'].capitalize()}  \n**Source of the problems:** {spec.source}",
-        "## Hypothesis",
-        f"> {one_line(spec.hypothesis)}",
-        *headed(tables(data), digits=3),
-        *(f"![{name}](landscape_{name}.png)" for name in data["problems"]),
-        *differences(spec.differences),
-        *again(given, spec.name),
-    )
+        yield Figure(f"landscape_{name}", name, heading, plot_curve if len(c.free) == 1 else plot_landscape, (c,))
+    yield from (*differences(spec.differences), *again(given, spec.name))

@@ -1,6 +1,7 @@
 """``jaxroof calibrate``: its tables, what it says in words, FINDINGS.md, the formula file and the figure."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -8,12 +9,13 @@ from jaxroof.calibration.analysis import CalibrationResult
 from jaxroof.calibration.formula_file import formula_toml
 from jaxroof.calibration.record import Record
 from jaxroof.parameters import replace
-from jaxroof.report.document import bullets, document, headed, reproducing
-from jaxroof.report.figures import figure
+from jaxroof.report.document import bullets, reproducing
+from jaxroof.report.figures import Figure
+from jaxroof.report.report import Block, File, Report, Sheet, sheets
 from jaxroof.report.tables import Table, number
 from jaxroof.studies.tables import judged
 
-FORMULA = "overheads.toml"
+NAME, FORMULA = "calibration", "overheads.toml"
 NUMBERS = ("start", "value", "interval_low", "interval_high")
 
 
@@ -94,16 +96,22 @@ def called(data: Record) -> str:
     return "calibrated" if data["calibrated"] else forced
 
 
-def files(data: Record, formula_text: str | None, again: str) -> dict[str, Any]:
-    """By name: results.json, CSVs, the formula file, the correlation matrix, FINDINGS.md; ``again`` evaluates."""
-    from jaxroof.calibration.plots import plot_correlation
+def calibration_report(data: Record, formula_text: str | None, again: str) -> Report:
+    """What is shown and written of a calibration; ``again`` evaluates with its constants."""
+    shown = sheets(tables(data))
+    document = partial(_document, data, shown, formula_text, again)
+    return Report(NAME, data, shown, sentences(data), document=document)
 
-    files = {"results.json": data, "constants.csv": constants_table(data), "folds.csv": folds_table(data)}
-    blocks = ["# Calibration", f"{provenance(data)}.", bullets(sentences(data)), *headed(tables(data))]
+
+def _document(data: Record, shown: Sequence[Sheet], formula_text: str | None, again: str) -> Iterator[Block]:
+    from jaxroof.calibration.plots import plot_correlation  # slow to load
+
+    yield from ("# Calibration", f"{provenance(data)}.", bullets(sentences(data)))
+    yield from shown
+    yield from (File("constants.csv", constants_table(data)), File("folds.csv", folds_table(data)))
     if formula_text is not None:
-        files[FORMULA] = formula_text
+        yield File(FORMULA, formula_text)
     if len(data["identifiability"]["constants"]) > 1:
         heading = f"What {data['train_experiments']} experiments tell about the constants"
-        files["correlation.png"] = figure(heading, plot_correlation, data["identifiability"])
-        blocks.append("![Correlation](correlation.png)")
-    return files | {"FINDINGS.md": document(*blocks, *reproducing(again, "Evaluating with these constants"))}
+        yield Figure("correlation", "Correlation", heading, plot_correlation, (data["identifiability"],))
+    yield from reproducing(again, "Evaluating with these constants")

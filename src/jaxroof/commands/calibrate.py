@@ -12,10 +12,9 @@ from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.commands.options import measured
 from jaxroof.experiments.metrics import METRICS
 from jaxroof.experiments.runs import settled
-from jaxroof.files import COUNT, Range, check_writable
+from jaxroof.files import COUNT, Range
 from jaxroof.files.check import number, one_of
-from jaxroof.report import report
-from jaxroof.report.folder import write_files
+from jaxroof.report.report import check_out
 from jaxroof.studies.load import load_study
 
 # All starts of all folds descend side by side: so many take a gigabyte and half a minute with the quickest model.
@@ -50,17 +49,16 @@ def run(
     model = settled(model, truth.runs)
     free, where = load_free(fit.free, model), str(ground_truth or "the 13 H100 runs")
     check_size(where, len(free), truth, fit.force)
-    check_writable(out)
+    check_out(out, findings.NAME, fit.force)
     result = calibrate_folds(
         model, truth, free, load_study("hg1").criteria, scoring=scoring,
         metric=fit.metric, loss=fit.loss, starts=fit.starts, seed=fit.seed,
     )  # fmt: skip
     data = record.results(result, where, options.overheads_source(), options.settings)
-    if out is not None:
-        formula = findings.formula(result, data)
-        path = str(out / findings.FORMULA) if formula else options.formula
-        write_files(out, findings.files(data, formula, command(options, result, path, ground_truth)))
-    report.show(data, findings.tables(data), findings.sentences(data), json)
+    formula = findings.formula(result, data)
+    path = str(out / findings.FORMULA) if out and formula else options.formula
+    again = command(options, result, path, ground_truth)
+    findings.calibration_report(data, formula, again).deliver(out, json)
 
 
 def command(options: ModelOptions, result: CalibrationResult, formula: str | None, ground_truth: Path | None) -> str:

@@ -12,8 +12,8 @@ from jaxroof.catalogue.load import load_model
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.load import load_experiments
 from jaxroof.parameters import get, put, scalar, walk
-from jaxroof.report import report
-from jaxroof.report.tables import columns, print_table
+from jaxroof.report.report import Report, sheets
+from jaxroof.report.tables import columns
 from jaxroof.step import Model
 from jaxroof.sweeps.memory import free_bytes
 from jaxroof.units import GIGA
@@ -33,10 +33,10 @@ def run(json: bool) -> None:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "evaluations_per_s": rates,
     }
-    report.show(data, {f"devices ({data['cores']} cores, {data['precision']})": columns(seen)}, [], json)
-    if not json:
-        rows = [{"step_model": model, "million_evaluations_per_s": rate / 1e6} for model, rate in rates.items()]
-        print_table(columns(rows), f"one device, {SETTINGS} settings of the 13 runs", digits=2)
+    found = {f"devices ({data['cores']} cores, {data['precision']})": columns(seen)}
+    rows = [{"step_model": model, "million_evaluations_per_s": rate / 1e6} for model, rate in rates.items()]
+    fast = Report("rates", {}, sheets({f"one device, {SETTINGS} settings of the 13 runs": columns(rows)}), digits=2)
+    Report("devices", data, sheets(found), parts=[fast]).show(json)
 
 
 def _device(device: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from jaxroof.experiments import scores
 from jaxroof.experiments.loaded import groups, load_points, predicted_itl_ms
 from jaxroof.experiments.recorded import is_loaded
 from jaxroof.files import InputError
-from jaxroof.report import report
+from jaxroof.report.report import Report, sheets
 from jaxroof.report.tables import Table, columns
 from jaxroof.units import PERCENT
 
@@ -28,7 +28,8 @@ def run(options: ModelOptions, *, scoring: str, ground_truth: Path | None, sampl
     errors = {"run": scores.errors(predicted["run"], truth.runs.measured[scoring])}
     data = {"step_model": model.step, "scoring": scoring}
     data |= scores.evaluation(predicted, errors, truth.groups(), truth.experiments)
-    report.show(data, {f"{model.step}, {scoring} scoring": evaluation_table(data)}, [], json)
+    tables = {f"{model.step}, {scoring} scoring": evaluation_table(data)}
+    Report("evaluation", data, sheets(tables)).show(json)
 
 
 def _loaded(options: ModelOptions, path: Path, given: Mapping[str, bool], json: bool) -> None:
@@ -55,7 +56,8 @@ def _loaded(options: ModelOptions, path: Path, given: Mapping[str, bool], json: 
         for name, mask in groups(points).items()
     ]  # fmt: skip
     data = {"step_model": options.step_model, "points": rows, "aggregate": means}
-    report.show(data, {f"{path.name}, ITL": columns(rows), "by group": columns(means)}, [], json, digits=2)
+    tables = {f"{path.name}, ITL": columns(rows), "by group": columns(means)}
+    Report("evaluation", data, sheets(tables), digits=2).show(json)
 
 
 def evaluation_table(data: Mapping[str, Any]) -> Table:

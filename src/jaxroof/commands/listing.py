@@ -7,7 +7,7 @@ from jaxroof.catalogue.huggingface import load_shape, parameter_count
 from jaxroof.catalogue.names import KINDS, catalogue, find
 from jaxroof.experiments.recorded import load_recorded
 from jaxroof.files import check, data_dir, read_toml
-from jaxroof.report import report
+from jaxroof.report.report import Report, sheets
 from jaxroof.report.tables import columns
 
 
@@ -15,7 +15,7 @@ def run(kind: str, json: bool) -> None:
     """Names of a catalogue, with what tells them apart."""
     check.one_of("list", "kind", kind, [*KINDS, "experiments"])
     rows = _experiments() if kind == "experiments" else [_row(kind, name) for name in catalogue(kind)]
-    report.show({kind: rows}, {kind: columns(rows)}, [], json)
+    Report("list", {kind: rows}, sheets({kind: columns(rows)})).show(json)
 
 
 def _experiments() -> list[dict[str, Any]]:

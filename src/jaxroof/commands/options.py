@@ -7,7 +7,7 @@ from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.files import Range, check
-from jaxroof.report import report
+from jaxroof.report.report import note
 from jaxroof.request.limits import refuse_mixture
 from jaxroof.step import Model
 
@@ -22,5 +22,5 @@ def measured(
         check.number("--sampled", "seed", seed, Range(whole=True))
     truth = load_ground_truth(ground_truth, [model], seed)
     refuse_mixture(ground_truth or "ground truth", model.step, truth.runs.architecture)
-    report.note(truth.notes())
+    note(truth.notes())
     return model, truth

@@ -13,7 +13,7 @@ from jaxroof.catalogue.sampling import sampled_by
 from jaxroof.commands import predict_tables
 from jaxroof.files import InputError
 from jaxroof.parameters import TP, Architecture, Tier0, scalar
-from jaxroof.report import report
+from jaxroof.report.report import Report, dump, note, sheets
 from jaxroof.report.tables import columns
 from jaxroof.request import predict as core_prediction
 from jaxroof.request.limits import check_window, refuse_mixture
@@ -48,14 +48,14 @@ def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: P
     }  # fmt: skip
     data = predict_tables.prediction(p.latency, counts["output"], counts["batch"], parts)
     data |= {"inputs": inputs, "notes": notes}
-    report.dump(data)  # refused before anything is written where a latency is no number
-    report.note(notes)
+    dump(data)  # refused before anything is written where a latency is no number
+    note(notes)
     title = f"{request.model} on {request.tp} × {options.hardware}, {model.step} step time"
     if breakdown:
         predict_tables.write_breakdown(plot, title, inputs, parts)
     tables = {title: [predict_tables.shown(data)], **{f"{n}, part by part, on one GPU": r for n, r in parts.items()}}
-    sentences = [predict_tables.setting(inputs)]
-    report.show(data, {title: columns(rows) for title, rows in tables.items()}, sentences, json, digits=3)
+    shown, said = sheets({title: columns(rows) for title, rows in tables.items()}), [predict_tables.setting(inputs)]
+    Report("prediction", data, shown, said, digits=3).show(json)
 
 
 def _notes(

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxroof.files import InputError, check_writable
+from jaxroof.files import InputError, check_writable, write_folder
 from jaxroof.parameters import Scalar
-from jaxroof.report.figures import figure
-from jaxroof.report.folder import write_files
+from jaxroof.report.figures import Figure
 from jaxroof.request.schedule import Latency
 from jaxroof.step import Part, StepTime
 from jaxroof.units import GIGA, MEGA, MILLI, PERCENT
@@ -88,4 +87,5 @@ def write_breakdown(path: Path, title: str, inputs: Mapping[str, Any], parts: Ma
     cached = f" ({inputs['cached']} cached)" if inputs["cached"] else ""
     request = f"{inputs['prompt']} prompt{cached} and {inputs['output']} output tokens, batch {inputs['batch']}"
     heading = f"{title}\n{request}, server {inputs['server']}"
-    write_files(path.parent, {path.name: figure(heading, predict_plots.plot_breakdown, parts, size=(12, 6))})
+    figure = Figure(path.stem, "breakdown", heading, predict_plots.plot_breakdown, (parts,), size=(12, 6))
+    write_folder(path.parent, {path.name: figure.png()})

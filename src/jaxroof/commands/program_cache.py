@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 
 from jaxroof.files import check
-from jaxroof.report import report
+from jaxroof.report.report import note
 
 # Keep every program, however quick to compile and however small.
 KEEP_ALL = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
@@ -27,7 +27,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path | None:
     except (OSError, RuntimeError):  # a file in the way, a read-only disk, no home
         return None
     if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        report.note([f"{folder}: others may write there, so it is no cache of programs; chmod go-w, or JAXROOF_CACHE"])
+        note([f"{folder}: others may write there, so it is no cache of programs; chmod go-w, or JAXROOF_CACHE"])
         return None
     return folder if os.access(folder, os.W_OK | os.X_OK) else None
 

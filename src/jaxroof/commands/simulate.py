@@ -8,9 +8,8 @@ import numpy as np
 from jaxroof.commands import simulate_tables
 from jaxroof.commands.serving_options import ServerOptions
 from jaxroof.commands.simulate_tables import Said
-from jaxroof.files import InputError, check_writable
-from jaxroof.report import report
-from jaxroof.report.folder import write_files
+from jaxroof.files import InputError
+from jaxroof.report.report import check_out, note
 from jaxroof.serving.capacity import beyond_positions
 from jaxroof.serving.demand import Demand
 from jaxroof.serving.options import WHERE, LoadOptions, mean_request
@@ -20,8 +19,9 @@ from jaxroof.serving.summary import Summary, of_steady_state, simulated
 
 
 def run(
-    server: ServerOptions, load: LoadOptions, *, steady: bool, out: Path | None, json: bool, requests_json: bool
-) -> None:
+    server: ServerOptions, load: LoadOptions, *, steady: bool, out: Path | None, force: bool, json: bool,
+    requests_json: bool,
+) -> None:  # fmt: skip
     """Simulate a server, or solve for its steady state; print tables, or one JSON object; fill the folder ``out``."""
     load.check()
     if steady and requests_json:
@@ -31,19 +31,19 @@ def run(
     sent = mean_request(demand) if demand else load.load()
     setting = server.setting(sent)
     means = _means(server, demand, setting) if demand else None
-    check_writable(out)
+    check_out(out, simulate_tables.NAME, force)
     made = None if means else simulated(setting)
     summary = made.summary if made else cast(Summary, means)
     notes = [*_lengths(setting, load, steady), *simulate_tables.notes(summary, *load.chosen)]
     data = simulate_tables.record(summary, server.inputs(setting) | load.given(), notes)
     said = Said(server.describe(), load.describe(), server.command(steady, **load.options(), out=out))
+    report = simulate_tables.simulation_report(data, summary, made, sent, said)
+    note(notes)
     if out is not None:
-        write_files(out, simulate_tables.files(data, summary, made, sent, said))
+        report.write(out)
     if requests_json and made:
         data["requests"] = simulate_tables.requests_record(made.simulation)
-    report.note(notes)
-    shown, lines = simulate_tables.tables(summary, said.server), simulate_tables.sentences(summary, said.load)
-    report.show(data, shown, lines, json or requests_json, digits=2)
+    report.show(json or requests_json)
 
 
 def _means(server: ServerOptions, demand: Demand, setting: Setting) -> Summary:

@@ -1,14 +1,16 @@
 """What ``simulate`` shows: latencies and their percentiles, how busy the server is, every request."""
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxroof.report.document import bullets, document, headed, reproducing
-from jaxroof.report.figures import figure
-from jaxroof.report.report import finite
+from jaxroof.report.document import bullets, reproducing
+from jaxroof.report.figures import Figure
+from jaxroof.report.report import Block, File, Report, Sheet, finite, sheets
 from jaxroof.report.tables import Table, columns, number
 from jaxroof.serving.load import Load
 from jaxroof.serving.options import UNUSED
@@ -16,6 +18,7 @@ from jaxroof.serving.simulate import Simulation
 from jaxroof.serving.summary import PERCENTILES, Simulated, Summary
 from jaxroof.units import MILLI
 
+NAME = "simulation"
 NAMES = {"ttft": "TTFT", "itl": "ITL", "time_between_tokens": "time between tokens", "e2e": "E2E"}
 SERVER = ("requests_per_s", "tokens_per_s", "batch", "utilisation", "kv_share", "preemptions")
 HELD_BY = {
@@ -49,7 +52,7 @@ def record(summary: Summary, inputs: Mapping[str, Any], notes: Sequence[str]) ->
     }  # fmt: skip
 
 
-def tables(summary: Summary, title: str) -> dict[str, Table]:
+def tables(summary: Summary) -> dict[str, Table]:
     """Title → table: latencies, and what the server does."""
     rows = [
         {"latency": name, "mean_ms": of["mean"] / MILLI}
@@ -60,7 +63,7 @@ def tables(summary: Summary, title: str) -> dict[str, Table]:
     saturated = f"by {saturation.by}" if saturation.by else "yes" if saturation.saturated else "no"
     server = {name: getattr(summary, name) for name in SERVER[:-1]}
     counts = {"preemptions": number(finite(summary.preemptions), 9), "saturated": saturated}
-    return {title: columns(rows), "What the server does": columns([server | counts])}
+    return {"Latencies": columns(rows), "What the server does": columns([server | counts])}
 
 
 def sentences(summary: Summary, load: str) -> list[str]:
@@ -130,26 +133,32 @@ def requests_table(simulation: Simulation, load: Load) -> dict[str, Any]:
     }
 
 
-def files(data: Mapping[str, Any], summary: Summary, made: Simulated | None, load: Load, said: Said) -> dict[str, Any]:
-    """By name: results.json and FINDINGS.md; of a simulation every request and the figures too."""
-    shown, images = headed(tables(summary, "Latencies"), digits=2), {}
+def simulation_report(
+    data: Mapping[str, Any], summary: Summary, made: Simulated | None, load: Load, said: Said
+) -> Report:
+    """What is shown and written of a simulation, or of a steady state, which has no requests."""
+    (first, *others), lines = sheets(tables(summary)), sentences(summary, said.load)
+    shown = [dataclasses.replace(first, shown_title=said.server), *others]
+    document = partial(_document, data["notes"], shown, lines, made, load, said)
+    return Report(NAME, data, shown, lines, document=document, digits=2)
+
+
+def _document(
+    notes: Sequence[str], shown: Sequence[Sheet], lines: Sequence[str], made: Simulated | None, load: Load, said: Said
+) -> Iterator[Block]:
+    yield from (f"# {said.server}", *lines)
+    yield from shown
     if made is not None:
-        images = _figures(made, said)
-    pictures = [f"![{name.removesuffix('.png').replace('_', ' ')}]({name})" for name in images]
-    blocks = [f"# {said.server}", *sentences(summary, said.load), *shown, *pictures]
-    if data["notes"]:
-        blocks += ["## Notes", bullets(data["notes"])]
-    requests = {} if made is None else {"requests.csv": requests_table(made.simulation, load)}
-    text = document(*blocks, *reproducing(said.command))
-    return {"results.json": data, **requests, **images, "FINDINGS.md": text}
+        yield File("requests.csv", requests_table(made.simulation, load))
+        yield from _figures(made, f"{said.server}\n{said.load}")
+    if notes:
+        yield from ("## Notes", bullets(notes))
+    yield from reproducing(said.command)
 
 
-def _figures(made: Simulated, said: Said) -> dict[str, Any]:
+def _figures(made: Simulated, heading: str) -> Iterator[Figure]:
     from jaxroof.commands import simulate_plots  # matplotlib is slow to load
 
-    heading = f"{said.server}\n{said.load}"
-    return {
-        "latency_cdf.png": figure(heading, simulate_plots.plot_cdf, made.latencies_s),
-        "over_time.png": figure(heading, simulate_plots.plot_queue, made.queue),
-        "timeline.png": figure(heading, simulate_plots.plot_timeline, made.simulation, made.admission_s),
-    }
+    yield Figure("latency_cdf", "latency cdf", heading, simulate_plots.plot_cdf, (made.latencies_s,))
+    yield Figure("over_time", "over time", heading, simulate_plots.plot_queue, (made.queue,))
+    yield Figure("timeline", "timeline", heading, simulate_plots.plot_timeline, (made.simulation, made.admission_s))

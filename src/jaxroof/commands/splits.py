@@ -4,9 +4,7 @@ from pathlib import Path
 
 from jaxroof.catalogue.load import load_model
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.files import check_writable
-from jaxroof.report import report
-from jaxroof.report.folder import write_files
+from jaxroof.report.report import check_out
 from jaxroof.request.limits import refuse_mixture
 from jaxroof.splits import findings
 from jaxroof.splits.analysis import analyse
@@ -15,15 +13,11 @@ from jaxroof.splits.record import record
 from jaxroof.studies.load import load_study
 
 
-def run(step_model: str, server: str | None, out: Path | None, json: bool) -> None:
+def run(step_model: str, server: str | None, out: Path | None, force: bool, json: bool) -> None:
     """Analyse under both scorings; print tables, or one JSON object; fill the folder ``out``."""
     model = load_model(step_model, server=server)
     truth = load_ground_truth(models=[model])
     refuse_mixture("ground truth", step_model, truth.runs.architecture)
-    check_writable(out)
+    check_out(out, findings.NAME, force)
     result = analyse(model, truth, load_study("hg1"), tpot_digits(truth))
-    data = record(result)
-    if out is not None:
-        write_files(out, findings.files(result, data))
-    shown = {title: table for title, (_, table) in findings.tables(data).items()}
-    report.show(data, shown, findings.answers(data), json)
+    findings.splits_report(result, record(result)).deliver(out, json)

@@ -128,9 +128,7 @@ def _kept(engine: Engine, store: Store | None, share: range, manifest: dict[str,
     if store is not None and "shard" in manifest:
         write(store.target, sweep_store.pack(states, manifest))
     else:
-        if store is not None:
-            findings.write(store.target.parent, plan, states, manifest)
-        findings.show(plan, states, json)
+        findings.sweep_report(plan, states, manifest).deliver(store.target.parent if store else None, json)
     if store is not None:
         store.clear()
     return sum(map(engine.chunks.count, rest)), stream.infeasible(states) - before
@@ -152,8 +150,7 @@ def _join(folder: Path, where: Output) -> None:
                     "--join", str(folder), f"what the sweep was made from has changed: {differing} differs"
                 )
             states = shards.joined(files, plan)
-            findings.write(folder, plan, states, manifest)
-            findings.show(plan, states, where.json)
+            findings.sweep_report(plan, states, manifest).deliver(folder, where.json)
     sys.stderr.write(f"jaxroof: {len(files)} shards joined: {store.target}\n")
 
 

@@ -16,7 +16,7 @@ import jax
 
 from jaxroof.commands.program_cache import use_precision
 from jaxroof.files import COUNT, InputError, check
-from jaxroof.report import report
+from jaxroof.report.report import note
 from jaxroof.sweeps import store, stream
 from jaxroof.sweeps.options import load_plan, read
 from jaxroof.sweeps.plan import Plan
@@ -71,7 +71,7 @@ def connected(address: str, plan: Plan, asked: str, memory: float | None, block:
         with _in_one_line(address):
             client = stack.enter_context(_client(address))
             if not client.nthreads():
-                report.note([f"{address} has no workers yet"])
+                note([f"{address} has no workers yet"])
             manifest, _ = client.submit(work, block, None, {}, pure=False).result()
         chunks = Chunks(plan.space.size, manifest["block"], manifest["devices"])
         yield Cluster(plan, chunks, manifest, address, client.nthreads, functools.partial(client.submit, work))

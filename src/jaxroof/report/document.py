@@ -1,14 +1,6 @@
-"""Markdown documents such as FINDINGS.md: blocks with an empty line between them."""
+"""Blocks of a Markdown document such as FINDINGS.md."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
-from jaxroof.report.tables import markdown
-
-
-def document(*blocks: str) -> str:
-    """The text of a document."""
-    return "\n\n".join(blocks) + "\n"
+from collections.abc import Iterable
 
 
 def bullets(lines: Iterable[str]) -> str:
@@ -19,11 +11,6 @@ def bullets(lines: Iterable[str]) -> str:
 def one_line(text: str) -> str:
     """A text of a TOML file without its line breaks."""
     return " ".join(text.split())
-
-
-def headed(tables: Mapping[str, Any], level: str = "##", digits: int = 1) -> list[str]:
-    """Tables, each below its title."""
-    return [block for title, table in tables.items() for block in (f"{level} {title}", markdown(table, digits))]
 
 
 def differences(text: str) -> list[str]:

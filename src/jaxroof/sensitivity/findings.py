@@ -1,15 +1,27 @@
 """``jaxroof sensitivity``: its sentences, FINDINGS.md, files and figures."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import partial
 
-from jaxroof.report.document import bullets, document, headed, reproducing
-from jaxroof.report.figures import FigureFile, figure
+from jaxroof.report.document import bullets, reproducing
+from jaxroof.report.figures import Figure
+from jaxroof.report.report import Block, File, Report, Sheet, sheets
 from jaxroof.sensitivity.record import Record
 from jaxroof.sensitivity.tables import csvs, slopes, swings, tables
 
 # Half a 95 % interval [% of the constant] beyond which it is not known even if it alone is free.
 UNKNOWN_PCT = 100
+NAME = "sensitivity"
+DEFINITIONS = """\
+- A gradient is d MAPE / dθ in percentage points per unit of the constant's key; an elasticity is \
+d MAPE / d log θ: a hundredth of it is what 1 % more of the constant adds.
+- Derivatives are exact and taken on both sides. `kink`: they differ (left ∣ right), a prediction meets its \
+measurement or a max switches sides. `jump`: the latency itself does. `end of range`: one side is illegal. \
+`flat here`: no slope at its value, but 10 % more or less moves it.
+- ↑ ↓ count the experiments whose error rises and falls when the constant is raised.
+- A term at zero has only its derivative above. Per 1 % of mean latency added, terms of any unit compare.
+- Intervals are Gauss-Newton ones of log TTFT and log TPOT; they take the present residuals for noise, and a \
+log-interval for a relative one."""
 
 
 def answers(data: Record, metric: str) -> list[str]:
@@ -42,48 +54,36 @@ def _told(x: Record) -> list[str]:
     ]  # fmt: skip
 
 
-def findings(data: Record, metric: str, images: Iterable[str], reproduce: str) -> str:
-    """FINDINGS.md: definitions, answers, every table and figure, and the command."""
-    return document(
-        f"# What moves {metric.upper()}",
+def sensitivity_report(data: Record, metric: str, again: str) -> Report:
+    """What is shown of ``metric`` and written of all; ``again`` is the command that makes it."""
+    shown = sheets(tables(data, metric), 3)
+    document = partial(_document, data, metric, shown, again)
+    return Report(NAME, data, shown, answers(data, metric), document=document)
+
+
+def _document(data: Record, metric: str, shown: Sequence[Sheet], again: str) -> Iterator[Block]:
+    """Definitions, answers, every table and figure, and the command."""
+    yield f"# What moves {metric.upper()}"
+    yield (
         f"**Step model:** `{data['step_model']}`, **scoring:** `{data['scoring']}`, "
-        f"**experiments:** {len(data['experiments'])}",
-        "## Definitions",
-        "- A gradient is d MAPE / dθ in percentage points per unit of the constant's key; an elasticity is "
-        "d MAPE / d log θ: a hundredth of it is what 1 % more of the constant adds.\n"
-        "- Derivatives are exact and taken on both sides. `kink`: they differ (left ∣ right), a prediction meets its "
-        "measurement or a max switches sides. `jump`: the latency itself does. `end of range`: one side is illegal. "
-        "`flat here`: no slope at its value, but 10 % more or less moves it.\n"
-        "- ↑ ↓ count the experiments whose error rises and falls when the constant is raised.\n"
-        "- A term at zero has only its derivative above. Per 1 % of mean latency added, terms of any unit compare.\n"
-        "- Intervals are Gauss-Newton ones of log TTFT and log TPOT; they take the present residuals for noise, and a "
-        "log-interval for a relative one.",
-        "## Answers", bullets(answers(data, metric)),
-        *headed(tables(data, metric), "###"),
-        *(f"![{name}]({name}.png)" for name in images),
-        *reproducing(reproduce),
-    )  # fmt: skip
+        f"**experiments:** {len(data['experiments'])}"
+    )
+    yield from ("## Definitions", DEFINITIONS, "## Answers", bullets(answers(data, metric)))
+    yield from shown
+    yield from (File(f"{name}.csv", table) for name, table in csvs(data).items())
+    yield from _figures(data, metric)
+    yield from reproducing(again)
 
 
-def files(data: Record, metric: str, reproduce: str) -> dict[str, Any]:
-    """By name: FINDINGS.md, results.json, CSVs and figures; ``reproduce`` is the command that makes them."""
-    figures = _figures(data, metric)
-    return {
-        **{f"{name}.csv": table for name, table in csvs(data).items()},
-        **{f"{name}.png": drawn for name, drawn in figures.items()},
-        "results.json": data, "FINDINGS.md": findings(data, metric, figures, reproduce),
-    }  # fmt: skip
-
-
-def _figures(data: Record, metric: str) -> dict[str, FigureFile]:
-    from jaxroof.sensitivity import plots
+def _figures(data: Record, metric: str) -> Iterator[Figure]:
+    from jaxroof.sensitivity import plots  # slow to load
 
     name, where = metric.upper(), f"({data['step_model']} step time, {data['scoring']} scoring)"
     mape_pct, wide = data["metrics"][metric]["groups"]["all"]["mape_pct"], slopes(data, metric)
-    told = data["identifiability"]["eigenvalues"]
     size = (max(9.0, 5 + 0.5 * wide.shape[1]), max(6.0, 3.5 + 0.3 * len(wide)))
-    tornado = (f"What moves the error {where}", plots.plot_tornado, swings(data, metric), mape_pct, name)
-    heatmap = (f"Slopes of {name} {where}", plots.plot_slopes, wide, name)
-    stiffness = (f"What the experiments can tell {where}", plots.plot_eigenvalues, told)
-    figures = {"tornado": figure(*tornado, size=(10, 6)), "heatmap": figure(*heatmap, size=size)}
-    return figures | ({"eigenvalues": figure(*stiffness)} if told else {})
+    moved = (swings(data, metric), mape_pct, name)
+    yield Figure("tornado", "tornado", f"What moves the error {where}", plots.plot_tornado, moved, (10, 6))
+    yield Figure("heatmap", "heatmap", f"Slopes of {name} {where}", plots.plot_slopes, (wide, name), size)
+    if told := data["identifiability"]["eigenvalues"]:
+        heading = f"What the experiments can tell {where}"
+        yield Figure("eigenvalues", "eigenvalues", heading, plots.plot_eigenvalues, (told,))

@@ -1,17 +1,21 @@
 """``jaxroof splits``: its tables, its answers in words, FINDINGS.md, files and figures."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from jaxroof import defaults
-from jaxroof.report.document import bullets, document, headed, reproducing
-from jaxroof.report.figures import FigureFile, figure
+from jaxroof.report.document import bullets, reproducing
+from jaxroof.report.figures import Figure
+from jaxroof.report.report import Block, File, Report, Sheet
 from jaxroof.splits import sampling, search
 from jaxroof.splits.analysis import KINDS, SplitsResult
 from jaxroof.splits.record import QUANTITIES, Record, split_rows
 from jaxroof.units import PERCENT
+
+NAME = "splits"
 
 
 def tables(data: Record) -> dict[str, tuple[str, pd.DataFrame]]:
@@ -110,66 +114,78 @@ def _rounding_answer(rows: Sequence[Record]) -> str:
     return f"what rounding leaves open of the TPOT MAPE at the optimum: {'; '.join(parts)}."
 
 
-def findings(result: SplitsResult, data: Record, images: Sequence[str]) -> str:
-    """FINDINGS.md: the questions, the definitions fixed beforehand, the answers, every table and figure."""
+def splits_report(result: SplitsResult, data: Record) -> Report:
+    """What is shown and written of all splits."""
+    shown = tables(data)
+    sheets = [Sheet(title, table, 3) for title, (_, table) in shown.items()]
+    csvs = [File(f"{name}.csv", table) for name, table in shown.values()]
+    return Report(NAME, data, sheets, answers(data), document=partial(_document, result, data, sheets, csvs))
+
+
+def _document(result: SplitsResult, data: Record, sheets: Sequence[Sheet], csvs: Sequence[File]) -> Iterator[Block]:
+    """The questions, the definitions fixed beforehand, the answers, every table and figure."""
+    yield "# HG1's search on every split, group and sample"
+    yield (
+        f"**Step model:** `{data['step_model']}`, **hardware:** `{defaults.HARDWARE}`, **scorings:** `published`, `itl`"
+        '  \n**Source of the questions:** HG1 findings of the BLIS inference simulator, "Devil\'s Advocate" and '
+        '"What was NOT tested"'
+    )
+    yield "## Questions"
+    yield (
+        "Is HG1's gap between test and train an artefact of its split? Can one constant serve every family, "
+        "tensor-parallel degree and workload? What do drawn requests and rounded measurements move?"
+    )
+    yield from ("## Design", _design(result, data), "## Answers", bullets(answers(data)))
+    yield from sheets
+    yield from (*csvs, *_rows(result, data))
+    yield from _figures(result, data)
+    yield from reproducing(f"jaxroof splits --step-model {data['step_model']} --out out/splits")
+
+
+def _design(result: SplitsResult, data: Record) -> str:
     grid = data["grid_us"]
     criteria = "; ".join(f"{c.name} {c.comparison} {c.threshold:g} {c.unit}" for c in result.study.criteria)
-    return document(
-        "# HG1's search on every split, group and sample",
-        f"**Step model:** `{data['step_model']}`, **hardware:** `{defaults.HARDWARE}`, **scorings:** `published`, `itl`"
-        "  \n**Source of the questions:** HG1 findings of the BLIS inference simulator, \"Devil's Advocate\" and "
-        "\"What was NOT tested\"",
-        "## Questions",
-        "Is HG1's gap between test and train an artefact of its split? Can one constant serve every family, "
-        "tensor-parallel degree and workload? What do drawn requests and rounded measurements move?",
-        "## Design",
-        f"- The overhead per layer, in both phases, is searched on {grid[0]:g} to {grid[-1]:g} µs "
-        f"({len(grid)} values) for the least train TPOT MAPE; ties go to the smaller value.\n"
-        f"- Splits: all {len(data['splits'])} of {result.train[0].sum()} train experiments and the rest; each group "
-        f"left out; {search.RESAMPLES} bootstrap resamples (seed {search.SEED}), tested on the experiments not drawn.\n"
-        f"- HG1's criteria: {criteria}.\n"
-        f"- One constant exists if some value is within {search.TOLERANCE / PERCENT:g} pp of every group's own best "
-        "MAPE.\n"
-        "- Rounding: a record is known to ± 0.05 ms; an APE's interval is its range over the corners, at a fixed "
+    return bullets([
+        f"The overhead per layer, in both phases, is searched on {grid[0]:g} to {grid[-1]:g} µs "
+        f"({len(grid)} values) for the least train TPOT MAPE; ties go to the smaller value.",
+        f"Splits: all {len(data['splits'])} of {result.train[0].sum()} train experiments and the rest; each group "
+        f"left out; {search.RESAMPLES} bootstrap resamples (seed {search.SEED}), tested on the experiments not drawn.",
+        f"HG1's criteria: {criteria}.",
+        f"One constant exists if some value is within {search.TOLERANCE / PERCENT:g} pp of every group's own best "
+        "MAPE.",
+        "Rounding: a record is known to ± 0.05 ms; an APE's interval is its range over the corners, at a fixed "
         "prediction; a MAPE's ends are the means of the APEs'. The recovered TPOT digits of `tpot_digits.csv` narrow "
         "it, and since the record stays the rounded value, its MAPE may lie outside the narrowed interval.",
-        "## Answers", bullets(answers(data)),
-        *headed({title: table for title, (_, table) in tables(data).items()}, "###"),
-        *(f"![{name}]({name}.png)" for name in images),
-        *reproducing(f"jaxroof splits --step-model {data['step_model']} --out out/splits"),
-    )  # fmt: skip
+    ])  # fmt: skip
 
 
-def files(result: SplitsResult, data: Record) -> dict[str, Any]:
-    """FINDINGS.md, results.json, figures, and as CSVs the tables, all splits and the loss curves of the groups."""
-    figures, csvs = dict(_figures(result, data)), dict(tables(data).values())
+def _rows(result: SplitsResult, data: Record) -> Iterator[File]:
+    """All splits, and the loss curves of the groups."""
     for scoring, record in data["scorings"].items():
         rows = [row | {"train": " ".join(row["train"])} for row in split_rows(result, scoring)]
         curves = {f"{g['label']}_tpot_mape_pct": g["curve_pct"] for g in record["groups"]}
-        csvs[f"splits_{scoring}"] = pd.DataFrame(rows)
-        csvs[f"curves_{scoring}"] = pd.DataFrame({"overhead_us": data["grid_us"], **curves})
-    return {
-        **{f"{name}.csv": table for name, table in csvs.items()},
-        **{f"{name}.png": drawn for name, drawn in figures.items()},
-        "results.json": data, "FINDINGS.md": findings(result, data, list(figures)),
-    }  # fmt: skip
+        yield File(f"splits_{scoring}.csv", pd.DataFrame(rows))
+        yield File(f"curves_{scoring}.csv", pd.DataFrame({"overhead_us": data["grid_us"], **curves}))
 
 
-def _figures(result: SplitsResult, data: Record) -> Iterator[tuple[str, FigureFile]]:
-    from jaxroof.splits import plots
+def _figures(result: SplitsResult, data: Record) -> Iterator[Figure]:
+    from jaxroof.splits import plots  # slow to load
+
+    def drawn(name: str, heading: str, plot: Any, *shown: Any) -> Figure:
+        return Figure(name, name, heading, plot, shown)
 
     step_us = float(result.values_us[1] - result.values_us[0])
     for scoring, found in result.searches.items():
         where = f"({result.model.step} step time, {scoring} scoring)"
         heading = f"HG1's search on all {len(result.train)} splits into train and test {where}"
         both, threshold_pp = (found.every, found.published), result.study.criteria[0].threshold
-        yield f"optimum_{scoring}", figure(heading, plots.plot_optima, *both, step_us)
-        yield f"mape_{scoring}", figure(heading, plots.plot_mapes, *both)
-        yield f"gap_{scoring}", figure(heading, plots.plot_gaps, *both, threshold_pp)
+        yield drawn(f"optimum_{scoring}", heading, plots.plot_optima, *both, step_us)
+        yield drawn(f"mape_{scoring}", heading, plots.plot_mapes, *both)
+        yield drawn(f"gap_{scoring}", heading, plots.plot_gaps, *both, threshold_pp)
         for kind in KINDS:
             groups = [g for g in data["scorings"][scoring]["groups"] if g["kind"] == kind]
             heading = f"HG1's search on each {kind} alone {where}"
-            yield f"{kind}_{scoring}", figure(heading, plots.plot_curves, data["grid_us"], groups)
+            yield drawn(f"{kind}_{scoring}", heading, plots.plot_curves, data["grid_us"], groups)
     heading = f"HG1's search on {sampling.SEEDS} sampled workloads ({result.model.step} step time, published scoring)"
     seeds, published = result.sampled.searched, result.searches["published"].published
-    yield "sampling", figure(heading, plots.plot_optima, seeds, published, step_us, "seeds")
+    yield drawn("sampling", heading, plots.plot_optima, seeds, published, step_us, "seeds")

@@ -1,43 +1,56 @@
-"""What a study shows, and the text of its FINDINGS.md."""
+"""What a study shows: its tables, its figures, and FINDINGS.md."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.scores import splits
-from jaxroof.report.document import bullets, differences, document, headed, one_line, reproducing
-from jaxroof.report.tables import Table, columns
-from jaxroof.studies import tables
-from jaxroof.studies.ranking import MemberResults, evidence, ranking
+from jaxroof.report.document import bullets, differences, one_line, reproducing
+from jaxroof.report.figures import Figure
+from jaxroof.report.report import Block, File, Report, Sheet
+from jaxroof.report.tables import Columns, Table
+from jaxroof.studies import record, tables
 from jaxroof.studies.run import Result
-from jaxroof.studies.spec import Collection, Configuration, ProductGrid, Search
+from jaxroof.studies.spec import Configuration, ProductGrid, Search
 from jaxroof.units import PERCENT
 
 
-def findings(given: str, results: Sequence[Result], truth: GroundTruth) -> str:
-    """FINDINGS.md of the study ``given``: status, criteria, results, where ours and the published differ and why."""
-    study, first = results[0].study, results[0]
-    passed = sum(outcome.passed for outcome in first.outcomes)
-    return document(
-        f"# {study.title}",
-        f"**Status:** {first.verdict.capitalize()}  \n"
-        f"**Resolution:** {passed} of {len(first.outcomes)} accept criteria pass  \n"
-        f"**Step model:** `{study.step_model}`, **hardware:** `{study.hardware}`, **scoring:** `{first.scoring}`  \n"
-        f"**Evaluations:** {first.evaluations}, deterministic  \n"
-        f"**Source of the hypothesis:** {study.source}",
-        "## Hypothesis",
-        f"> {one_line(study.hypothesis)}",
-        "## Experiment design",
-        bullets(_configuration(c) for c in study.all_configurations()),
-        *(block for result in results for block in _result_blocks(result, truth)),
-        *differences(study.differences),
-        *again(given, study.name),
-    )
+def study_report(given: str, results: Sequence[Result], truth: GroundTruth) -> Report:
+    """A study on each of its step models, under each scoring; ``given`` is what to call to run it again."""
+    parts = [_result_report(result, truth) for result in results]
+    document = partial(_document, given, results, parts)
+    return Report(named(results[0].study), record.study(results, truth), parts=parts, document=document)
+
+
+def named(spec: Any) -> str:
+    """What a result of a study file is called."""
+    return f"study {spec.name}"
 
 
 def again(given: str, name: str) -> list[str]:
     """The command that runs again what is ``given``, a catalogue name or a path."""
     return reproducing(shlex.join(["jaxroof", "study", given, "--out", f"out/{name}"]))
+
+
+def _document(given: str, results: Sequence[Result], parts: Sequence[Report]) -> Iterator[Block]:
+    """Status, criteria, results, where ours and the published differ and why."""
+    study, first = results[0].study, results[0]
+    passed = sum(outcome.passed for outcome in first.outcomes)
+    yield f"# {study.title}"
+    yield (
+        f"**Status:** {first.verdict.capitalize()}  \n"
+        f"**Resolution:** {passed} of {len(first.outcomes)} accept criteria pass  \n"
+        f"**Step model:** `{study.step_model}`, **hardware:** `{study.hardware}`, **scoring:** `{first.scoring}`  \n"
+        f"**Evaluations:** {first.evaluations}, deterministic  \n"
+        f"**Source of the hypothesis:** {study.source}"
+    )
+    yield from ("## Hypothesis", f"> {one_line(study.hypothesis)}")
+    yield from ("## Experiment design", bullets(_configuration(c) for c in study.all_configurations()))
+    for part in parts:
+        yield from part.document()
+    yield from (*differences(study.differences), *again(given, study.name))
 
 
 def _configuration(c: Configuration) -> str:
@@ -53,45 +66,49 @@ def _configuration(c: Configuration) -> str:
     return line
 
 
-def _result_blocks(result: Result, truth: GroundTruth) -> list[str]:
-    shown = {"search": result.curve, "grid": result.surface, "waterfall": result.waterfall}
-    images = {"tpot_errors": "TPOT errors"} | {name: name.capitalize() for name, content in shown.items() if content}
+def _result_report(result: Result, truth: GroundTruth) -> Report:
+    """One result of a study: a part of its report."""
+    heading = f"{result.study.step_model} step time, {result.scoring} scoring"
+    shown = _tables(result, truth).items()
+    sheets = [Sheet(title, table, 3, f"{title} ({result.study.name}, {heading})") for title, table in shown]
+    verdict = f"{result.study.name}, {heading}: {result.verdict}"
+    sentences = [*filter(None, [optimum(result)]), verdict, ""]
+    document = partial(_result_document, result, truth, sheets, f"{result.study.title} ({heading})")
+    return Report(verdict, {}, sheets, sentences, document=document)
+
+
+def _result_document(result: Result, truth: GroundTruth, sheets: Sequence[Sheet], heading: str) -> Iterator[Block]:
     last = list(result.errors)[-1]
     errors = result.errors[last]["tpot_ape_pct"]
-    return [
-        f"## Results: `{result.study.step_model}` step time, `{result.scoring}` scoring",
-        f"Verdict: **{result.verdict}**. {optimum(result)}",
-        *headed(study_tables(result, truth), "###"),
-        f"Worst experiment under `{last}`: {truth.experiments[errors.argmax()].name}, {errors.max():.1f} %.",
-        *(f"![{title}]({name}_{result.label}.png)" for name, title in images.items()),
-    ]
+    yield f"## Results: `{result.study.step_model}` step time, `{result.scoring}` scoring"
+    yield f"Verdict: **{result.verdict}**. {optimum(result)}"
+    yield from sheets
+    yield f"Worst experiment under `{last}`: {truth.experiments[errors.argmax()].name}, {errors.max():.1f} %."
+    yield from _files(result, truth, heading)
 
 
-def collection_tables(found: MemberResults) -> dict[str, Table]:
-    """The evidence and the full ranking of a collection."""
-    return {
-        "Re-ranked by evidence: TPOT MAPE on test at the train optimum, ITL against ITL [%]": columns(evidence(found)),
-        "All formulas, best on test first within a step model and scoring [%]": columns(ranking(found)),
-    }
+def _files(result: Result, truth: GroundTruth, heading: str) -> Iterator[Block]:
+    import pandas as pd  # slow to load, as are figures
 
+    from jaxroof.studies.plots import plot_marginals, plot_search, plot_signed_errors, plot_waterfall
 
-def collection_findings(given: str, spec: Collection, members: MemberResults) -> str:
-    """FINDINGS.md of the collection ``given``: what was expected, what the evidence says, where each member's are."""
-    lines = []
-    for name, (results, _) in members.items():
-        verdicts = ", ".join(f"{r.study.step_model}/{r.scoring}: {r.verdict}" for r in results)
-        hypothesis = one_line(results[0].study.hypothesis)
-        lines.append(f"[`{name}`]({name}/FINDINGS.md): **{results[0].verdict}**. {hypothesis} ({verdicts})")
-    results, _ = next(iter(members.values()))
-    return document(
-        f"# {spec.title}",
-        f"**Source of the hypotheses:** {spec.source}",
-        "## Verdicts",
-        bullets(lines),
-        *headed(collection_tables(members)),
-        "\n".join(f"![Ranking](ranking_{r.study.step_model}_{r.scoring}.png)" for r in results),
-        *again(given, spec.name),
-    )
+    def both(name: str, table: Columns, plot: Callable[..., Any], *marked: float, image: str, alt: str) -> list[Block]:
+        frame = pd.DataFrame(table)
+        figure = Figure(f"{image}_{result.label}", alt, heading, plot, (frame, *marked))
+        return [File(f"{name}_{result.label}.csv", frame), figure]
+
+    groups = tables.by_group(result, truth, result.groups)  # errors in percent, as a table's title says and a CSV's not
+    headed = {name if name in ("group", "N", "configuration") else f"{name} [%]": x for name, x in groups.items()}
+    yield File(f"groups_{result.label}.csv", headed)
+    predicted = tables.predictions(result, truth)
+    yield from both("predictions", predicted, plot_signed_errors, image="tpot_errors", alt="TPOT errors")
+    if curve := result.curve:
+        found = tables.search_curve(curve, result, truth.published)
+        yield from both("search", found, plot_search, curve.optimum, image="search", alt="Search")
+    if result.surface:
+        yield from both("grid", tables.marginals(result.surface), plot_marginals, image="grid", alt="Grid")
+    if result.waterfall:
+        yield from both("waterfall", tables.waterfall(result), plot_waterfall, image="waterfall", alt="Waterfall")
 
 
 def optimum(result: Result) -> str:
@@ -106,7 +123,7 @@ def optimum(result: Result) -> str:
     return ""
 
 
-def study_tables(result: Result, truth: GroundTruth) -> dict[str, Table]:
+def _tables(result: Result, truth: GroundTruth) -> dict[str, Table]:
     """Every table of a study by title, in order."""
     shown: dict[str, Table] = {"Accept criteria": tables.criteria(result)}
     if result.curve:

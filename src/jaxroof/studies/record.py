@@ -8,18 +8,16 @@ from jaxroof.experiments.scores import evaluation, splits
 from jaxroof.report.tables import records
 from jaxroof.studies.criteria import Outcome
 from jaxroof.studies.grid_search import Curve, Surface
-from jaxroof.studies.ranking import MemberResults, evidence, ranking
 from jaxroof.studies.run import Result
-from jaxroof.studies.spec import Collection
 from jaxroof.studies.tables import ape_intervals, marginals, waterfall
 from jaxroof.units import PERCENT
 
 
 def study(results: Sequence[Result], truth: GroundTruth) -> dict[str, Any]:
     """The JSON object of a study: its first result, and the others by label under ``also``."""
-    data = result_record(results[0], truth)
+    data = _result(results[0], truth)
     if others := results[1:]:
-        data["also"] = {result.label: result_record(result, truth) for result in others}
+        data["also"] = {result.label: _result(result, truth) for result in others}
     return data
 
 
@@ -34,17 +32,7 @@ def rounding(result: Result, truth: GroundTruth) -> dict[str, Any]:
     }
 
 
-def collection(spec: Collection, members: MemberResults) -> dict[str, Any]:
-    """The JSON object of a collection: its ranking, and every member's object."""
-    return {
-        "study": spec.name,
-        "ranking": ranking(members),
-        "evidence": evidence(members),
-        "members": {name: study(results, truth) for name, (results, truth) in members.items()},
-    }
-
-
-def result_record(result: Result, truth: GroundTruth) -> dict[str, Any]:
+def _result(result: Result, truth: GroundTruth) -> dict[str, Any]:
     """The JSON object of a study on one step model under one scoring."""
     study = result.study
     return {

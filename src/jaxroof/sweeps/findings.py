@@ -1,15 +1,14 @@
 """What a sweep kept, as JSON, tables, CSVs and PNGs."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from jaxroof.report import report
-from jaxroof.report.figures import figure
-from jaxroof.report.folder import write_files
+from jaxroof.report.figures import Figure
+from jaxroof.report.report import Block, File, Report, sheets
 from jaxroof.report.tables import records
 from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.reductions import Pareto
@@ -22,24 +21,8 @@ SHOWN = 40
 POINTS = ("best", "pareto")
 
 
-def write(folder: Path, plan: Plan, states: States, manifest: Mapping[str, Any]) -> None:
-    """CSVs, PNGs, and last ``results.json`` with the sweep's manifest, into ``folder``."""
-    from jaxroof.sweeps.plots import plot_marginal, plot_pareto  # slow to load
-
-    names, heading = plan.objective.metrics, f"{plan.space.size} points"
-    files: dict[str, Any] = {f"{name}.csv": points(plan, states[name]) for name in POINTS if name in states}
-    for keys, table in marginals(plan, states).items():
-        name = f"marginal_{keys.replace(',', '+')}"
-        files |= {f"{name}.csv": table, f"{name}.png": figure(heading, plot_marginal, table, names[plan.by])}
-    front = plan.reductions.get("pareto")
-    if isinstance(front, Pareto):
-        wanted = [names[i] for i in front.objectives]
-        files["pareto.png"] = figure(heading, plot_pareto, files["pareto.csv"], wanted)
-    write_files(folder, files | {"results.json": record(plan, states) | {"sweep": dict(manifest)}})
-
-
-def show(plan: Plan, states: States, as_json: bool) -> None:
-    """Tables, or one JSON object, on stdout."""
+def sweep_report(plan: Plan, states: States, manifest: Mapping[str, Any]) -> Report:
+    """What is shown and written of what was kept; results.json says by its ``manifest`` of which sweep."""
     by, tables = plan.objective.metrics[plan.by], {}
     if "best" in states:
         tables[f"least {by}"] = points(plan, states["best"])
@@ -47,8 +30,26 @@ def show(plan: Plan, states: States, as_json: bool) -> None:
         front = points(plan, states["pareto"])
         tables[f"Pareto front, {len(front)} points"] = front.head(SHOWN)
     tables |= {f"least {by} at each {keys}": table for keys, table in marginals(plan, states).items()}
-    shown = {title: _readable(plan, table) for title, table in tables.items()}
-    report.show(record(plan, states), shown, [], as_json, digits=4)
+    shown = sheets({title: _readable(plan, table) for title, table in tables.items()})
+    files = partial(_files, plan, states)
+    return Report("sweep", record(plan, states), shown, document=files, beside={"sweep": manifest}, digits=4)
+
+
+def _files(plan: Plan, states: States) -> Iterator[Block]:
+    """CSVs and figures."""
+    from jaxroof.sweeps.plots import plot_marginal, plot_pareto  # slow to load
+
+    names, heading = plan.objective.metrics, f"{plan.space.size} points"
+    kept = {name: points(plan, states[name]) for name in POINTS if name in states}
+    yield from (File(f"{name}.csv", table) for name, table in kept.items())
+    for keys, table in marginals(plan, states).items():
+        name = f"marginal_{keys.replace(',', '+')}"
+        yield File(f"{name}.csv", table)
+        yield Figure(name, name, heading, plot_marginal, (table, names[plan.by]))
+    front = plan.reductions.get("pareto")
+    if isinstance(front, Pareto):
+        wanted = [names[i] for i in front.objectives]
+        yield Figure("pareto", "Pareto front", heading, plot_pareto, (kept["pareto"], wanted))
 
 
 def points(plan: Plan, state: Mapping[str, Any]) -> pd.DataFrame:

@@ -38,7 +38,7 @@ def alone(folder: Path) -> Iterator[None]:
 def _locked(folder: Path) -> TextIO:
     """The locked file that says who has it. Another holder may just have removed the one that was opened: again."""
     while True:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as closing:
             file = closing.enter_context((folder / LOCK).open("a+", encoding="utf-8"))
             try:

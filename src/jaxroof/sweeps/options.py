@@ -19,7 +19,7 @@ from jaxroof.experiments.runs import SPLITTING
 from jaxroof.files import COUNT, InputError, check
 from jaxroof.files.columns import column_names
 from jaxroof.parameters import Architecture, declared, replace, walk
-from jaxroof.report import report
+from jaxroof.report.report import note
 from jaxroof.request.limits import refuse_mixture
 from jaxroof.serving.capacity import beyond_positions
 from jaxroof.step import Model
@@ -138,7 +138,7 @@ def _served(
         )
     fixed = request.checked("sweep", [key for key in REQUEST_RANGES if key not in varied])
     prompt, output = (space.largest(key) if key in varied else fixed[key] for key in ("prompt", "output"))
-    report.note({note for arch in archs if (note := beyond_positions(arch, prompt + output))})
+    note({beyond for arch in archs if (beyond := beyond_positions(arch, prompt + output))})
     named = objectives.variants(archs, {"model": names} if "model" in space.labels else {})
     return objectives.served(models, named, fixed, prompt), {}
 
@@ -156,7 +156,7 @@ def _scored(options: ModelOptions, models: Variants, space: Space, score: Score)
     refuse_mixture(score.ground_truth or "ground truth", options.step_model, truth.runs.architecture)
     groups, group = truth.groups(), "all" if score.group is None else score.group
     check.one_of("--group", "value", group, groups)
-    report.note(truth.notes())
+    note(truth.notes())
     names = [e.name for e in truth.experiments] if metric == "latencies" else None
     objective = objectives.scored(models, truth.runs, groups[group], names, scoring=scoring)
     return objective, {"scoring": scoring, "metric": metric, "group": group}
