@@ -10,7 +10,7 @@ import jaxroof
 from jaxroof.catalogue.choice import ModelOptions, RequestOptions
 from jaxroof.request.latency import rows
 from jaxroof.serving.setting import alone, make_asked, make_setting
-from jaxroof.serving.simulate import _run
+from jaxroof.serving.simulate import _program
 from jaxroof.serving.steady_state import _steady
 from jaxroof.step import STEP_MODELS, Batch
 from jaxroof.sweeps import stream
@@ -44,7 +44,7 @@ def gradient():
 def simulation():
     load = jaxroof.Load(np.arange(4.0), np.full(4, 3000.0), np.zeros(4), np.full(4, 20.0))
     setting = alone(make_setting(MODEL, load, ARCH, DEPLOYMENT, None))
-    return lambda setting: _run(setting, setting.axes, 8, False), (setting,)
+    return lambda setting: _program(setting, setting.axes, 8, False), (setting,)
 
 
 def steady():

@@ -54,7 +54,7 @@ def test_a_breakdown_has_a_panel_per_latency_and_says_every_number():
 
 def test_a_breakdown_says_what_it_holds_for(tmp_path, monkeypatch):
     headings = []
-    monkeypatch.setattr(Figure, "suptitle", lambda self, text, **_: headings.append(text))
+    monkeypatch.setattr(Canvas, "suptitle", lambda self, text, **_: headings.append(text))
     with pytest.raises(SystemExit, match="0"):
         main([*PREDICT.split(), "--model", "llama-3.1-8b", "--plot", str(tmp_path / "b.png")])
     assert headings == [

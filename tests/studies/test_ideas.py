@@ -14,7 +14,7 @@ from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.files import InputError, data_dir
 from jaxroof.parameters import replace
-from jaxroof.studies.findings import collection_findings
+from jaxroof.studies.collection_findings import collection_report
 from jaxroof.studies.grid_search import GridAxis, best_of_product
 from jaxroof.studies.load import check_groups, load_studies, load_study, study_models
 from jaxroof.studies.ranking import evidence, ranking
@@ -224,7 +224,10 @@ def test_findings_of_a_path_say_the_path(tmp_path, capsys):
 def test_findings_of_a_collection_say_what_was_given(members):
     spec, found = load_studies("ideas")[0], {"idea_c": members["idea_c"]}
     for given, said in ("ideas", "ideas"), ("/a b/ideas.toml", "'/a b/ideas.toml'"):
-        assert f"\njaxroof study {said} --out out/ideas\n" in collection_findings(given, spec, found)
+        assert (
+            f"\njaxroof study {said} --out out/ideas\n"
+            in collection_report(given, spec, found, ["idea_c"]).files()["FINDINGS.md"]
+        )
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

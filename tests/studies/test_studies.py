@@ -75,12 +75,12 @@ def test_hg1_train_and_test_at_80_us(truth):
 
 
 def test_two_runs_are_identical_byte_for_byte(truth):
-    from jaxroof.report.report import dump
-    from jaxroof.studies.findings import findings
+    from jaxroof.studies.findings import study_report
 
-    first, second = (run("hg1", truth) for _ in range(2))
-    assert dump(record.study([first], truth)) == dump(record.study([second], truth))
-    assert findings("hg1", [first], truth) == findings("hg1", [second], truth)
+    first, second = (study_report("hg1", [run("hg1", truth)], truth).files() for _ in range(2))
+    texts = {name for name, content in first.items() if isinstance(content, str)}
+    assert texts == {"FINDINGS.md", "results.json"}
+    assert {name: first[name] for name in texts} == {name: second[name] for name in texts}
 
 
 def test_the_search_evaluates_what_a_single_prediction_gives(truth):

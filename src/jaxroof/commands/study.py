@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from jaxroof.catalogue.names import beside
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.report.progress import progress
@@ -37,7 +38,7 @@ def _report(name: str, spec: Study | Collection | ComparisonSpec, prepared: Mapp
         for member, (study, truth, models) in progress(prepared.items(), "studies", len(prepared))
     }
     if isinstance(spec, Collection):
-        return collection_report(name, spec, runs)
+        return collection_report(name, spec, runs, [beside(Path(name), listed) for listed in spec.members])
     return study_report(name, *runs[name])
 
 

@@ -18,7 +18,9 @@ def check_writable(folder: Path | None, option: str = "--out") -> None:
         return
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
-        raise InputError(folder, option, "cannot be written: Not a directory" if there != folder else "is a file")
+        raise InputError(
+            folder, option, f"cannot be written: {'File exists' if there == folder else 'Not a directory'}"
+        )
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(folder, option, "cannot be written: Permission denied")
 

@@ -1,11 +1,9 @@
 """What a collection of studies shows: a ranking by evidence, and each member's report in a folder of its own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from jaxroof.catalogue.names import beside
 from jaxroof.report.document import bullets, one_line
 from jaxroof.report.figures import Figure
 from jaxroof.report.report import Block, File, Report, Sheet
@@ -15,16 +13,16 @@ from jaxroof.studies.ranking import MemberResults, evidence, ranking
 from jaxroof.studies.spec import Collection
 
 
-def collection_report(given: str, spec: Collection, found: MemberResults) -> Report:
-    """Studies and how they rank; ``given`` is what to call to run them again."""
+def collection_report(given: str, spec: Collection, found: MemberResults, each: Sequence[str]) -> Report:
+    """Studies and how they rank; ``given``, and ``each`` of a member, is what to call to run them again."""
     sheets = [
         Sheet("Re-ranked by evidence: TPOT MAPE on test at the train optimum, ITL against ITL [%]",
               columns(evidence(found))),
         Sheet("All formulas, best on test first within a step model and scoring [%]", columns(ranking(found))),
     ]  # fmt: skip
     members = {
-        name: study_report(beside(Path(given), listed), results, truth)
-        for listed, (name, (results, truth)) in zip(spec.members, found.items(), strict=True)
+        name: study_report(member, results, truth)
+        for member, (name, (results, truth)) in zip(each, found.items(), strict=True)
     }
     data: Mapping[str, Any] = {
         "study": spec.name, "ranking": ranking(found), "evidence": evidence(found),

@@ -1,0 +1,77 @@
+"""A report's folder: whole or not at all, of one result at a time."""
+
+import json
+
+import pytest
+
+from jaxroof.files import InputError, write_folder
+from jaxroof.report.report import File, Report, Sheet, check_out
+
+
+def report(result="study one", name="table"):
+    sheet = Sheet("Errors [%]", {"group": ["all"], "MAPE": [1.25]})
+    blocks = ("# One", sheet, File(f"{name}.csv", sheet.table))
+    return Report(result, {"study": "one"}, [sheet], ["As expected."], document=lambda: blocks, beside={"more": 1})
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_report_is_shown_and_written_from_one_description(tmp_path, capsys):
+    report().deliver(tmp_path / "new/out", as_json=False)
+    assert capsys.readouterr().out == "Errors [%]\ngroup MAPE\n  all  1.2\n\nAs expected.\n"
+    out = tmp_path / "new/out"
+    assert names(out) == {"FINDINGS.md", "results.json", "table.csv"}
+    assert json.loads((out / "results.json").read_text()) == {"study": "one", "more": 1}
+    assert (out / "FINDINGS.md").read_text().startswith("# One\n\n## Errors [%]\n\n| group | MAPE |\n")
+    report().deliver(None, as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"study": "one"}
+
+
+def test_another_result_is_refused_or_replaced_whole(tmp_path):
+    report().write(tmp_path)
+    (tmp_path / "notes.txt").write_text("the user's own")
+    check_out(tmp_path, "study one", force=False)
+    with pytest.raises(InputError, match="--out: holds another result, study one; --force replaces it"):
+        check_out(tmp_path, "splits", force=False)
+    check_out(tmp_path, "splits", force=True)
+    report("splits", "others").write(tmp_path)
+    assert names(tmp_path) == {"FINDINGS.md", "results.json", "others.csv", "notes.txt"}
+
+
+@pytest.mark.parametrize("file", ["FINDINGS.md", "results.json"])
+def test_what_is_not_known_is_another_result(tmp_path, file):
+    (tmp_path / file).write_text("{}")
+    with pytest.raises(InputError, match="holds another result, a "):
+        check_out(tmp_path, "splits", force=False)
+
+
+def test_a_findings_file_cannot_name_files_elsewhere(tmp_path):
+    (tmp_path / "kept.csv").write_text("")
+    folder = tmp_path / "out"
+    report().write(folder)
+    text = (folder / "FINDINGS.md").read_text().replace('"table.csv"', '"../kept.csv", "/dev/null"')
+    (folder / "FINDINGS.md").write_text(text)
+    report("splits").write(folder)
+    assert (tmp_path / "kept.csv").exists()
+
+
+def test_all_files_are_written_or_none_and_no_draft_stays(tmp_path):
+    (tmp_path / ".draft-killed").mkdir()
+    (tmp_path / "b").mkdir()
+    with pytest.raises(InputError, match="is a folder, so no file of that name can be written"):
+        write_folder(tmp_path, {"a": b"1", "b": b"2"})
+    assert names(tmp_path) == {"b"}
+    with pytest.raises(InputError, match="cannot be written"):
+        write_folder(tmp_path / "new", {"x" * 300: b""})
+    assert names(tmp_path) == {"b"}
+
+
+def test_nothing_is_made_before_there_is_something_to_write(tmp_path):
+    check_out(tmp_path / "new/out", "splits", force=False)
+    assert names(tmp_path) == set()
+    (tmp_path / "file").touch()
+    for folder, why in (tmp_path / "file", "File exists"), (tmp_path / "file/out", "Not a directory"):
+        with pytest.raises(InputError, match=f"--out: cannot be written: {why}"):
+            check_out(folder, "splits", force=False)
