@@ -376,6 +376,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point: wrong input is one line on stderr and exit code 2, never a traceback."""
     from jaxroof.files import InputError
 
+    if sys.stdout is None:
+        _fail("stdout: is closed")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "µ" still gets its table
@@ -385,6 +387,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
     except typer.Abort:
         sys.exit(130)
+        sys.stdout.flush()  # a full disk is said here, not when Python ends
     except (InputError, OSError) as error:
         _fail(str(error))
     except Exception as error:

@@ -208,3 +208,12 @@ def test_the_installed_command(arguments):
     command = Path(sys.executable).with_name("jaxroof")
     done = subprocess.run([command, *arguments], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("to", "why"), [(">&-", "stdout: is closed"), ("> /dev/full", "[Errno 28] No space left on device")]
+)
+def test_a_result_that_cannot_be_printed_is_no_success(to, why):
+    command = f"{sys.executable} -m jaxroof list models --json {to}"
+    ended = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (2, f"jaxroof: {why}\n")
