@@ -1,6 +1,6 @@
 """What a sweep kept, as JSON, tables, CSVs and PNGs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from jaxroof.report.figures import Figure
-from jaxroof.report.report import Block, File, Report, sheets
+from jaxroof.report.report import Block, File, Report, Sheet, sheets
 from jaxroof.report.tables import records
 from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.reductions import Pareto
@@ -31,15 +31,21 @@ def sweep_report(plan: Plan, states: States, manifest: Mapping[str, Any]) -> Rep
         tables[f"Pareto front, {len(front)} points"] = front.head(SHOWN)
     tables |= {f"least {by} at each {keys}": table for keys, table in marginals(plan, states).items()}
     shown = sheets({title: _readable(plan, table) for title, table in tables.items()})
-    files = partial(_files, plan, states)
-    return Report("sweep", record(plan, states), shown, document=files, beside={"sweep": manifest}, digits=4)
+    document = partial(_document, plan, states, shown)
+    return Report("sweep", record(plan, states), shown, document=document, beside={"sweep": manifest}, digits=4)
 
 
-def _files(plan: Plan, states: States) -> Iterator[Block]:
-    """CSVs and figures."""
+def _document(plan: Plan, states: States, shown: Sequence[Sheet]) -> Iterator[Block]:
+    """What was swept, and what was kept of it."""
     from jaxroof.sweeps.plots import plot_marginal, plot_pareto  # slow to load
 
-    names, heading = plan.objective.metrics, f"{plan.space.size} points"
+    said = {key.replace("_", " "): f"{x:g}" if isinstance(x, float) else x for key, x in plan.settled.items()}
+    names, heading = (
+        plan.objective.metrics,
+        f"{plan.space.size} points: " + ", ".join(f"{k} {x}" for k, x in said.items()),
+    )
+    yield from (f"# A sweep of {plan.space.size} points", "; ".join(f"**{k}:** `{x}`" for k, x in said.items()))
+    yield from shown
     kept = {name: points(plan, states[name]) for name in POINTS if name in states}
     yield from (File(f"{name}.csv", table) for name, table in kept.items())
     for keys, table in marginals(plan, states).items():

@@ -87,6 +87,7 @@ def load_plan(options: ModelOptions, axes: Axes, request: RequestOptions, score:
     else:
         objective, settled = _scored(options, models, space, score)
     reductions, by = _reductions(keep, space, objective)
+    settled |= {} if "hardware" in varied else {"hardware": options.hardware}
     return Plan(space, objective, reductions, by, {"step_model": options.step_model} | settled)
 
 
@@ -140,7 +141,8 @@ def _served(
     prompt, output = (space.largest(key) if key in varied else fixed[key] for key in ("prompt", "output"))
     note({beyond for arch in archs if (beyond := beyond_positions(arch, prompt + output))})
     named = objectives.variants(archs, {"model": names} if "model" in space.labels else {})
-    return objectives.served(models, named, fixed, prompt), {}
+    given = {key: value for key, value in dataclasses.asdict(request).items() if value is not None}
+    return objectives.served(models, named, fixed, prompt), given
 
 
 def _scored(options: ModelOptions, models: Variants, space: Space, score: Score) -> tuple[Objective, dict[str, Any]]:
