@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -217,3 +218,34 @@ def test_a_result_that_cannot_be_printed_is_no_success(to, why):
     command = f"{sys.executable} -m jaxroof list models --json {to}"
     ended = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (2, f"jaxroof: {why}\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate"],
+        ["sensitivity"],
+        ["splits"],
+        ["sweep", "--vary=server.per_step_us=1,2", "--best=1"],
+        ["simulate", "--rate=1", "--prompt=64", "--output=5", "--set=linear.per_context_token_us=1"],
+        predict(),
+    ],
+)
+def test_a_line_that_nobody_measured_is_no_step_model(tmp_path, command):
+    refused(tmp_path, [*command, "--step-model=linear"], "--step-model: linear: steps take no time; name a file")
+
+
+@pytest.mark.parametrize("name", ["../up", "/abs", ".", "a/b", "", "a\\u0000b", "x" * 300])
+def test_a_study_is_named_as_a_folder_can_be(tmp_path, name):
+    path = tmp_path / "mine.toml"
+    path.write_text((CONFIGS / "studies/h1.toml").read_text().replace('name = "h1"', f'name = "{name}"', 1))
+    refused(
+        tmp_path, ["study", path, "--out", tmp_path / "out"], f"{path}: name: must be a name that a folder can have"
+    )
+
+
+def test_a_product_grid_has_an_end(tmp_path):
+    path = tmp_path / "mine.toml"
+    text = (CONFIGS / "studies/idea_ac.toml").read_text()
+    path.write_text(re.sub(r"step_us = .*", "step_us = 0.1", text))
+    refused(tmp_path, ["study", path], f"{path}: grid.free: makes ")

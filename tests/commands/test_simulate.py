@@ -28,7 +28,6 @@ KEYS = {
 LINE = ["simulate", "--step-model=linear", "--set=linear.base_us=10000", "--server=vllm-sync"]
 LENGTHS = ["--prompt=64", "--output=5"]
 LLAMA = ["simulate", "--model=llama-3.1-8b", "--hardware=h100-sxm", "--tp=1"]
-PER_CONTEXT = ["--set=linear.base_us=0", "--set=linear.per_context_token_us=1"]
 TRACE = "arrival_s,prompt_tokens,cached_tokens,output_tokens\n0,64,0,5\n0.005,64,16,1\n3,64,0,5\n"
 FILES = {"FINDINGS.md", "results.json", "requests.csv", "latency_cdf.png", "over_time.png", "timeline.png"}
 
@@ -204,10 +203,6 @@ def test_files(tmp_path, trace):
         ),
         (["--rate=1", "--steady", "--requests-json"], "--requests-json: the steady state has means only"),
         (["--rate=1", "--steady", "--kv-blocks=4"], "kv_blocks: a request needs 5 blocks of 16 tokens, and 4 fit"),
-        (
-            ["--rate=1", *PER_CONTEXT],
-            "linear: steps take no time; name a file of a measured line, or set one of linear",
-        ),
     ],
 )
 def test_refused(tmp_path, options, says):

@@ -1,11 +1,14 @@
 """A report's folder: whole or not at all, of one result at a time."""
 
+import dataclasses
 import json
+import os
 
 import pytest
 
-from jaxroof.files import InputError, write_folder
-from jaxroof.report.report import File, Report, Sheet, check_out
+from jaxroof.files import InputError, held, write_folder
+from jaxroof.report.folder import check_out
+from jaxroof.report.report import File, Report, Sheet
 
 
 def report(result="study one", name="table"):
@@ -19,51 +22,101 @@ def names(folder):
 
 
 def test_a_report_is_shown_and_written_from_one_description(tmp_path, capsys):
-    report().deliver(tmp_path / "new/out", as_json=False)
+    report().deliver(tmp_path / "new/out", force=False, as_json=False)
     assert capsys.readouterr().out == "Errors [%]\ngroup MAPE\n  all  1.2\n\nAs expected.\n"
     out = tmp_path / "new/out"
     assert names(out) == {"FINDINGS.md", "results.json", "table.csv"}
     assert json.loads((out / "results.json").read_text()) == {"study": "one", "more": 1}
     assert (out / "FINDINGS.md").read_text().startswith("# One\n\n## Errors [%]\n\n| group | MAPE |\n")
-    report().deliver(None, as_json=True)
+    report().deliver(None, force=False, as_json=True)
     assert json.loads(capsys.readouterr().out) == {"study": "one"}
 
 
 def test_another_result_is_refused_or_replaced_whole(tmp_path):
-    report().write(tmp_path)
+    report().write(tmp_path, force=False)
     (tmp_path / "notes.txt").write_text("the user's own")
     check_out(tmp_path, "study one", force=False)
     with pytest.raises(InputError, match="--out: holds another result, study one; --force replaces it"):
         check_out(tmp_path, "splits", force=False)
+    with pytest.raises(InputError, match="holds another result"):
+        report("splits", "others").write(tmp_path, force=False)
+    assert names(tmp_path) == {"FINDINGS.md", "results.json", "table.csv", "notes.txt"}
     check_out(tmp_path, "splits", force=True)
-    report("splits", "others").write(tmp_path)
+    report("splits", "others").write(tmp_path, force=True)
     assert names(tmp_path) == {"FINDINGS.md", "results.json", "others.csv", "notes.txt"}
 
 
+def test_a_users_own_file_is_not_replaced(tmp_path):
+    (tmp_path / "table.csv").write_text("the user's own")
+    with pytest.raises(InputError, match="is there, and not of this result; --force replaces it"):
+        report().write(tmp_path, force=False)
+    assert (names(tmp_path), (tmp_path / "table.csv").read_text()) == ({"table.csv"}, "the user's own")
+    report().write(tmp_path, force=True)
+    report().write(tmp_path, force=False)
+
+
+def test_members_have_folders_and_leave_none(tmp_path):
+    whole = dataclasses.replace(report(), members={"a": report("study a"), "b": report("study b")})
+    whole.write(tmp_path, force=False)
+    assert names(tmp_path) == {"FINDINGS.md", "results.json", "table.csv", "a", "b"}
+    whole.write(tmp_path, force=False)
+    report("splits").write(tmp_path, force=True)
+    assert names(tmp_path) == {"FINDINGS.md", "results.json", "table.csv"}
+    report("study a").write(tmp_path / "a", force=False)
+    report("study other").write(tmp_path / "b", force=False)
+    with pytest.raises(InputError, match="b: --out: holds another result, study other"):
+        whole.write(tmp_path, force=False)
+
+
+def test_a_writer_that_dies_leaves_a_folder_whose_files_are_known(tmp_path, monkeypatch):
+    report().write(tmp_path, force=False)
+
+    def replace(draft, path):
+        if path.name == "others.csv":
+            raise KeyboardInterrupt
+        os_replace(draft, path)
+
+    os_replace = os.replace
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            report("splits", "others").write(tmp_path, force=True)
+    report("study one", "third").write(tmp_path, force=True)
+    assert names(tmp_path) == {"FINDINGS.md", "results.json", "third.csv"}
+
+
+@pytest.mark.parametrize("text", ["{}", "<!-- jaxroof: [1, -->", '<!-- jaxroof: ["a"b"] -->', "<!-- jaxroof: [] -->"])
 @pytest.mark.parametrize("file", ["FINDINGS.md", "results.json"])
-def test_what_is_not_known_is_another_result(tmp_path, file):
-    (tmp_path / file).write_text("{}")
+def test_what_is_not_known_is_another_result(tmp_path, file, text):
+    (tmp_path / file).write_text(text)
     with pytest.raises(InputError, match="holds another result, a "):
         check_out(tmp_path, "splits", force=False)
+
+
+def test_a_name_with_brackets_and_notes_below_are_fine(tmp_path):
+    report("study <a> -->").write(tmp_path, force=False)
+    with (tmp_path / "FINDINGS.md").open("a") as file:
+        file.write("\nSeen by me.\n")
+    check_out(tmp_path, "study <a> -->", force=False)
 
 
 def test_a_findings_file_cannot_name_files_elsewhere(tmp_path):
     (tmp_path / "kept.csv").write_text("")
     folder = tmp_path / "out"
-    report().write(folder)
+    report().write(folder, force=False)
     text = (folder / "FINDINGS.md").read_text().replace('"table.csv"', '"../kept.csv", "/dev/null"')
     (folder / "FINDINGS.md").write_text(text)
-    report("splits").write(folder)
+    report("splits").write(folder, force=True)
     assert (tmp_path / "kept.csv").exists()
 
 
 def test_all_files_are_written_or_none_and_no_draft_stays(tmp_path):
-    (tmp_path / ".draft-killed").mkdir()
+    (tmp_path / ".jaxroof-draft-killed").mkdir()
     (tmp_path / "b").mkdir()
-    with pytest.raises(InputError, match="is a folder, so no file of that name can be written"):
+    with held(tmp_path), pytest.raises(InputError, match="is a folder, so no file of that name can be written"):
         write_folder(tmp_path, {"a": b"1", "b": b"2"})
     assert names(tmp_path) == {"b"}
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot be written"), held(tmp_path / "new"):
         write_folder(tmp_path / "new", {"x" * 300: b""})
     assert names(tmp_path) == {"b"}
 

@@ -11,7 +11,7 @@ from jaxroof.catalogue.load import load_model, with_settings
 from jaxroof.catalogue.names import is_original
 from jaxroof.files import COUNT, InputError, check
 from jaxroof.parameters import EP, TP
-from jaxroof.request.limits import LEGAL
+from jaxroof.request.limits import LEGAL, check_line
 from jaxroof.step import Model
 
 REQUEST_RANGES = {"tp": TP, "ep": EP, **LEGAL, "batch": COUNT}
@@ -31,7 +31,9 @@ class ModelOptions:
     def model(self) -> Model:
         """The model, checked. Raises InputError."""
         model = load_model(self.step_model, self.hardware, self.formula, self.mfu_tables, self.server)
-        return with_settings(model, self.settings)
+        model = with_settings(model, self.settings)
+        check_line("--step-model", model)
+        return model
 
     def command(self, name: str, **others: object) -> str:
         """The command line that chooses the same again, and ``others``, which may be other than these."""

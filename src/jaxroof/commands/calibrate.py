@@ -14,7 +14,7 @@ from jaxroof.experiments.metrics import METRICS
 from jaxroof.experiments.runs import settled
 from jaxroof.files import COUNT, Range
 from jaxroof.files.check import number, one_of
-from jaxroof.report.report import check_out
+from jaxroof.report.folder import check_out
 from jaxroof.studies.load import load_study
 
 # All starts of all folds descend side by side: so many take a gigabyte and half a minute with the quickest model.
@@ -58,7 +58,7 @@ def run(
     formula = findings.formula(result, data)
     path = str(out / findings.FORMULA) if out and formula else options.formula
     again = command(options, result, path, ground_truth)
-    findings.calibration_report(data, formula, again).deliver(out, json)
+    findings.calibration_report(data, formula, again).deliver(out, fit.force, json)
 
 
 def command(options: ModelOptions, result: CalibrationResult, formula: str | None, ground_truth: Path | None) -> str:

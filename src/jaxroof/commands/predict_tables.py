@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxroof.files import InputError, check_writable, write_folder
+from jaxroof.files import InputError, check_writable, write
 from jaxroof.parameters import Scalar
 from jaxroof.report.figures import Figure
 from jaxroof.request.schedule import Latency
@@ -88,4 +88,4 @@ def write_breakdown(path: Path, title: str, inputs: Mapping[str, Any], parts: Ma
     request = f"{inputs['prompt']} prompt{cached} and {inputs['output']} output tokens, batch {inputs['batch']}"
     heading = f"{title}\n{request}, server {inputs['server']}"
     figure = Figure(path.stem, "breakdown", heading, predict_plots.plot_breakdown, (parts,), size=(12, 6))
-    write_folder(path.parent, {path.name: figure.png()})
+    write(path, figure.png())

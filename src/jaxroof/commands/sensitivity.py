@@ -5,7 +5,7 @@ from pathlib import Path
 from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.commands.options import measured
 from jaxroof.files import check
-from jaxroof.report.report import check_out
+from jaxroof.report.folder import check_out
 from jaxroof.sensitivity import findings
 from jaxroof.sensitivity.analysis import PER, analyse
 from jaxroof.sensitivity.derivatives import METRICS_AND_ITL
@@ -23,4 +23,4 @@ def run(
     check_out(out, findings.NAME, force)
     data = record(analyse(model, truth, scoring=scoring, per=per))
     again = choice.command("sensitivity", scoring=scoring, ground_truth=ground_truth, metric=metric, per=per, out=out)
-    findings.sensitivity_report(data, metric, again).deliver(out, json)
+    findings.sensitivity_report(data, metric, again).deliver(out, force, json)

@@ -9,7 +9,8 @@ from jaxroof.commands import simulate_tables
 from jaxroof.commands.serving_options import ServerOptions
 from jaxroof.commands.simulate_tables import Said
 from jaxroof.files import InputError
-from jaxroof.report.report import check_out, note
+from jaxroof.report.folder import check_out
+from jaxroof.report.report import note
 from jaxroof.serving.capacity import beyond_positions
 from jaxroof.serving.demand import Demand
 from jaxroof.serving.options import WHERE, LoadOptions, mean_request
@@ -40,7 +41,7 @@ def run(
     report = simulate_tables.simulation_report(data, summary, made, sent, said)
     note(notes)
     if out is not None:
-        report.write(out)
+        report.write(out, force)
     if requests_json and made:
         data["requests"] = simulate_tables.requests_record(made.simulation)
     report.show(json or requests_json)

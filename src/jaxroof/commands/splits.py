@@ -1,11 +1,12 @@
 """``jaxroof splits``: HG1's search on every train/test split, group and sampled workload."""
 
+import shlex
 from pathlib import Path
 
 from jaxroof.catalogue.load import load_model
 from jaxroof.experiments.load import load_ground_truth
-from jaxroof.report.report import check_out
-from jaxroof.request.limits import refuse_mixture
+from jaxroof.report.folder import check_out
+from jaxroof.request.limits import check_line, refuse_mixture
 from jaxroof.splits import findings
 from jaxroof.splits.analysis import analyse
 from jaxroof.splits.load import tpot_digits
@@ -16,8 +17,11 @@ from jaxroof.studies.load import load_study
 def run(step_model: str, server: str | None, out: Path | None, force: bool, json: bool) -> None:
     """Analyse under both scorings; print tables, or one JSON object; fill the folder ``out``."""
     model = load_model(step_model, server=server)
+    check_line("--step-model", model)
     truth = load_ground_truth(models=[model])
     refuse_mixture("ground truth", step_model, truth.runs.architecture)
     check_out(out, findings.NAME, force)
     result = analyse(model, truth, load_study("hg1"), tpot_digits(truth))
-    findings.splits_report(result, record(result)).deliver(out, json)
+    named = ["--server", server] if server else []
+    again = shlex.join(["jaxroof", "splits", "--step-model", step_model, *named, "--out", "out/splits"])
+    findings.splits_report(result, record(result), again).deliver(out, force, json)

@@ -6,8 +6,9 @@ from pathlib import Path
 from jaxroof.catalogue.names import beside
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
+from jaxroof.report.folder import check_out
 from jaxroof.report.progress import progress
-from jaxroof.report.report import Report, check_out
+from jaxroof.report.report import Report
 from jaxroof.request.limits import refuse_mixture
 from jaxroof.step import Model
 from jaxroof.studies import run as core_study
@@ -24,7 +25,10 @@ def run(name: str, out: Path | None, force: bool, json: bool) -> None:
     spec, studies = load_studies(name)
     prepared = _prepare(studies)
     check_out(out, named(spec), force)
-    _report(name, spec, prepared).deliver(out, json)
+    if out and isinstance(spec, Collection):
+        for study in studies.values():
+            check_out(out / study.name, named(study), force)
+    _report(name, spec, prepared).deliver(out, force, json)
 
 
 def _report(name: str, spec: Study | Collection | ComparisonSpec, prepared: Mapping[str, Prepared]) -> Report:

@@ -14,6 +14,7 @@ from pyarrow import parquet
 from jaxroof.catalogue.choice import ModelOptions, RequestOptions
 from jaxroof.commands.sweep_cluster import Cluster, connected
 from jaxroof.files import InputError, write
+from jaxroof.report.folder import PART, check_out
 from jaxroof.sweeps import findings, shards, stream
 from jaxroof.sweeps import store as sweep_store
 from jaxroof.sweeps.axes import Axes
@@ -48,7 +49,8 @@ class Output:
 def run(options: ModelOptions, axes: Axes, request: RequestOptions, score: Score, keep: Keep, where: Output) -> None:
     """Evaluate every point of a space; write them all, or what is kept of them."""
     if where.join is not None:
-        if axes.vary or axes.zipped or axes.points or where.out or where.shard or where.scheduler:
+        mine = dataclasses.replace(where, join=None, force=False, json=False)
+        if any(value for group in (axes, request, score, keep, mine) for value in vars(group).values()):
             raise InputError("--join", str(where.join), "knows its sweep: only --force and --json beside it")
         return _join(where.join, where)
     asked, plan = (options, axes, request, score, keep), load_plan(options, axes, request, score, keep)
@@ -83,8 +85,10 @@ def _store(plan: Plan, output: Output, shard: Shard | None) -> Store | None:
     if out is None or folder == (out.suffix == ".parquet"):
         says = "a folder: of shards, or of tables of what is kept" if folder else f"a FILE.parquet, unless {KEEPS}"
         raise InputError(out or "sweep", "--out", f"must be {says}")
+    if kept and not shard:
+        check_out(out, "sweep", output.force)
     target = out / (shards.name_of(shard, kept) if shard else "results.json") if folder else out
-    part = out / ".part" if folder and not shard else target.with_name(f"{target.name}.part")
+    part = out / PART if folder and not shard else target.with_name(f"{target.name}.part")
     return Store(target, part, output.resume, output.force)
 
 
@@ -128,7 +132,9 @@ def _kept(engine: Engine, store: Store | None, share: range, manifest: dict[str,
     if store is not None and "shard" in manifest:
         write(store.target, sweep_store.pack(states, manifest))
     else:
-        findings.sweep_report(plan, states, manifest).deliver(store.target.parent if store else None, json)
+        findings.sweep_report(plan, states, manifest).deliver(
+            store.target.parent if store else None, bool(store and store.force), json
+        )
     if store is not None:
         store.clear()
     return sum(map(engine.chunks.count, rest)), stream.infeasible(states) - before
@@ -142,6 +148,8 @@ def _join(folder: Path, where: Output) -> None:
     store = Store(folder / ("results.json" if kept else "all.parquet"), folder / ".part", False, where.force)
     with store.held():
         if not kept:
+            if where.json:
+                raise InputError("--json", "is for what was kept: rows go to the file")
             store.finish(files, parquet.read_schema(files[0]), manifest)
         else:
             plan = load_plan(*read(asked))
@@ -150,7 +158,7 @@ def _join(folder: Path, where: Output) -> None:
                     "--join", str(folder), f"what the sweep was made from has changed: {differing} differs"
                 )
             states = shards.joined(files, plan)
-            findings.sweep_report(plan, states, manifest).deliver(folder, where.json)
+            findings.sweep_report(plan, states, manifest).deliver(folder, where.force, where.json)
     sys.stderr.write(f"jaxroof: {len(files)} shards joined: {store.target}\n")
 
 

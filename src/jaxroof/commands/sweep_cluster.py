@@ -64,6 +64,8 @@ class Cluster:
 @contextlib.contextmanager
 def connected(address: str, plan: Plan, asked: str, memory: float | None, block: int | None) -> Iterator[Cluster]:
     """A cluster whose first worker has compiled the sweep. Raises InputError, also for what goes wrong on a worker."""
+    if not re.fullmatch(r"local:\d+|\w+://.+:\d+", address, re.ASCII):
+        raise InputError("--scheduler", address, "must be local:N or an address such as tcp://HOST:PORT")
     if importlib.util.find_spec("distributed") is None:
         raise InputError("--scheduler", address, "needs Dask: pip install 'jaxroof[cluster]'")
     work = functools.partial(_work, asked, jax.numpy.result_type(float).name.replace("float", "f"), memory)

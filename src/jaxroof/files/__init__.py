@@ -14,10 +14,10 @@ from jaxroof.files.ranges import (
 )
 from jaxroof.files.read import data_dir, read_csv, read_json, read_text, read_toml
 from jaxroof.files.structs import choice, to_struct, within
-from jaxroof.files.write import check_writable, publish, write, write_folder
+from jaxroof.files.write import check_writable, held, publish, write, write_folder
 
 __all__ = [
     "AT_LEAST_ONE", "CACHED_TOKENS", "COUNT", "FRACTION", "NON_NEGATIVE", "POSITIVE", "SHARE", "TOKENS", "InputError",
-    "Range", "check_writable", "choice", "data_dir", "publish", "read_csv", "read_json", "read_text", "read_toml",
-    "to_struct", "within", "write", "write_folder",
+    "Range", "check_writable", "choice", "data_dir", "held", "publish", "read_csv", "read_json", "read_text",
+    "read_toml", "to_struct", "within", "write", "write_folder",
 ]  # fmt: skip

@@ -1,22 +1,24 @@
 """Writing files: whole or not at all."""
 
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxroof.files.errors import InputError
 
-DRAFT = ".draft-"
+DRAFT = ".jaxroof-draft-"
 
 
 def check_writable(folder: Path | None, option: str = "--out") -> None:
     """Raise InputError where files cannot be put into ``folder``, as ``option`` asks; nothing is made yet."""
     if folder is None:
         return
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink())
     if not there.is_dir():
         raise InputError(
             folder, option, f"cannot be written: {'File exists' if there == folder else 'Not a directory'}"
@@ -25,28 +27,46 @@ def check_writable(folder: Path | None, option: str = "--out") -> None:
         raise InputError(folder, option, "cannot be written: Permission denied")
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes], stale: Iterable[str] = ()) -> None:
-    """All ``files``, by path in ``folder``, the last one last, or none of them; then ``stale`` ones go.
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make ``folder`` and keep other writers off while files are put there; one that stays empty goes.
 
-    Drafts of runs that were killed go too. Raises InputError.
+    Drafts of writers that were killed go too. Raises InputError where it cannot be written.
     """
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(f"{DRAFT}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=DRAFT) as draft:
-            _fill(Path(draft), folder, files)
-            for name in files:
-                (folder / name).parent.mkdir(exist_ok=True)
-                os.replace(Path(draft, name), folder / name)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # a disk without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            for left in folder.glob(f"{DRAFT}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            yield
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise InputError(folder, f"cannot be written: {error.strerror}") from None
     finally:
         if made and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    for name in stale:
-        (folder / name).unlink(missing_ok=True)
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes], stale: Iterable[str] = ()) -> None:
+    """All ``files``, by path in ``folder``, the last one last, once all are on the disk; then ``stale`` ones go.
+
+    ``folder`` is :func:`held`. Raises InputError.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, prefix=DRAFT) as draft:
+        _fill(Path(draft), folder, files)
+        for name in files:
+            (folder / name).parent.mkdir(exist_ok=True)
+            os.replace(Path(draft, name), folder / name)
+    for path in (folder / name for name in stale):
+        if path.is_file():
+            path.unlink()
+        if path.parent.is_dir() and not any(path.parent.iterdir()):
+            path.parent.rmdir()
 
 
 def _fill(draft: Path, folder: Path, files: Mapping[str, bytes]) -> None:

@@ -3,20 +3,16 @@
 import dataclasses
 import json
 import math
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxroof.files import InputError, check_writable, read_text, write_folder
+from jaxroof.files import InputError
 from jaxroof.report.figures import Figure
+from jaxroof.report.folder import FINDINGS, RESULTS, replace_result, signed
 from jaxroof.report.progress import progress
 from jaxroof.report.tables import Table, markdown, print_table, printable
-
-FINDINGS, RESULTS = "FINDINGS.md", "results.json"
-# The last line of FINDINGS.md: what result this is, and which files are its own.
-OWN = re.compile(r'<!-- jaxroof: (\["[^<>]*"\]) -->\n\Z')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,10 +61,10 @@ class Report:
     beside: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     digits: int = 1
 
-    def deliver(self, out: Path | None, as_json: bool) -> None:
+    def deliver(self, out: Path | None, force: bool, as_json: bool) -> None:
         """The files into ``out``, if it is given; then the tables and sentences, or the JSON object, on stdout."""
         if out is not None:
-            self.write(out)
+            self.write(out, force)
         self.show(as_json)
 
     def show(self, as_json: bool) -> None:
@@ -82,18 +78,20 @@ class Report:
         for part in self.parts:
             part.show(as_json)
 
-    def write(self, folder: Path) -> None:
-        """FINDINGS.md, results.json, CSVs and PNGs, all or none, in place of the result's former ones."""
+    def write(self, folder: Path, force: bool) -> None:
+        """FINDINGS.md, results.json, CSVs and PNGs, in place of the result's former ones. Raises InputError.
+
+        Another result's, and files that are nobody's, are replaced by ``force`` only.
+        """
         files = self.files()
-        data = {name: _bytes(content) for name, content in progress(files.items(), "files", len(files))}
-        former = _former(folder)
-        write_folder(folder, data, sorted({*former[1]} - {*data}) if former else ())
+        drawn = {name: _bytes(content) for name, content in progress(files.items(), "files", len(files))}
+        replace_result(folder, drawn, force)
 
     def files(self) -> dict[str, Any]:
         """Every file by its path, results.json last."""
         files: dict[str, Any] = {}
-        blocks, text = list(self.document()), []
-        for block in blocks:
+        text: list[str] = []
+        for block in self.document():
             if isinstance(block, File):
                 files[block.name] = block.content
             elif isinstance(block, Figure):
@@ -105,29 +103,8 @@ class Report:
                 text.append(block)
         for name, member in self.members.items():
             files |= {f"{name}/{path}": content for path, content in member.files().items()}
-        if any(isinstance(block, str) for block in blocks):
-            own = json.dumps([self.result, *files, FINDINGS, RESULTS], ensure_ascii=False).replace(">", r"\u003e")
-            files[FINDINGS] = "\n\n".join([*text, f"<!-- jaxroof: {own} -->\n"])
+        files[FINDINGS] = signed("\n\n".join(text), self.result, [*files, FINDINGS, RESULTS])
         return {**files, RESULTS: dump({**self.record, **self.beside})}
-
-
-def check_out(folder: Path | None, result: str, force: bool) -> None:
-    """Raise InputError where ``folder`` cannot be written, or without ``force`` holds another result than this."""
-    check_writable(folder)
-    if folder is None or force:
-        return
-    former = _former(folder)
-    if former and former[0] != result:
-        raise InputError(folder, "--out", f"holds another result, {former[0]}; --force replaces it")
-
-
-def _former(folder: Path) -> tuple[str, list[str]] | None:
-    """The name and the files of the result that a folder holds."""
-    if (folder / FINDINGS).is_file():
-        own = OWN.search(read_text(folder / FINDINGS))
-        name, *files = json.loads(own[1]) if own else ["a FINDINGS.md of unknown origin"]
-        return name, [file for file in files if ".." not in file and not file.startswith("/")]
-    return ("a results.json without findings", [RESULTS]) if (folder / RESULTS).is_file() else None
 
 
 def _bytes(content: Any) -> bytes:

@@ -76,3 +76,14 @@ def _number(key: str, value: Any) -> Any:
 def known(*values: Any) -> bool:
     """Whether they are numbers now, not tracers."""
     return not any(isinstance(value, jax.core.Tracer) for value in values)
+
+
+def check_line(where: object, model: Model) -> None:
+    """Raise InputError for a line of which a step takes no time: that of a prompt has no context yet."""
+    line = model.constants.linear
+    always = (line.base_s, line.per_new_token_s, line.per_request_s)
+    if model.step == "linear" and np.any(sum(np.asarray(constant) for constant in always) <= 0):
+        raise InputError(
+            where, "linear", "steps take no time; name a file of a measured line, or set one of linear.base_us, "
+            "linear.per_new_token_us and linear.per_request_us",
+        )  # fmt: skip

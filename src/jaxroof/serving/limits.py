@@ -8,7 +8,7 @@ import numpy as np
 from jaxroof.files import NON_NEGATIVE, InputError, Range, check
 from jaxroof.parameters import Architecture, Deployment, Server
 from jaxroof.parameters.architecture import check_deployment
-from jaxroof.request.limits import SPREAD, check_sampling, check_window, known, refuse_mixture
+from jaxroof.request.limits import SPREAD, check_line, check_sampling, check_window, known, refuse_mixture
 from jaxroof.serving.capacity import beyond_positions
 from jaxroof.serving.demand import Demand
 from jaxroof.serving.load import Load
@@ -35,7 +35,7 @@ def check_setting(
     if model.step not in SIMULATED:
         raise InputError(where, "step model", f"{model.step} is not simulated: only {', '.join(SIMULATED)} are")
     check_load(where, load)
-    _check_line(where, model)
+    check_line(where, model)
     _check_server(where, model.constants.server)
     prompt, longest = np.max(load.prompt_tokens), np.max(load.prompt_tokens + load.output_tokens)
     if model.step != "linear":
@@ -56,7 +56,7 @@ def check_demand(where: object, model: Model, demand: Demand, arch: Architecture
         raise InputError(where, "needs a rate_per_s or clients, and not both")
     if np.any(np.asarray(demand.cached_tokens) > demand.prompt_tokens):
         raise InputError(where, "cached_tokens", "must be ≤ prompt_tokens")
-    _check_line(where, model)
+    check_line(where, model)
     _check_server(where, model.constants.server)
     if model.step != "linear":
         prompt, output = (np.max(tokens) for tokens in (demand.prompt_tokens, demand.output_tokens))
@@ -97,17 +97,6 @@ def check_load(where: object, load: Load) -> None:
     think_s = np.asarray(load.think_s)
     if not ((think_s >= 0) & np.isfinite(think_s)).all():
         raise InputError(where, "think_s", "must be finite and ≥ 0")
-
-
-def _check_line(where: object, model: Model) -> None:
-    """Raise InputError for a line of which a step takes no time: that of a prompt has no context yet."""
-    line = model.constants.linear
-    always = (line.base_s, line.per_new_token_s, line.per_request_s)
-    if model.step == "linear" and np.any(sum(np.asarray(constant) for constant in always) <= 0):
-        raise InputError(
-            where, "linear", "steps take no time; name a file of a measured line, or set one of linear.base_us, "
-            "linear.per_new_token_us and linear.per_request_us",
-        )  # fmt: skip
 
 
 def _check_server(where: object, server: Server) -> None:

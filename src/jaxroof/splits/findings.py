@@ -114,15 +114,17 @@ def _rounding_answer(rows: Sequence[Record]) -> str:
     return f"what rounding leaves open of the TPOT MAPE at the optimum: {'; '.join(parts)}."
 
 
-def splits_report(result: SplitsResult, data: Record) -> Report:
-    """What is shown and written of all splits."""
+def splits_report(result: SplitsResult, data: Record, again: str) -> Report:
+    """What is shown and written of all splits; ``again`` is the command that makes it."""
     shown = tables(data)
     sheets = [Sheet(title, table, 3) for title, (_, table) in shown.items()]
     csvs = [File(f"{name}.csv", table) for name, table in shown.values()]
-    return Report(NAME, data, sheets, answers(data), document=partial(_document, result, data, sheets, csvs))
+    return Report(NAME, data, sheets, answers(data), document=partial(_document, result, data, sheets, csvs, again))
 
 
-def _document(result: SplitsResult, data: Record, sheets: Sequence[Sheet], csvs: Sequence[File]) -> Iterator[Block]:
+def _document(
+    result: SplitsResult, data: Record, sheets: Sequence[Sheet], csvs: Sequence[File], again: str
+) -> Iterator[Block]:
     """The questions, the definitions fixed beforehand, the answers, every table and figure."""
     yield "# HG1's search on every split, group and sample"
     yield (
@@ -139,7 +141,7 @@ def _document(result: SplitsResult, data: Record, sheets: Sequence[Sheet], csvs:
     yield from sheets
     yield from (*csvs, *_rows(result, data))
     yield from _figures(result, data)
-    yield from reproducing(f"jaxroof splits --step-model {data['step_model']} --out out/splits")
+    yield from reproducing(again)
 
 
 def _design(result: SplitsResult, data: Record) -> str:

@@ -1,5 +1,6 @@
 """Study files → :class:`Study`, and the constants of each of its configurations."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from jaxroof.studies.waterfall import FLOORS, HOST, WORK, part_names
 LISTS: dict[str, type[Collection] | type[ComparisonSpec]] = {"members": Collection, "problems": ComparisonSpec}
 # What a ranking compares.
 RANKED = {"h2b", "none", "optimum"}
-MAX_GRID_STEPS = 1_000_000
+MAX_GRID_STEPS, MAX_GRID_POINTS = 1_000_000, 10_000_000
 
 
 def load_study(name: str) -> Study:
@@ -106,6 +107,9 @@ def _check_grids(path: Path, study: Study) -> None:
             raise InputError(path, f"{where}step_us", f"makes more than {MAX_GRID_STEPS} steps, got {step:g}")
         if abs((stop - start) / step - round((stop - start) / step)) > 1e-9:
             raise InputError(path, f"{where}step_us", f"must divide its range of {stop - start:g}, got {step:g}")
+    points = math.prod(len(axis.values()) for axis in (study.grid.free if study.grid else ()))
+    if points > MAX_GRID_POINTS:
+        raise InputError(path, "grid.free", f"makes {points} points, more than {MAX_GRID_POINTS}")
 
 
 def study_models(study: Study) -> dict[str, Model]:
