@@ -1,6 +1,8 @@
 """Study files → :class:`Study`, and the constants of each of its configurations."""
 
 import math
+import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from jaxroof.catalogue.load import load_model, with_settings
 from jaxroof.catalogue.names import beside, find
 from jaxroof.experiments.runs import Runs
 from jaxroof.files import InputError, check, read_toml, to_struct
+from jaxroof.request.limits import check_line
 from jaxroof.step import Model
 from jaxroof.studies.run import LABELS
 from jaxroof.studies.spec import Collection, ComparisonSpec, Study
@@ -20,6 +23,7 @@ from jaxroof.studies.waterfall import FLOORS, HOST, WORK, part_names
 LISTS: dict[str, type[Collection] | type[ComparisonSpec]] = {"members": Collection, "problems": ComparisonSpec}
 # What a ranking compares.
 RANKED = {"h2b", "none", "optimum"}
+FOLDER = re.compile(r"\w[\w .+-]{0,99}")
 MAX_GRID_STEPS, MAX_GRID_POINTS = 1_000_000, 10_000_000
 
 
@@ -41,6 +45,7 @@ def load_studies(name: str) -> tuple[Study | Collection | ComparisonSpec, dict[s
         study = _checked(path, to_struct(path, table, Study))
         return study, {name: study}
     spec: Any = to_struct(path, table, LISTS[key])
+    _check_name(path, spec.name)
     check.no_repeats(path, key, table[key])
     try:
         studies = [load_study(beside(path, listed)) for listed in table[key]]
@@ -57,12 +62,19 @@ def load_studies(name: str) -> tuple[Study | Collection | ComparisonSpec, dict[s
     return spec, {study.name: study for study in studies}
 
 
+def _check_name(path: Path, name: str) -> None:
+    """What a study is called its folder is, in a collection's."""
+    if not FOLDER.fullmatch(name):
+        raise InputError(path, "name", f"must be a name that a folder can have, got {reprlib.repr(name)}")
+
+
 def _checked(path: Path, study: Study) -> Study:
     """A study as read, complete: with what configurations leave to it, and paths from its folder. Raises InputError."""
 
     def own(c: Any) -> Any:
         return replace(c, step_model=c.step_model or study.step_model, overheads=beside(path, c.overheads))
 
+    _check_name(path, study.name)
     study = replace(study.each(own), hardware=beside(path, study.hardware))
     names = [c.name for c in study.all_configurations()]
     free = study.grid.free if study.grid else []
@@ -114,12 +126,12 @@ def _check_grids(path: Path, study: Study) -> None:
 
 def study_models(study: Study) -> dict[str, Model]:
     """The model of each configuration, in order, the search's start last. Raises InputError."""
-    return {
-        c.name: with_settings(
-            load_model(c.step_model, study.hardware, c.overheads), c.settings.items(), f"{c.name}: set"
-        )
-        for c in study.all_configurations()
-    }
+    models = {}
+    for c in study.all_configurations():
+        where = f"{c.name}: set"
+        models[c.name] = with_settings(load_model(c.step_model, study.hardware, c.overheads), c.settings.items(), where)
+        check_line(where, models[c.name])
+    return models
 
 
 def check_groups(file: object, study: Study, groups: Mapping[str, Any]) -> None:
@@ -153,7 +165,7 @@ def _check_constants(path: Path, study: Study) -> None:
     try:
         models = study_models(study)
         for step in study.also_step_model:
-            load_model(step, study.hardware)
+            check_line("also_step_model", load_model(step, study.hardware))
         if study.search:
             values = [(key, study.search.start_us) for key in study.search.keys]
             with_settings(models[study.search.name], values, "search.keys")

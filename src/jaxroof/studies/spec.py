@@ -14,10 +14,9 @@ from jaxroof.step import STEP_MODELS
 from jaxroof.studies.criteria import Criterion
 from jaxroof.studies.grid_search import GridAxis, StepUs, TwoPassGrid, Us
 
-StepModelName = Annotated[str, choice([step for step in STEP_MODELS if step != "linear"])]
+StepModelName = Annotated[str, choice(STEP_MODELS)]
 Scoring = Annotated[str, choice(SCORINGS)]
 Key = Annotated[str, Meta(pattern=r"_us\Z", description="a key in µs")]
-FolderName = Annotated[str, Meta(pattern=r"^\w[\w .+-]{0,99}\Z", description="a name that a folder can have")]
 TABLES = Meta(min_length=1, description="one or more [[tables]]")
 Listed = Annotated[Sequence[str], Meta(min_length=1, description="one or more studies")]
 
@@ -69,7 +68,7 @@ class Waterfall(Struct, frozen=True, forbid_unknown_fields=True):
 class Registered(Struct, frozen=True, forbid_unknown_fields=True):
     """What is expected, fixed before it runs."""
 
-    name: FolderName
+    name: str
     title: str
     source: str
     hypothesis: str
@@ -118,7 +117,7 @@ class Study(Registered, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Collection(Struct, frozen=True, forbid_unknown_fields=True):
     """Studies, in an order of expectation that the evidence may overturn."""
 
-    name: FolderName
+    name: str
     title: str
     source: str
     members: Listed
