@@ -385,10 +385,13 @@ def main(arguments: list[str] | None = None) -> None:
         code = app(
             _no_cache_first(sys.argv[1:] if arguments is None else arguments) or ["--help"], standalone_mode=False
         )
+        sys.stdout.flush()
     except typer.Abort:
         sys.exit(130)
-        sys.stdout.flush()  # a full disk is said here, not when Python ends
-    except (InputError, OSError) as error:
+    except InputError as error:
+        _fail(str(error))
+    except OSError as error:
+        _drop_stdout()
         _fail(str(error))
     except Exception as error:
         if not hasattr(error, "format_message"):  # a command-line parser's own error has one
@@ -401,6 +404,14 @@ def _no_cache_first(arguments: list[str]) -> list[str]:
     """``--no-cache`` may stand before or after the command."""
     others = [argument for argument in arguments if argument != "--no-cache"]
     return others if len(others) == len(arguments) else ["--no-cache", *others]
+
+
+def _drop_stdout() -> None:
+    """Where stdout cannot be written, as on a full disk, forget what is left of it: Python ends by trying again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> None:

@@ -211,12 +211,14 @@ def test_the_installed_command(arguments):
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     ("to", "why"), [(">&-", "stdout: is closed"), ("> /dev/full", "[Errno 28] No space left on device")]
 )
-def test_a_result_that_cannot_be_printed_is_no_success(to, why):
+def test_a_result_that_cannot_be_printed_is_no_success(to, why, unbuffered):
     command = f"{sys.executable} -m jaxroof list models --json {to}"
-    ended = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    ended = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, env=environment)
     assert (ended.returncode, ended.stderr) == (2, f"jaxroof: {why}\n")
 
 
