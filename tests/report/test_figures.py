@@ -56,7 +56,8 @@ def test_a_breakdown_says_what_it_holds_for(tmp_path, monkeypatch):
     headings = []
     monkeypatch.setattr(Canvas, "suptitle", lambda self, text, **_: headings.append(text))
     with pytest.raises(SystemExit, match="0"):
-        main([*PREDICT.split(), "--model", "llama-3.1-8b", "--plot", str(tmp_path / "b.png")])
+        main([*PREDICT.split(), "--model", "llama-3.1-8b", "--plot", str(tmp_path / "new/b.png")])
+    assert (tmp_path / "new/b.png").exists()
     assert headings == [
         "llama-3.1-8b on 1 × h100-sxm, kernels step time\n512 prompt and 128 output tokens, batch 3, server vllm-0.15"
     ]

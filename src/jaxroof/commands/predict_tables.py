@@ -88,4 +88,5 @@ def write_breakdown(path: Path, title: str, inputs: Mapping[str, Any], parts: Ma
     request = f"{inputs['prompt']} prompt{cached} and {inputs['output']} output tokens, batch {inputs['batch']}"
     heading = f"{title}\n{request}, server {inputs['server']}"
     figure = Figure(path.stem, "breakdown", heading, predict_plots.plot_breakdown, (parts,), size=(12, 6))
+    path.parent.mkdir(parents=True, exist_ok=True)
     write(path, figure.png())
