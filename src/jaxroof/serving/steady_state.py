@@ -18,20 +18,9 @@ from jaxroof.request.in_flight import generated_tokens
 from jaxroof.serving import capacity
 from jaxroof.serving.bracketed_root import root
 from jaxroof.serving.demand import Demand
-from jaxroof.serving.meeting import (
-    TINY,
-    Alone,
-    Meeting,
-    alone,
-    costs_beside,
-    filling,
-    mean_step_s,
-    meet,
-    seconds_of,
-    steps_alone,
-    steps_beside,
-)
+from jaxroof.serving.meeting import Meeting, mean_step_s, meet
 from jaxroof.serving.setting import Asked, Axes, make_asked, over
+from jaxroof.serving.step_costs import TINY, Alone, alone, costs_beside, filling, seconds_of, steps_alone, steps_beside
 from jaxroof.step import Model
 
 ENDLESS = 1e15  # blocks; finite, so that derivatives are
