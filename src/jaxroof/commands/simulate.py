@@ -1,5 +1,6 @@
 """``jaxroof simulate``: a server under load."""
 
+import dataclasses
 from pathlib import Path
 from typing import cast
 
@@ -43,7 +44,9 @@ def run(
     if out is not None:
         report.write(out, force)
     if requests_json and made:
-        data["requests"] = simulate_tables.requests_record(made.simulation)
+        report = dataclasses.replace(
+            report, record=data | {"requests": simulate_tables.requests_record(made.simulation)}
+        )
     report.show(json or requests_json)
 
 

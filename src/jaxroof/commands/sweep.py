@@ -14,7 +14,7 @@ from pyarrow import parquet
 from jaxroof.catalogue.choice import ModelOptions, RequestOptions
 from jaxroof.commands.sweep_cluster import Cluster, connected
 from jaxroof.files import InputError, write
-from jaxroof.report.folder import PART, check_out
+from jaxroof.report.folder import PART, RESULTS, check_out
 from jaxroof.sweeps import findings, shards, stream
 from jaxroof.sweeps import store as sweep_store
 from jaxroof.sweeps.axes import Axes
@@ -65,7 +65,7 @@ def run(options: ModelOptions, axes: Axes, request: RequestOptions, score: Score
                 engine: Engine = stream.build(plan, memory, block, same_block=shard is not None)
             else:
                 engine = stack.enter_context(connected(where.scheduler, plan, written(asked), memory, block))
-            more = {"shard": shard, "asked": written(asked)} if shard else {}
+            more = {shards.SHARD: shard, shards.ASKED: written(asked)} if shard else {}
             _evaluate(engine, store, shard, engine.manifest | more, where.json)
     except KeyboardInterrupt:
         sys.stderr.write(f"jaxroof: interrupted{'; --resume goes on' if store else ''}\n")
@@ -87,7 +87,7 @@ def _store(plan: Plan, output: Output, shard: Shard | None) -> Store | None:
         raise InputError(out or "sweep", "--out", f"must be {says}")
     if kept and not shard:
         check_out(out, "sweep", output.force)
-    target = out / (shards.name_of(shard, kept) if shard else "results.json") if folder else out
+    target = out / (shards.name_of(shard, kept) if shard else RESULTS) if folder else out
     part = out / PART if folder and not shard else target.with_name(f"{target.name}.part")
     return Store(target, part, output.resume, output.force)
 
@@ -129,7 +129,7 @@ def _kept(engine: Engine, store: Store | None, share: range, manifest: dict[str,
         states = stream.join(plan.reductions, states, more)
         if store is not None:
             store.write_state(index + 1 - share.start, states)
-    if store is not None and "shard" in manifest:
+    if store is not None and shards.SHARD in manifest:
         write(store.target, sweep_store.pack(states, manifest))
     else:
         findings.sweep_report(plan, states, manifest).deliver(
@@ -145,7 +145,7 @@ def _join(folder: Path, where: Output) -> None:
     files, manifest, asked = shards.finished(folder)
     if kept := files[0].suffix == ".npz":
         jax.config.update("jax_enable_x64", manifest["precision"] == "float64")
-    store = Store(folder / ("results.json" if kept else "all.parquet"), folder / ".part", False, where.force)
+    store = Store(folder / (RESULTS if kept else "all.parquet"), folder / PART, False, where.force)
     with store.held():
         if not kept:
             if where.json:

@@ -143,7 +143,7 @@ class LoadOptions:
 
 
 def mean_request(demand: Demand) -> Load:
-    """A load of one request, of the mean lengths to the next whole token."""
+    """A load of one request, of the mean lengths, rounded to whole tokens."""
     lengths = (demand.prompt_tokens, demand.cached_tokens, demand.output_tokens)
     return Load([0.0], *([round(float(tokens))] for tokens in lengths))
 
