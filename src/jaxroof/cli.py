@@ -1,14 +1,10 @@
 """The command line: load, one core call, write. JAX loads inside a command, so ``--help`` is quick."""
 
-import atexit
 import contextvars
 import dataclasses
-import gc
 import importlib
 import inspect
-import io
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,8 +15,8 @@ from jaxroof import defaults
 
 app = typer.Typer(help="A differentiable roofline model of LLM serving.", pretty_exceptions_enable=False)
 
-# Commands that load no JAX, those that say what is left when interrupted, and options that may stand several times.
-LIGHT, RESUMED, LISTS = {"listing"}, {"sweep"}, ("settings", "free", "vary", "zipped")
+# Commands that load no JAX, and options that may stand several times.
+LIGHT, LISTS = {"listing"}, ("settings", "free", "vary", "zipped")
 # Whether this command line may use the compilation cache; its option is read before JAX is there.
 CACHED = contextvars.ContextVar("CACHED", default=True)
 
@@ -327,9 +323,6 @@ def _run(command: str, options: dict[str, Any]) -> None:
         if platforms := os.environ.get("JAX_PLATFORMS"):
             _check_platforms(platforms)
     run = importlib.import_module(f"jaxroof.commands.{command}").run
-    if command in RESUMED and signal.getsignal(signal.SIGINT) is _leave:
-        for each in (signal.SIGINT, signal.SIGALRM):
-            signal.signal(each, _interrupt)
     options |= {name: [] for name in LISTS if options.get(name, ()) is None}
     kinds: dict[str, type[Any]] = {p.name: p.annotation for p in inspect.signature(run).parameters.values()}
     chosen = {
@@ -349,73 +342,3 @@ def _check_platforms(platforms: str) -> None:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
         raise InputError("JAX_PLATFORMS", platforms, f"no such device here. {error}") from None
-
-
-def run_process() -> None:
-    """The process that is this command line; to look for garbage among its imports would take a fifth of it."""
-    gc.set_threshold(100_000)
-    atexit.register(gc.freeze)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell wants it ignored
-        signal.signal(signal.SIGINT, _leave)
-    main()
-
-
-def _leave(*_: object) -> None:
-    """End the process here: an exception is lost, or fatal, where JAX or an import has called back into Python."""
-    os.write(2, b"\x1b[?25h\n" if os.isatty(2) else b"")  # the cursor, which a progress bar hides
-    os._exit(130)
-
-
-def _interrupt(*_: object) -> None:
-    """Raise until it is heard."""
-    signal.setitimer(signal.ITIMER_REAL, 1)
-    raise KeyboardInterrupt
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Entry point: wrong input is one line on stderr and exit code 2, never a traceback."""
-    from jaxroof.files import InputError
-
-    if sys.stdout is None:
-        _fail("stdout: is closed")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without "µ" still gets its table
-    try:
-        code = app(
-            _no_cache_first(sys.argv[1:] if arguments is None else arguments) or ["--help"], standalone_mode=False
-        )
-        sys.stdout.flush()
-    except typer.Abort:
-        sys.exit(130)
-    except InputError as error:
-        _fail(str(error))
-    except OSError as error:
-        _drop_stdout()
-        _fail(str(error))
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # a command-line parser's own error has one
-            raise
-        _fail(error.format_message())
-    sys.exit(code or 0)
-
-
-def _no_cache_first(arguments: list[str]) -> list[str]:
-    """``--no-cache`` may stand before or after the command."""
-    others = [argument for argument in arguments if argument != "--no-cache"]
-    return others if len(others) == len(arguments) else ["--no-cache", *others]
-
-
-def _drop_stdout() -> None:
-    """Where stdout cannot be written, as on a full disk, forget what is left of it: Python ends by trying again."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _fail(message: str) -> None:
-    from jaxroof.report.tables import printable
-
-    sys.stderr.write(f"jaxroof: {printable(' '.join(message.split()))}\n")
-    sys.exit(2)

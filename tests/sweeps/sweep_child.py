@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 
 import jaxroof.commands.sweep  # noqa: F401  # before the forks
-from jaxroof.cli import main
+from jaxroof.process import main, run_process
 from jaxroof.sweeps import stream
 
 stream.BLOCK_SIZES = {"cpu": 64}
@@ -66,4 +66,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--kills":
         kill(Path(sys.argv[3]), sys.argv[4:], int(sys.argv[2]))
     else:
-        main(sys.argv[1:])
+        run_process()

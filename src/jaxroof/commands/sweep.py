@@ -12,6 +12,7 @@ import numpy as np
 from pyarrow import parquet
 
 from jaxroof.catalogue.choice import ModelOptions, RequestOptions
+from jaxroof.commands.interruption import LAST_WORDS
 from jaxroof.commands.sweep_cluster import Cluster, connected
 from jaxroof.files import InputError, write
 from jaxroof.report.folder import PART, RESULTS, check_out
@@ -57,19 +58,16 @@ def run(options: ModelOptions, axes: Axes, request: RequestOptions, score: Score
     memory = parse_bytes("--memory", where.memory) if where.memory is not None else None
     shard = shards.parse_shard(where.shard) if where.shard is not None else None
     store = _store(plan, where, shard)
-    try:
-        with contextlib.ExitStack() as stack:
-            previous = stack.enter_context(store.held()) if store else None
-            block = previous["block"] if previous and sweep_store.same_points(previous, plan.identity()) else None
-            if where.scheduler is None:
-                engine: Engine = stream.build(plan, memory, block, same_block=shard is not None)
-            else:
-                engine = stack.enter_context(connected(where.scheduler, plan, written(asked), memory, block))
-            more = {shards.SHARD: shard, shards.ASKED: written(asked)} if shard else {}
-            _evaluate(engine, store, shard, engine.manifest | more, where.json)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"jaxroof: interrupted{'; --resume goes on' if store else ''}\n")
-        sys.exit(130)
+    LAST_WORDS.set(f"jaxroof: interrupted{'; --resume goes on' if store else ''}\n")
+    with contextlib.ExitStack() as stack:
+        previous = stack.enter_context(store.held()) if store else None
+        block = previous["block"] if previous and sweep_store.same_points(previous, plan.identity()) else None
+        if where.scheduler is None:
+            engine: Engine = stream.build(plan, memory, block, same_block=shard is not None)
+        else:
+            engine = stack.enter_context(connected(where.scheduler, plan, written(asked), memory, block))
+        more = {shards.SHARD: shard, shards.ASKED: written(asked)} if shard else {}
+        _evaluate(engine, store, shard, engine.manifest | more, where.json)
 
 
 def _store(plan: Plan, output: Output, shard: Shard | None) -> Store | None:

@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import io
 import itertools
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +30,8 @@ MOST_LOST = 50
 LOOPBACK = "127.0.0.1"
 # Ctrl-C goes to every process of a terminal; the client answers it, and ends its workers.
 NO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+# Where the client was killed, Python clears its semaphores away, and would say so on stderr.
+NO_WARNING = "ignore:resource_tracker"
 # A worker's threads share its devices, and a plan's generator of points.
 ONE_AT_A_TIME = threading.Lock()
 
@@ -100,6 +103,7 @@ def _client(address: str) -> Iterator[Any]:
         at: Any = address
         if match := re.fullmatch(r"local:(\d+)", address, re.ASCII):
             workers = int(check.number("--scheduler", "N of local:N", int(match[1]), COUNT))
+            os.environ.setdefault("PYTHONWARNINGS", NO_WARNING)
             stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": MOST_LOST}))
             local = {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0", "memory_limit": 0, "silence_logs": 50}
             at = stack.enter_context(
