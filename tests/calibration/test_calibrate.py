@@ -12,11 +12,11 @@ from scipy.optimize import linprog
 from jaxroof.calibration.bounds import Bounded, box, starting_points
 from jaxroof.calibration.fit import calibrate, most_free
 from jaxroof.catalogue.load import load_model, load_overheads
+from jaxroof.cli import main
 from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.files import data_dir
 from jaxroof.parameters import numbers, replace
-from jaxroof.process import main
 from jaxroof.sensitivity.identifiability import identifiability, in_words
 from jaxroof.studies.load import load_study
 

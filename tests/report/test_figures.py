@@ -6,8 +6,8 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Canvas
 
+from jaxroof.cli import main
 from jaxroof.commands.predict_plots import plot_breakdown
-from jaxroof.process import main
 from jaxroof.report.figures import Figure
 from jaxroof.report.labels import experiments, words
 from jaxroof.report.plots import plot_heatmap

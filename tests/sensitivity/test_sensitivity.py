@@ -13,9 +13,9 @@ from quick import jit, replace_anywhere
 
 import jaxroof
 from jaxroof.catalogue.choice import ModelOptions
+from jaxroof.cli import main
 from jaxroof.experiments.runs import settled
 from jaxroof.parameters import get, numbers, replace, walk
-from jaxroof.process import main
 from jaxroof.sensitivity import record as json_record
 from jaxroof.sensitivity.analysis import analyse
 from jaxroof.sensitivity.derivatives import METRICS_AND_ITL, by_metric, sensitivities

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxroof.catalogue.load import load_model
+from jaxroof.cli import main
 from jaxroof.experiments import metrics, rounding
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.load import load_ground_truth
@@ -16,7 +17,6 @@ from jaxroof.experiments.runs import select
 from jaxroof.experiments.scores import aggregate, errors, evaluate
 from jaxroof.files import InputError
 from jaxroof.parameters import replace
-from jaxroof.process import main
 from jaxroof.request.schedule import Latency
 from jaxroof.request.workload import sampled
 from jaxroof.splits import sampling

@@ -9,11 +9,11 @@ import pytest
 
 from jaxroof.catalogue.load import load_model
 from jaxroof.catalogue.names import find
+from jaxroof.cli import main
 from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.files import InputError, data_dir
 from jaxroof.parameters import replace
-from jaxroof.process import main
 from jaxroof.studies.collection_findings import collection_report
 from jaxroof.studies.grid_search import GridAxis, best_of_product
 from jaxroof.studies.load import check_groups, load_studies, load_study, study_models
