@@ -12,36 +12,34 @@ EP = Range(low=1, high=8, whole=True, limit="the most GPUs that share a layer")
 
 
 class Architecture(eqx.Module):
-    """Shape of a decoder-only transformer; the names of a Hugging Face ``config.json``.
+    """Shape of a decoder; the names of a Hugging Face ``config.json``.
 
-    Every layer has a dense FFN of ``intermediate_size`` (a mixture's shared experts, 0 if none) and
-    ``num_experts`` routed ones of ``moe_intermediate_size`` (0 of them in a dense model). Layer
-    weights have ``weight_bytes``; embedding, head, activations and KV cache ``activation_bytes``.
-    Attention is full: ``sliding_window`` [tokens] (0 if none) is there to refuse a longer request.
+    ``layers`` are groups of equal ones; their keys are the architecture's own. ``embedding_bytes`` and ``head_bytes``
+    [B] are those of a weight of the embedding and of the head, ``activation_bytes`` what activations are kept in,
+    ``kv_cache_bytes`` a number of the KV cache.
     ``max_position_embeddings`` [tokens] is the longest context, rope scaling included (0: not stated).
     ``sampling`` is what its ``generation_config.json`` says for requests that say nothing themselves.
 
     >>> arch = jaxroof.load_architecture("llama-3.1-8b")
-    >>> float(arch.num_hidden_layers), float(arch.weight_bytes)
-    (32.0, 2.0)
+    >>> float(arch.num_hidden_layers), float(arch.hidden_size)
+    (32.0, 4096.0)
     """
 
-    num_hidden_layers: Scalar = leaf("num_hidden_layers", range=COUNT)
     hidden_size: Scalar = leaf("hidden_size", range=COUNT)
-    intermediate_size: Scalar = leaf("intermediate_size", range=NON_NEGATIVE)
     vocab_size: Scalar = leaf("vocab_size", range=COUNT)
-    num_attention_heads: Scalar = leaf("num_attention_heads", range=COUNT)
-    num_key_value_heads: Scalar = leaf("num_key_value_heads", range=COUNT)
-    head_dim: Scalar = leaf("head_dim", range=COUNT)
-    weight_bytes: Scalar = leaf("weight_bytes", range=POSITIVE)
-    activation_bytes: Scalar = leaf("activation_bytes", range=POSITIVE)
+    layers: Layers = inlined()
+    embedding_bytes: Scalar = leaf("embedding_bytes", range=POSITIVE, default=2.0)
+    head_bytes: Scalar = leaf("head_bytes", range=POSITIVE, default=2.0)
+    activation_bytes: Scalar = leaf("activation_bytes", range=POSITIVE, default=2.0)
+    kv_cache_bytes: Scalar = leaf("kv_cache_bytes", range=POSITIVE, default=2.0)
     tie_word_embeddings: Scalar = leaf("tie_word_embeddings", range=NON_NEGATIVE, default=0.0)
-    num_experts: Scalar = leaf("num_experts", range=NON_NEGATIVE, default=0.0)
-    num_experts_per_tok: Scalar = leaf("num_experts_per_tok", range=NON_NEGATIVE, default=0.0)
-    moe_intermediate_size: Scalar = leaf("moe_intermediate_size", range=NON_NEGATIVE, default=0.0)
-    sliding_window: Scalar = leaf("sliding_window", range=NON_NEGATIVE, default=0.0)
     max_position_embeddings: Scalar = leaf("max_position_embeddings", range=NON_NEGATIVE, default=0.0)
     sampling: Sampling = eqx.field(default_factory=Sampling)
+
+    @property
+    def num_hidden_layers(self) -> Scalar:
+        """Layers of all groups."""
+        return self.layers.num_hidden_layers.sum(-1)
 
 
 class Deployment(eqx.Module):

@@ -1,0 +1,63 @@
+"""Groups of equal layers: what attention, FFN and experts each has, and how precise their weights are."""
+
+from typing import Any
+
+import equinox as eqx
+
+from jaxtyping import Float
+
+from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, Range
+from jaxroof.parameters.arrays import Flag
+from jaxroof.parameters.leaves import leaf
+
+Groups = Float[Any, " group"]
+GATED = Range(low=2, high=3, whole=True)
+PROJECTIONS = Range(low=1, high=2, whole=True)
+
+
+class Layers(eqx.Module):
+    """Layers of a decoder in groups of equal ones; every leaf has one axis, ``group``. A plain model is one group.
+
+    Names are those of a Hugging Face ``config.json``. **Attention**: ``num_attention_heads`` of ``head_dim`` (queries
+    and keys) and ``v_head_dim`` (values; 0: as keys), 0 heads: none. ``sliding_window`` [tokens] is how many the last
+    one attends to, itself included; ``attention_chunk_size`` [tokens]: only to those of its own chunk (0: to all).
+    ``kv_projections`` 1: values are the keys. With a ``kv_lora_rank`` it is multi-head latent attention (MLA): the
+    cache holds ``kv_lora_rank + qk_rope_head_dim`` numbers per token; ``q_lora_rank`` 0: queries are not compressed.
+    **FFN**: a dense one of ``intermediate_size`` (0: none; a mixture's shared experts are one) of ``ffn_matrices``, 3
+    gated or 2 not, and ``num_experts`` routed ones of ``moe_intermediate_size``.
+    **Precision** [B]: ``…_weight_bytes`` of a weight with its scales, ``…_input_bytes`` of a product's inputs: with 2
+    the weights are dequantised.
+    """
+
+    num_hidden_layers: Groups = leaf("num_hidden_layers", range=COUNT, grouped=True)
+    num_attention_heads: Groups = leaf("num_attention_heads", range=COUNT, grouped=True)
+    num_key_value_heads: Groups = leaf("num_key_value_heads", range=COUNT, grouped=True)
+    head_dim: Groups = leaf("head_dim", range=COUNT, grouped=True)
+    v_head_dim: Groups = leaf("v_head_dim", range=NON_NEGATIVE, grouped=True, default=0.0)
+    kv_projections: Groups = leaf("kv_projections", range=PROJECTIONS, grouped=True, default=2.0)
+    sliding_window: Groups = leaf("sliding_window", range=NON_NEGATIVE, grouped=True, default=0.0)
+    attention_chunk_size: Groups = leaf("attention_chunk_size", range=NON_NEGATIVE, grouped=True, default=0.0)
+    q_lora_rank: Groups = leaf("q_lora_rank", range=NON_NEGATIVE, grouped=True, default=0.0)
+    kv_lora_rank: Groups = leaf("kv_lora_rank", range=NON_NEGATIVE, grouped=True, default=0.0)
+    qk_rope_head_dim: Groups = leaf("qk_rope_head_dim", range=NON_NEGATIVE, grouped=True, default=0.0)
+    intermediate_size: Groups = leaf("intermediate_size", range=NON_NEGATIVE, grouped=True, default=0.0)
+    ffn_matrices: Groups = leaf("ffn_matrices", range=GATED, grouped=True, default=3.0)
+    num_experts: Groups = leaf("num_experts", range=NON_NEGATIVE, grouped=True, default=0.0)
+    num_experts_per_tok: Groups = leaf("num_experts_per_tok", range=NON_NEGATIVE, grouped=True, default=0.0)
+    moe_intermediate_size: Groups = leaf("moe_intermediate_size", range=NON_NEGATIVE, grouped=True, default=0.0)
+    attention_weight_bytes: Groups = leaf("attention_weight_bytes", range=POSITIVE, grouped=True, default=2.0)
+    attention_input_bytes: Groups = leaf("attention_input_bytes", range=POSITIVE, grouped=True, default=2.0)
+    ffn_weight_bytes: Groups = leaf("ffn_weight_bytes", range=POSITIVE, grouped=True, default=2.0)
+    ffn_input_bytes: Groups = leaf("ffn_input_bytes", range=POSITIVE, grouped=True, default=2.0)
+    expert_weight_bytes: Groups = leaf("expert_weight_bytes", range=POSITIVE, grouped=True, default=2.0)
+    expert_input_bytes: Groups = leaf("expert_input_bytes", range=POSITIVE, grouped=True, default=2.0)
+
+    @property
+    def latent(self) -> Flag:
+        """Whether attention is multi-head latent attention."""
+        return self.kv_lora_rank > 0
+
+    @property
+    def value_dim(self) -> Groups:
+        """Width of a head's values."""
+        return weights.value_dim(self)
