@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import jax
+import numpy as np
 
 from jaxroof import defaults
 from jaxroof.catalogue.huggingface import load_shape
@@ -14,7 +15,7 @@ from jaxroof.catalogue.sampling import load_generation
 from jaxroof.catalogue.servers import load_server
 from jaxroof.catalogue.sourced_tree import read_inherited, read_tree
 from jaxroof.files import NON_NEGATIVE, POSITIVE, InputError, Range, check, data_dir, read_json
-from jaxroof.parameters import Line, Overheads, Tier0, put, replace, scalar, walk
+from jaxroof.parameters import Layers, Line, Overheads, Tier0, put, replace, scalar, walk
 from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
 from jaxroof.parameters.constants import Traffic
 from jaxroof.parameters.hardware import Hardware
@@ -34,7 +35,9 @@ def load_architecture(name: str) -> Architecture:
     >>> float(jaxroof.load_architecture("llama-3.1-8b").hidden_size)
     4096.0
     """
-    return cast(Architecture, jax.device_put(Architecture(**load_shape(name), sampling=load_generation(name))))
+    shape = load_shape(name)
+    layers = Layers(**{key: np.array(values, dtype=float) for key, values in shape.pop("layers").items()})
+    return cast(Architecture, jax.device_put(Architecture(**shape, layers=layers, sampling=load_generation(name))))
 
 
 def load_deployment(file: object, arch: Architecture, tp: float, ep: float = 1) -> Deployment:

@@ -16,7 +16,7 @@ from jaxroof.parameters import TP, Architecture, Tier0, scalar
 from jaxroof.report.report import Report, dump, note, sheets
 from jaxroof.report.tables import columns
 from jaxroof.request import predict as core_prediction
-from jaxroof.request.limits import check_window, refuse_mixture
+from jaxroof.request.limits import check_window, refuse_layers
 from jaxroof.serving.capacity import beyond_positions, divides, gpu_bytes, held_tokens, most_requests, usable_bytes
 from jaxroof.units import GIGA
 
@@ -32,10 +32,10 @@ def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: P
         raise InputError("predict", "--cached", f"must be ≤ --prompt {counts['prompt']}, got {counts['cached']}")
     tokens, ep = counts["prompt"] + counts["output"], counts.pop("ep")
     model, arch = options.model(), sampled_by("--sampling", request.sampling, load_architecture(request.model))
-    check_window(request.model, arch, tokens)
+    check_window(request.model, options.step_model, arch, tokens)
     deployment = load_deployment("predict", arch, request.tp, ep)
     check_memory(arch, request.tp, counts, model.constants)
-    refuse_mixture(request.model, model.step, arch)
+    refuse_layers(request.model, model.step, arch)
     p = jax.device_get(core_prediction.predict(model, arch, deployment, **counts, parts=json or breakdown))
     parts = {n: predict_tables.breakdown(s) for n, s in {"TTFT": p.prefill, "ITL": p.decode}.items() if s.parts}
     context = float(p.context_tokens)
@@ -65,7 +65,8 @@ def _notes(
     batch, slots = counts["batch"], float(tier0.server.max_num_seqs)
     crowded = f"{batch} requests are more than the server's {slots:g} slots (server.max_num_seqs)"
     held = counts["cached"] + batch * (context - counts["cached"])
-    need, usable = (float(x) / GIGA for x in (gpu_bytes(arch, scalar(tp), scalar(held)), usable_bytes(tier0)))
+    need = float(gpu_bytes(arch, scalar(tp), scalar(held), batch, tier0.server.block_size)) / GIGA
+    usable = float(usable_bytes(tier0)) / GIGA
     full = f"{batch} requests of {context:.0f} tokens and the weights need {need:.1f} GB per GPU of {usable:.1f} usable"
     said = (beyond_positions(arch, tokens), crowded if batch > slots else None, full if need > usable else None)
     return [note for note in said if note]
@@ -79,7 +80,8 @@ def check_memory(arch: Architecture, tp: int, counts: Mapping[str, Any], tier0: 
     degrees = [n for n in range(1, int(TP.high) + 1) if divides(arch, scalar(n))]
     fits = {n: most_requests(arch, scalar(n), tier0, **request) for n in degrees}
     held = held_tokens(**request, batch=batch, block_size=tier0.server.block_size)
-    need, weights = (float(gpu_bytes(arch, scalar(tp), scalar(tokens))) / GIGA for tokens in (held, 0))
+    block = tier0.server.block_size
+    need, weights = (float(gpu_bytes(arch, scalar(tp), scalar(n), batch, block)) / GIGA for n in (held, 0))
     usable = float(usable_bytes(tier0)) / GIGA
     wider = next((f"--tp {n}" for n, most in fits.items() if most >= batch), None)
     fewer = f"--batch {fits[tp]}" if fits[tp] else None

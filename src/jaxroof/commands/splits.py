@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxroof.catalogue.load import load_model
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.report.folder import check_out
-from jaxroof.request.limits import check_line, refuse_mixture
+from jaxroof.request.limits import check_line, refuse_layers
 from jaxroof.splits import findings
 from jaxroof.splits.analysis import analyse
 from jaxroof.splits.load import tpot_digits
@@ -19,7 +19,7 @@ def run(step_model: str, server: str | None, out: Path | None, force: bool, json
     model = load_model(step_model, server=server)
     check_line("--step-model", model)
     truth = load_ground_truth(models=[model])
-    refuse_mixture("ground truth", step_model, truth.runs.architecture)
+    refuse_layers("ground truth", step_model, truth.runs.architecture)
     check_out(out, findings.NAME, force)
     result = analyse(model, truth, load_study("hg1"), tpot_digits(truth))
     named = ["--server", server] if server else []

@@ -9,7 +9,7 @@ from jaxroof.experiments.load import load_ground_truth
 from jaxroof.report.folder import check_out
 from jaxroof.report.progress import progress
 from jaxroof.report.report import Report
-from jaxroof.request.limits import refuse_mixture
+from jaxroof.request.limits import refuse_layers
 from jaxroof.step import Model
 from jaxroof.studies import run as core_study
 from jaxroof.studies.collection_findings import collection_report
@@ -53,6 +53,6 @@ def _prepare(specs: Mapping[str, Study]) -> dict[str, Prepared]:
     for name, spec in specs.items():
         check_groups(name, spec, truth.groups())
         for step in {*(model.step for model in models[name].values()), *spec.also_step_model}:
-            refuse_mixture(name, step, truth.runs.architecture)
+            refuse_layers(name, step, truth.runs.architecture)
         check_terms(name, spec, models[name], truth.runs)
     return {name: (spec, truth, models[name]) for name, spec in specs.items()}

@@ -17,7 +17,7 @@ from jaxroof.experiments import metrics
 from jaxroof.experiments.runs import Runs, settled
 from jaxroof.parameters import Architecture, Deployment, Server, setting_axes
 from jaxroof.request.latency import breakdown, latency, step_times
-from jaxroof.request.limits import refuse_mixture
+from jaxroof.request.limits import check_window, known, refuse_layers
 from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.step import Model, StepTime
 
@@ -39,8 +39,11 @@ def latencies(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> L
     >>> jaxroof.latencies(swept, runs).ttft_s.shape
     (13, 3)
     """
-    refuse_mixture("runs", model.step, runs.architecture)
+    refuse_layers("runs", model.step, runs.architecture)
     schedule = runs.scheduled(scoring)
+    if known(runs.architecture.layers.sliding_window, schedule.decode_context_tokens):
+        longest = np.max(schedule.decode_context_tokens, axis=-1) + 1
+        check_window("runs", model.step, runs.architecture, longest)
     return cast(Latency, _latencies(model, schedule, runs.architecture, runs.deployment, runs.server))
 
 

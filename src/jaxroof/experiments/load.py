@@ -86,7 +86,8 @@ def _run(
         )
     workload = workloads[e.workload]
     longest = workload.prefix_tokens + workload.prompt.max + workload.output.max
-    check_window(f"{path}: {e.name}", arch, longest)
+    for model in models:
+        check_window(f"{path}: {e.name}", model.step, arch, longest)
     recorded = Latency(*(scalar(ms * MILLI) for ms in (e.ttft_ms, e.tpot_ms, e.e2e_ms)))
     tokens = float(metrics.realised_output_tokens(recorded))
     pairs = workload.prompt.max * max(workload.output.max, tokens)

@@ -64,7 +64,7 @@ def predicted_itl_ms(path: Path, points: Sequence[LoadedPoint], server: str | No
 
 def groups(points: Sequence[LoadedPoint]) -> dict[str, Mask]:
     """Masks over the points: dense models and mixtures, at batches up to 64 and above."""
-    routed = np.array([float(load_architecture(point.model).num_experts) > 0 for point in points])
+    routed = np.array([np.any(load_architecture(point.model).layers.num_experts > 0) for point in points])
     large = np.array([point.batch > LARGE for point in points])
     masks = {
         f"{kind}, batch {side} {LARGE}": of_kind & of_side

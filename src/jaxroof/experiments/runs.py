@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike
 
 from jaxroof.experiments import metrics
 from jaxroof.files import InputError, check
-from jaxroof.parameters import Architecture, Deployment, Sampling, Server, put
+from jaxroof.parameters import Architecture, Deployment, Sampling, Server, alike, put
 from jaxroof.request import schedule
 from jaxroof.request.kinks import knots
 from jaxroof.request.schedule import Latency, Schedule
@@ -79,7 +79,11 @@ def schedules_by_scoring(
 
 
 def stack_runs(runs: Sequence[Runs]) -> Runs:
-    """Stack experiments; shorter schedules are padded with nodes of weight 0."""
+    """Stack experiments; shorter schedules are padded with nodes of weight 0, fewer kinds of layers with none."""
+    runs = [
+        dataclasses.replace(run, architecture=each)
+        for run, each in zip(runs, alike([run.architecture for run in runs]), strict=True)
+    ]
     longer = iter(schedule.pad([s for run in runs for s in run.schedules.values()]))
     padded = [dataclasses.replace(run, schedules={scoring: next(longer) for scoring in run.schedules}) for run in runs]
     return cast(Runs, jax.tree.map(lambda *leaves: np.stack(leaves), *padded))

@@ -1,10 +1,17 @@
 """What is served and on how much: the model's shape, its deployment, whether heads can be shared out."""
 
+import dataclasses
+from collections.abc import Sequence
+from typing import cast
+
 import equinox as eqx
+import jax
+import numpy as np
 
 from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, InputError, Range, check
-from jaxroof.parameters.arrays import Flag, Scalar
-from jaxroof.parameters.leaves import leaf
+from jaxroof.parameters.arrays import Scalar
+from jaxroof.parameters.layers import Groups, Layers
+from jaxroof.parameters.leaves import inlined, leaf
 from jaxroof.parameters.sampling import Sampling
 
 TP = Range(low=1, high=8, whole=True, limit="the most GPUs whose all-reduce is known")
@@ -42,6 +49,19 @@ class Architecture(eqx.Module):
         return self.layers.num_hidden_layers.sum(-1)
 
 
+def alike(archs: Sequence[Architecture]) -> list[Architecture]:
+    """The same models, all with as many groups of layers, so that they stack: further ones have no layers."""
+    most = max(np.shape(arch.layers.head_dim)[-1] for arch in archs)
+
+    def padded(layers: Layers) -> Layers:
+        missing = most - np.shape(layers.head_dim)[-1]
+        longer = jax.tree.map(lambda leaf: np.append(leaf, np.repeat(leaf[-1:], missing)), layers)
+        count = np.append(layers.num_hidden_layers, np.zeros(missing))
+        return cast(Layers, dataclasses.replace(longer, num_hidden_layers=count)) if missing else layers
+
+    return [dataclasses.replace(arch, layers=padded(arch.layers)) for arch in archs]
+
+
 class Deployment(eqx.Module):
     """How the model is served: ``tp``, the tensor-parallel degree, is the number of GPUs that share each layer.
 
@@ -57,31 +77,35 @@ class Deployment(eqx.Module):
     ep: Scalar = leaf("ep", range=EP, default=1.0)
 
 
-def heads_divide(heads: Scalar | float, tp: Scalar | float) -> Flag | bool:
-    """Attention heads are divided over T GPUs."""
-    return heads % tp == 0
+def heads_divide(layers: Layers, tp: Scalar | float) -> Groups:
+    """Attention heads are divided over T GPUs, in each group of layers."""
+    return layers.num_attention_heads % tp == 0
 
 
-def kv_heads_divide(kv_heads: Scalar | float, tp: Scalar | float) -> Flag | bool:
-    """KV heads are divided over T GPUs, or each is replicated on several."""
-    return (kv_heads % tp == 0) | (tp % kv_heads == 0)
+def kv_heads_divide(layers: Layers, tp: Scalar | float) -> Groups:
+    """KV heads are divided over T GPUs, or each is replicated on several; a latent is whole on all."""
+    kv_heads = layers.num_key_value_heads + (layers.num_key_value_heads == 0)
+    return layers.latent | (layers.num_attention_heads == 0) | (kv_heads % tp == 0) | (tp % kv_heads == 0)
 
 
-def experts_divide(experts: Scalar | float, tp: Scalar | float, ep: Scalar | float) -> Flag | bool:
+def experts_divide(layers: Layers, tp: Scalar | float, ep: Scalar | float) -> Groups:
     """Experts are whole on one of the same T GPUs each, as many on all, or shared by all (``ep`` 1)."""
-    return (ep == 1) | ((ep == tp) & (experts > 0) & (experts % ep == 0))
+    mixture = layers.num_experts > 0
+    return (ep == 1) | ((ep == tp) & mixture.any(-1, keepdims=True) & (~mixture | (layers.num_experts % ep == 0)))
 
 
 def check_deployment(where: object, arch: Architecture, tp: float, ep: float = 1) -> None:
     """Raise InputError unless ``tp`` GPUs can share the model's heads and experts; ``where`` is what named them."""
     check.number(where, "tp", tp, TP)
     check.number(where, "ep", ep, EP)
-    heads, kv_heads, experts = (
-        float(count) for count in (arch.num_attention_heads, arch.num_key_value_heads, arch.num_experts)
-    )
-    if not heads_divide(heads, tp):
+    layers = jax.tree.map(np.asarray, arch.layers)
+
+    def first(counts: Groups, divided: Groups) -> float | None:
+        return None if np.all(divided) else float(counts[~np.broadcast_to(divided, counts.shape)][0])
+
+    if heads := first(layers.num_attention_heads, heads_divide(layers, tp)):
         raise InputError(where, "tp", f"{heads:g} attention heads cannot be divided by {tp:g}")
-    if not kv_heads_divide(kv_heads, tp):
+    if kv_heads := first(layers.num_key_value_heads, kv_heads_divide(layers, tp)):
         raise InputError(where, "tp", f"{kv_heads:g} KV heads can be neither divided nor replicated over {tp:g}")
-    if not experts_divide(experts, tp, ep):
+    if (experts := first(layers.num_experts, experts_divide(layers, tp, ep))) is not None:
         raise InputError(where, "ep", f"must be 1 or the tp of {tp:g}, and divide the {experts:g} experts, got {ep:g}")

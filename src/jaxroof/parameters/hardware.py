@@ -89,7 +89,10 @@ class Kernels(eqx.Module):
 
 
 class Hardware(eqx.Module):
-    """One GPU: data-sheet rates, the share of bandwidth that is reached, MFU, kernels and link."""
+    """One GPU: data-sheet rates, the share of bandwidth that is reached, MFU, kernels and link.
+
+    A GPU without a unit for FP8 or FP4 has no rate above the 16-bit one there (0, or the same).
+    """
 
     peak_flops_per_s: Scalar = leaf("peak_tflops", TERA, POSITIVE)
     fp8_flops_per_s: Scalar = leaf("fp8_tflops", TERA, POSITIVE)
@@ -100,6 +103,8 @@ class Hardware(eqx.Module):
     mfu: Efficiency  # type: ignore[misc]  # mypy takes a leaf() for a default
     kernels: Kernels  # type: ignore[misc]
     link: Link  # type: ignore[misc]
+
+    fp4_flops_per_s: Scalar = leaf("fp4_tflops", TERA, default=0.0)
 
     @property
     def effective_bytes_per_s(self) -> Scalar:

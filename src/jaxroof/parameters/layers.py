@@ -3,9 +3,9 @@
 from typing import Any
 
 import equinox as eqx
-
 from jaxtyping import Float
 
+from jaxroof import weights
 from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, Range
 from jaxroof.parameters.arrays import Flag
 from jaxroof.parameters.leaves import leaf

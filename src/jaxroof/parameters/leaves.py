@@ -21,11 +21,12 @@ Tree = TypeVar("Tree", bound=eqx.Module)
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
-    """Declaration of one constant: key in files, unit of that key [SI per unit], legal range."""
+    """Declaration of one constant: key in files, unit of that key [SI per unit], legal range, axes of its own."""
 
     key: str
     unit: float
     range: Range
+    axes: int
 
 
 @runtime_checkable
@@ -45,9 +46,16 @@ def scalar(value: Any) -> Any:
     return asarray(value, dtype=jnp.result_type(float))
 
 
-def leaf(key: str, unit: float = 1.0, range: Range = NON_NEGATIVE, **kwargs: Any) -> Any:
-    """A field of an ``eqx.Module`` that holds one constant; ``kwargs`` go to the field."""
-    return eqx.field(converter=scalar, metadata={"leaf": Leaf(key, unit, range)}, **kwargs)
+def leaf(key: str, unit: float = 1.0, range: Range = NON_NEGATIVE, grouped: bool = False, **kwargs: Any) -> Any:
+    """A field of an ``eqx.Module`` that holds one constant, or one for each group; ``kwargs`` go to the field."""
+    declaration = Leaf(key, unit, range, int(grouped))
+    return eqx.field(converter=_groups if grouped else scalar, metadata={"leaf": declaration}, **kwargs)
+
+
+def _groups(value: Any) -> Any:
+    """As :func:`scalar`; a number is that of the one group."""
+    array = scalar(value)
+    return array if np.ndim(array) else array[None]
 
 
 def inlined() -> Any:
@@ -105,8 +113,16 @@ def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
     for key, value in values.items():
         if not isinstance(value, jax.core.Tracer):
             _check("replace", key, value, known[key][1].range)
-    new = put(tree, {known[key][0]: scalar(value) * known[key][1].unit for key, value in values.items()})
+    new = put(tree, {known[key][0]: _si(tree, key, value, *known[key]) for key, value in values.items()})
     return new.changed([known[key][0] for key in values]) if isinstance(new, Noting) else new
+
+
+def _si(tree: eqx.Module, key: str, value: Any, path: str, leaf: Leaf) -> Any:
+    """``value`` as the leaf at ``path``, with the axis of the one group where it has groups."""
+    value = scalar(value) * leaf.unit
+    if leaf.axes and np.shape(get(tree, path))[-1] > 1:
+        raise InputError("replace", key, "has a value for each kind of layer, and these differ")
+    return value[..., None] if leaf.axes else value
 
 
 def _check(where: str, key: str, value: Any, legal: Range) -> None:
@@ -129,6 +145,6 @@ def put(tree: Tree, values: Mapping[str, Any]) -> Tree:
 
 def setting_axes(tree: Tree) -> Tree | None:
     """0 at every declared leaf with a leading axis of settings, None elsewhere; None if there is none."""
-    paths = [path for _, path, _ in walk(tree) if np.ndim(get(tree, path)) > 0]
+    paths = [path for _, path, leaf in walk(tree) if np.ndim(get(tree, path)) > leaf.axes]
     none = cast(Tree, jax.tree.map(lambda _: None, tree))
     return put(none, dict.fromkeys(paths, 0)) if paths else None

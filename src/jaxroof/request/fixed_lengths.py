@@ -1,13 +1,19 @@
 """The schedule of a request of given lengths in closed form, so that lengths can be traced."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxroof.parameters import Sampling, Scalar
+from jaxroof.parameters import AnalyticMfu, Architecture, Efficiency, Sampling, Scalar
 from jaxroof.request.in_flight import longer_tokens
+from jaxroof.request.limits import known
 from jaxroof.request.schedule import Schedule
+
+# Equal parts of a decode phase that get nodes of their own where step time is not smooth in the context.
+PANELS = 64
 
 
 class FixedLengths(eqx.Module):
@@ -26,6 +32,13 @@ class FixedLengths(eqx.Module):
 def chunks_of(prompt: float, budget: float) -> int:
     """⌈prompt / budget⌉: the prefill steps of a prompt."""
     return -int(-prompt // budget)
+
+
+def panels_of(mfu: Efficiency, archs: Sequence[Architecture]) -> int:
+    """1 where step time is smooth in the context, else ``PANELS``: measured tables kink, and so do windows."""
+    spans = [size for arch in archs for size in (arch.layers.sliding_window, arch.layers.attention_chunk_size)]
+    smooth = isinstance(mfu, AnalyticMfu) and known(*spans) and not any(np.any(np.asarray(size) > 0) for size in spans)
+    return 1 if smooth else PANELS
 
 
 def fixed_schedule(request: FixedLengths, budget: Scalar, *, chunks: int, panels: int = 1) -> Schedule:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Efficiency, Scalar, Vector
+from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Efficiency, Groups, Scalar, Vector
 from jaxroof.request.schedule import Knots
 from jaxroof.step import work
 from jaxroof.step.roofline import BUCKET_TOKENS, heads
@@ -35,13 +35,25 @@ def knots(
     another algorithm or a kernel turns from memory-bound to compute-bound: both move with the constants, and the nodes'
     distance bounds the error.
     """
+    spans = _spans(arch, longest)
     if isinstance(mfu, AnalyticMfu):
-        return Knots(chunk_tokens, dict.fromkeys(cached, jumps), prefill_nodes=2 if jumps else 3)
+        prefill = {c: [*jumps, *(end - c for end in spans)] for c in cached}
+        return Knots(chunk_tokens, prefill, spans, prefill_nodes=2 if jumps else 3)
     tokens = _tokens(-(-longest // SAME_PROGRAM) * SAME_PROGRAM)
     decode, gemm = _curves(mfu, arch, deployment, tokens, _tokens(budget))
     kinks = _kinks(gemm)
     prefill = {c: [*jumps, *kinks, *(edge - c for edge in BUCKET_TOKENS)] for c in cached}
     return Knots(chunk_tokens, prefill, list(_kinks(decode[:, None])), prefill_nodes=4, decode_nodes=4)
+
+
+def _spans(arch: Architecture, longest: int) -> list[float]:
+    """Contexts at which layers begin to slide, or to attend to a chunk of their own."""
+    windows, chunks = (np.unique(size[size > 0]) for size in map(np.asarray, _sizes(arch)))
+    return [*(windows - 1), *(end for chunk in chunks for end in np.arange(chunk, longest, chunk) - 1)]
+
+
+def _sizes(arch: Architecture) -> tuple[Groups, Groups]:
+    return arch.layers.sliding_window, arch.layers.attention_chunk_size
 
 
 @jax.jit

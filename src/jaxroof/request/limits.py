@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import ArrayLike
 
 from jaxroof.files import AT_LEAST_ONE, CACHED_TOKENS, TOKENS, InputError, Range, check
 from jaxroof.parameters import Flag, Sampling, Scalar, Server, get, walk
@@ -26,12 +27,12 @@ def check_request(model: Model, arch: Architecture, deployment: Deployment, samp
     prompt, output, cached = (request[key] for key in ("prompt", "output", "cached"))
     if known(prompt, cached) and cached > prompt:
         raise InputError("predict", "cached", f"must be ≤ prompt {prompt}, got {cached}")
-    if known(arch.num_attention_heads, arch.num_key_value_heads, arch.num_experts, deployment.tp, deployment.ep):
+    if known(*jax.tree.leaves(arch.layers), deployment.tp, deployment.ep):
         check_deployment("predict", arch, float(deployment.tp), float(deployment.ep))
     check_sampling("predict", sampling, model.step, model.constants.server)
-    refuse_mixture("predict", model.step, arch)
-    if known(arch.sliding_window, prompt, output):
-        check_window("predict", arch, prompt + output)
+    refuse_layers("predict", model.step, arch)
+    if known(arch.layers.sliding_window, prompt, output):
+        check_window("predict", model.step, arch, prompt + output)
 
 
 def check_sampling(where: object, sampling: Sampling, step_model: str, server: Server) -> None:
@@ -52,18 +53,30 @@ def can_sample(sampling: Sampling, penalties_supported: Scalar) -> Flag:
     return (penalties_supported > 0) | ~sampling.penalises
 
 
-def refuse_mixture(where: object, step_model: str, arch: Architecture) -> None:
-    """Only ``kernels`` models a mixture of experts; ``arch`` may be many. Raises InputError."""
-    if step_model != "kernels" and known(arch.num_experts) and np.any(np.asarray(arch.num_experts) > 0):
+def refuse_layers(where: object, step_model: str, arch: Architecture) -> None:
+    """Only ``kernels`` knows more than equal plain layers; ``arch`` may be many. Raises InputError."""
+    layers = arch.layers
+    if step_model == "kernels" or not known(*jax.tree.leaves(layers)):
+        return
+    if np.any(np.asarray(layers.num_experts) > 0):
         raise InputError(where, "num_experts", f"the {step_model} step time is for dense models; use kernels")
+    others = {"kv_lora_rank": layers.kv_lora_rank > 0, "attention_chunk_size": layers.attention_chunk_size > 0,
+              "ffn_matrices": layers.ffn_matrices < 3, "kv_projections": layers.kv_projections < 2,
+              "v_head_dim": layers.value_dim != layers.head_dim}  # fmt: skip
+    if key := next((key for key, odd in others.items() if np.any(np.asarray(odd))), None):
+        raise InputError(where, key, f"the {step_model} step time is for plain layers; use kernels")
+    if np.shape(layers.head_dim)[-1] > 1:
+        raise InputError(where, "layers", f"the {step_model} step time is for equal layers; use kernels")
 
 
-def check_window(where: object, arch: Architecture, longest_tokens: float) -> None:
-    """Raise if attention would slide; ``where`` is what named the model."""
-    window = float(arch.sliding_window)
-    if 0 < window < longest_tokens:
-        tokens = f"the window of {window:.0f} tokens is shorter than the request's {longest_tokens:.0f}"
-        raise InputError(where, "sliding_window", f"windowed attention is not modelled: {tokens}")
+def check_window(where: object, step_model: str, arch: Architecture, longest_tokens: ArrayLike) -> None:
+    """Raise if attention would slide in a step model that knows no windows; ``where`` is what named the model."""
+    windows, longest = np.asarray(arch.layers.sliding_window), np.asarray(longest_tokens)[..., None]
+    slides = (windows > 0) & (windows < longest)
+    if step_model != "kernels" and slides.any():
+        window, tokens = (float(np.broadcast_to(size, slides.shape)[slides][0]) for size in (windows, longest))
+        says = f"the window of {window:.0f} tokens is shorter than the request's {tokens:.0f}"
+        raise InputError(where, "sliding_window", f"the {step_model} step time has no windows; use kernels: {says}")
 
 
 def _number(key: str, value: Any) -> Any:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Sampling, Scalar, scalar
 from jaxroof.request import schedule, workload
-from jaxroof.request.fixed_lengths import FixedLengths, chunks_of, fixed_schedule
+from jaxroof.request.fixed_lengths import FixedLengths, chunks_of, fixed_schedule, panels_of
 from jaxroof.request.kinks import knots
 from jaxroof.request.latency import breakdown, step_times, total
 from jaxroof.request.limits import check_request
@@ -84,16 +84,17 @@ def predict(
         splits = knots(mfu, arch, deployment, range(held, prompt, budget), prompt + output, budget)
         share = Share(1.0, held, workload.point(prompt - held), workload.point(output))
         steps, _ = schedule.realised([share], output, sampling, budget, splits)
-    return cast(Prediction, _predict(model, steps, arch, deployment, scalar(batch), chunks_of(prompt, budget), parts))
+    nodes = chunks_of(prompt, budget), panels_of(mfu, [arch])
+    return cast(Prediction, _predict(model, steps, arch, deployment, scalar(batch), *nodes, parts))
 
 
-@functools.partial(jax.jit, static_argnames=("chunks", "parts"))
+@functools.partial(jax.jit, static_argnames=("chunks", "panels", "parts"))
 def _predict(
     model: Model, steps: Schedule | FixedLengths, arch: Architecture, deployment: Deployment, batch: Scalar,
-    chunks: int, parts: bool,
+    chunks: int, panels: int, parts: bool,
 ) -> Prediction:  # fmt: skip
     budget = model.constants.server.max_num_batched_tokens
-    nodes = steps if isinstance(steps, Schedule) else fixed_schedule(steps, budget, chunks=chunks)
+    nodes = steps if isinstance(steps, Schedule) else fixed_schedule(steps, budget, chunks=chunks, panels=panels)
     times = step_times(model, nodes, arch, deployment, batch, parts=parts)
     context = jnp.mean(nodes.decode_context_tokens)
     return Prediction(total(nodes, *times), *breakdown(nodes, *times), context)

@@ -1,10 +1,13 @@
 """Whether a model can be served: heads shared out over GPUs, weights and KV cache in their memory."""
 
+import bisect
+
 import jax
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Flag, Scalar, Tier0, heads_divide, kv_heads_divide
+from jaxroof.parameters import Architecture, Deployment, Flag, Scalar, Tier0, heads_divide, kv_heads_divide
 from jaxroof.step import work
+from jaxroof.step.shard import sharded
 
 # More than any server has: whatever the memory, a count is finite.
 MOST_REQUESTS = 10**9
@@ -13,12 +16,13 @@ Number = Scalar | float
 
 def divides(arch: Architecture, tp: Scalar) -> Flag:
     """Whether T GPUs can share a model's heads."""
-    return heads_divide(arch.num_attention_heads, tp) & kv_heads_divide(arch.num_key_value_heads, tp)
+    return jnp.all(heads_divide(arch.layers, tp) & kv_heads_divide(arch.layers, tp))
 
 
 def attends_in_full(arch: Architecture, tokens: Scalar) -> Flag:
-    """Whether no attention window is shorter than a request of ``tokens``: windows are not modelled."""
-    return (arch.sliding_window == 0) | (tokens <= arch.sliding_window)
+    """Whether no attention window is shorter than a request of ``tokens``."""
+    windows = arch.layers.sliding_window
+    return jnp.all((windows == 0) | (tokens <= windows))
 
 
 def beyond_positions(arch: Architecture, tokens: float) -> str | None:
@@ -47,10 +51,20 @@ def _blocks_of(prompt: Number, cached: Number, output: Number, size: Number) -> 
 
 
 @jax.jit
-def gpu_bytes(arch: Architecture, tp: Scalar, tokens: Scalar | float) -> Scalar:
-    """Weights / T and the KV cache of ``tokens`` on one GPU, KV heads replicated once T exceeds them [B]."""
-    kv_share = jnp.maximum(1 / tp, 1 / arch.num_key_value_heads)
-    return work.total_weight_bytes(arch) / tp + tokens * work.kv_bytes_per_token(arch) * kv_share
+def gpu_bytes(
+    arch: Architecture, tp: Scalar, tokens: Scalar | float, requests: Scalar | float = jnp.inf, block_size: Number = 0.0
+) -> Scalar:
+    """Weights and the KV cache of ``tokens`` of so many requests on one GPU [B].
+
+    KV heads are replicated once T exceeds them, latents and what makes them are whole on every GPU. In layers with a
+    window a request holds as many tokens at most, and a block that is being filled.
+    """
+    shard, layers = sharded(arch, Deployment(tp)), arch.layers
+    window = jnp.maximum(layers.sliding_window, layers.attention_chunk_size)
+    slides = window > 0
+    held = jnp.where(slides, jnp.minimum(tokens, requests * (jnp.where(slides, window, 1.0) + block_size)), tokens)
+    cache = jnp.sum(shard.layers * shard.cached * held) * arch.kv_cache_bytes
+    return work.gpu_weight_bytes(shard, arch) + cache
 
 
 def usable_bytes(tier0: Tier0) -> Scalar:
@@ -58,11 +72,13 @@ def usable_bytes(tier0: Tier0) -> Scalar:
     return tier0.server.gpu_memory_utilization * tier0.hardware.hbm_bytes
 
 
-def can_serve(arch: Architecture, tp: Scalar, tokens: Scalar, tier0: Tier0) -> Flag:
+def can_serve(arch: Architecture, tp: Scalar, tokens: Scalar, requests: Scalar, tier0: Tier0) -> Flag:
     """Whether heads are shared out, no more experts chosen than there are, and weights and KV cache fit."""
-    grouped = arch.num_attention_heads % arch.num_key_value_heads == 0
-    chosen = arch.num_experts_per_tok <= arch.num_experts
-    return grouped & divides(arch, tp) & chosen & (gpu_bytes(arch, tp, tokens) <= usable_bytes(tier0))
+    layers = arch.layers
+    grouped = layers.num_attention_heads % jnp.maximum(layers.num_key_value_heads, 1.0) == 0
+    chosen = layers.num_experts_per_tok <= layers.num_experts
+    fits = gpu_bytes(arch, tp, tokens, requests, tier0.server.block_size) <= usable_bytes(tier0)
+    return jnp.all(grouped & chosen) & divides(arch, tp) & fits
 
 
 def kv_tokens(arch: Architecture, tp: Scalar, tier0: Tier0) -> Scalar:
@@ -78,6 +94,10 @@ def kv_blocks(arch: Architecture, tp: Scalar, tier0: Tier0) -> Scalar:
 
 def most_requests(arch: Architecture, tp: Scalar, tier0: Tier0, *, prompt: float, cached: float, output: float) -> int:
     """How many requests fit beside the weights, as :func:`held_tokens` counts; none where one does not."""
-    room, block = float(kv_tokens(arch, tp, tier0)), float(tier0.server.block_size)
-    each, whole = _blocks_of(prompt, cached, output, block)
-    return int(min(max((room - cached) / each, 1), MOST_REQUESTS)) if room >= whole else 0
+    block, usable = float(tier0.server.block_size), float(usable_bytes(tier0))
+
+    def needed(requests: int) -> float:
+        held = held_tokens(prompt, cached, output, requests, block)
+        return float(gpu_bytes(arch, tp, held, float(requests), block))
+
+    return bisect.bisect_right(range(1, MOST_REQUESTS + 1), usable, key=needed)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxroof.files import NON_NEGATIVE, InputError, Range, check
 from jaxroof.parameters import Architecture, Deployment, Server
 from jaxroof.parameters.architecture import check_deployment
-from jaxroof.request.limits import SPREAD, check_line, check_sampling, check_window, known, refuse_mixture
+from jaxroof.request.limits import SPREAD, check_line, check_sampling, check_window, known, refuse_layers
 from jaxroof.serving.capacity import beyond_positions
 from jaxroof.serving.demand import Demand
 from jaxroof.serving.load import Load
@@ -67,12 +67,12 @@ def check_model(
     where: object, model: Model, arch: Architecture, deployment: Deployment, prompt: float, longest: float
 ) -> None:
     """Raise InputError for a model that cannot be served so, or whose positions ``prompt`` tokens are beyond."""
-    refuse_mixture(where, model.step, arch)
+    refuse_layers(where, model.step, arch)
     check_sampling(where, arch.sampling, model.step, model.constants.server)
-    if np.ndim(arch.num_attention_heads) or np.ndim(deployment.tp) or np.ndim(deployment.ep):
+    if np.ndim(arch.layers.head_dim) > 1 or np.ndim(deployment.tp) or np.ndim(deployment.ep):
         return
     check_deployment(where, arch, float(deployment.tp), float(deployment.ep))
-    check_window(where, arch, longest)
+    check_window(where, model.step, arch, longest)
     if beyond := beyond_positions(arch, prompt):
         raise InputError(where, "prompt", beyond)
 

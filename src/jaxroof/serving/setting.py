@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxroof.files import InputError
-from jaxroof.parameters import Architecture, Deployment, Scalar, Values, scalar, setting_axes
+from jaxroof.parameters import Architecture, Deployment, Layers, Scalar, Values, scalar, setting_axes
 from jaxroof.request.latency import no_requests, rows
 from jaxroof.serving import capacity
 from jaxroof.serving.demand import Demand
@@ -19,7 +19,7 @@ from jaxroof.serving.load import Load
 from jaxroof.step import Batch, Model
 
 # A line needs neither a model nor GPUs.
-NO_MODEL = Architecture(*[1.0] * 9)  # type: ignore[arg-type]
+NO_MODEL = Architecture(1.0, 1.0, Layers(1.0, 1.0, 1.0, 1.0))
 NO_GPUS = Deployment(1.0)
 
 Axes = tuple[int | None, ...]

@@ -4,17 +4,20 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Hardware, Scalar
+from jaxroof.parameters import Architecture, Groups, Hardware
 from jaxroof.parameters.hardware import Spread
 from jaxroof.step import cost
 from jaxroof.step.base import Part, present
 from jaxroof.step.batch import Batch, Requests
 from jaxroof.step.shard import Shard
+from jaxroof.step.span import attended_pairs, first_attended
 
 
 def attention(batch: Batch, shard: Shard, arch: Architecture, hardware: Hardware) -> dict[str, Part]:
     """Decode reads every request's KV cache; prefill does causal FLOPs, c·m + m²/2 pairs per head.
 
+    A window or a chunk leaves pairs out (:mod:`jaxroof.step.span`). Decoding attends to latents as they are, prefill
+    to expanded ones.
     Prefill MFU grows with length: a new token costs h/2 pairs more than it attends to, h = ``half_length``:
     time = FLOPs / (P·μ) · (c·m + m²/2 + m·h/2) / (c·m + m²/2), and for c = 0 that is FLOPs / (P·μ) · (1 + h/m).
     Where decoding requests run in the prefill kernel, each fills a tile of rows: tile·(c + h/2) pairs.
@@ -22,48 +25,55 @@ def attention(batch: Batch, shard: Shard, arch: Architecture, hardware: Hardware
     decode, prefill = hardware.kernels.decode_attention, hardware.kernels.prefill_attention
     half, tile = prefill.half_length_tokens / 2, prefill.mixed_tile_tokens
     decoding, prefilling = present(batch.decode), present(batch.prefill)
-    joined = jnp.where(tile > 0, decoding * prefilling, 0.0)
-    alone, new = _kv(batch.decode, shard, arch), _kv(batch.prefill, shard, arch)
+    joined = jnp.where((tile > 0) & ~arch.layers.latent, decoding * prefilling, 0.0)
+    alone, new = _kv(batch.decode, shard, shard.pair, arch), _kv(batch.prefill, shard, shard.prefill_pair, arch)
     floor_s, efficiency = _decode_constants(alone.moved, hardware)
     efficiency /= _spread_factor(batch, shard, arch, decode.spread)
     done = new.flops + joined * alone.flops
-    paid = new.flops + shard.q * 4 * (
+    paid = new.flops + 2 * shard.prefill_pair * (
         half * jnp.sum(batch.prefill.count * batch.prefill.new_tokens)
-        + joined * tile * jnp.sum(batch.decode.count * (batch.decode.context_tokens + half))
+        + joined * tile * (alone.context + half * jnp.sum(batch.decode.count))
     )
     # The share of the rate μ that is reached, so that P·μ·busy is; what an absent phase reaches does not matter.
     busy = jnp.where(paid > 0, done, 1.0) / jnp.where(paid > 0, paid, 1.0)
     rates = cost.Rates(hardware.hbm_bytes_per_s, efficiency, hardware.peak_flops_per_s, prefill.mfu)
     # The floor is paid once, so that only the rate of large caches is left of decoding's two regimes.
     mixed = rates._replace(efficiency=decode.large_hbm_efficiency, mfu=prefill.mfu * busy)
-    own, moved = shard.layers * decoding * (1 - joined), new.moved + joined * alone.moved
+    layers = jnp.where(shard.heads > 0, shard.layers, 0.0)
+    own, moved = layers * decoding * (1 - joined), new.moved + joined * alone.moved
     return {
         "decode_attention": cost.kernel(own, floor_s, alone.moved, alone.flops, rates),
-        "prefill_attention": cost.kernel(shard.layers * prefilling, prefill.floor_s, moved, done, mixed),
+        "prefill_attention": cost.kernel(layers * prefilling, prefill.floor_s, moved, done, mixed),
     }
 
 
 class Attended(NamedTuple):
-    """Cache read [B] and work [FLOP] of a phase's attention, per layer."""
+    """Cached tokens attended to, cache read [B] and work [FLOP] of a phase's attention, per layer."""
 
-    moved: Scalar
-    flops: Scalar
+    context: Groups
+    moved: Groups
+    flops: Groups
 
 
-def _kv(requests: Requests, shard: Shard, arch: Architecture) -> Attended:
+def _kv(requests: Requests, shard: Shard, pair: Groups, arch: Architecture) -> Attended:
     m, c = requests.new_tokens, requests.context_tokens
-    moved = jnp.sum(requests.count * (c + m)) * 2 * shard.kv * arch.activation_bytes
-    return Attended(moved, 4 * shard.q * jnp.sum(requests.count * m * (c + m / 2)))
+    kept = c - first_attended(c, arch.layers)
+    moved = jnp.sum(requests.count * (kept + m), axis=-1) * shard.cached * arch.kv_cache_bytes
+    flops = 2 * pair * jnp.sum(requests.count * attended_pairs(c, m, arch.layers), axis=-1)
+    return Attended(jnp.sum(requests.count * kept, axis=-1), moved, flops)
 
 
-def _spread_factor(batch: Batch, shard: Shard, arch: Architecture, spread: Spread) -> Scalar:
-    """How much longer decode attention takes than with equal contexts, see :class:`Spread`."""
-    applies = spread.multiprocessors > 0
+def _spread_factor(batch: Batch, shard: Shard, arch: Architecture, spread: Spread) -> Groups:
+    """How much longer decode attention takes than with equal contexts, see :class:`Spread`; not for latents."""
+    layers, applies = arch.layers, (spread.multiprocessors > 0) & ~arch.layers.latent & (shard.heads > 0)
     requests = jnp.sum(batch.decode.count)
     tokens = jnp.sum(batch.decode.count * batch.decode.context_tokens)
     several = jnp.maximum(requests, 1.0)
     unevenness = batch.spread_tokens * several / jnp.maximum(tokens, 1.0) * (1 - 1 / several)
-    heads = shard.kv / arch.head_dim
+    # A window that the mean context fills has the same work for all.
+    filled = (layers.sliding_window > 0) & (tokens >= several * layers.sliding_window)
+    unevenness = jnp.where(filled, 0.0, unevenness)
+    heads = jnp.where(applies, shard.keys / layers.head_dim, 1.0)
     tiles = several * heads / jnp.where(applies, spread.multiprocessors, 1.0)
     splits = (spread.split / tiles) ** 2
     tail = (spread.tail * tiles) ** 2 * jnp.sqrt(heads)
@@ -71,7 +81,7 @@ def _spread_factor(batch: Batch, shard: Shard, arch: Architecture, spread: Sprea
     return jnp.where(applies, 1 + unevenness / jnp.sqrt(width), 1.0)
 
 
-def _decode_constants(moved: Scalar, hardware: Hardware) -> tuple[Scalar, Scalar]:
+def _decode_constants(moved: Groups, hardware: Hardware) -> tuple[Groups, Groups]:
     """Floor and η of the faster of decode attention's two regimes for a cache of ``moved`` bytes."""
     decode, light_s = hardware.kernels.decode_attention, moved / hardware.hbm_bytes_per_s
     small_s = decode.floor_s + light_s / decode.hbm_efficiency

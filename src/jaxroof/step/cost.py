@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Hardware, Scalar
+from jaxroof.parameters import Architecture, Flag, Hardware, Scalar, Values
 from jaxroof.step.base import Part
 
 NO_TIME = 1e-30  # [s²]
@@ -58,11 +58,13 @@ def smooth_maximum(memory_s: Scalar, compute_s: Scalar, smoothness: Scalar) -> S
 
 
 def gemm(
-    count: Scalar | float, m: Scalar, k: Scalar, n: Scalar, weight_bytes: Scalar, arch: Architecture, hardware: Hardware
-) -> Part:
-    """``count`` products (m, k) × (k, n): inputs as narrow as the weights, FP8 ones at the FP8 rate."""
-    constants, narrow = hardware.kernels.gemm, jnp.minimum(weight_bytes, arch.activation_bytes)
-    moved = k * n * weight_bytes + m * k * narrow + m * n * arch.activation_bytes
+    count: Values | float, m: Scalar, k: Values, n: Values, precision: tuple[Values, Values], arch: Architecture,
+    hardware: Hardware,
+) -> Part:  # fmt: skip
+    """``count`` products (m, k) × (k, n); ``precision`` is that of the weights and of the inputs [B]."""
+    constants, (weight_bytes, input_bytes) = hardware.kernels.gemm, precision
+    input_bytes = jnp.where(has_unit(input_bytes, hardware), input_bytes, arch.activation_bytes)
+    moved = k * n * weight_bytes + m * k * input_bytes + m * n * arch.activation_bytes
     flops = 2 * m * k * n
     # A model without this matrix does not launch the kernel.
     launched = jnp.where(k * n > 0, 1.0, 0.0)
@@ -71,15 +73,26 @@ def gemm(
     floor_s = constants.gemv_floor_s + several * (constants.floor_s - constants.gemv_floor_s)
     slower = constants.hbm_efficiency / constants.gemv_hbm_efficiency
     efficiency = constants.hbm_efficiency / (slower + several * (1 - slower))
-    rates = product_rates(efficiency, constants.mfu, weight_bytes, hardware)
+    rates = product_rates(efficiency, constants.mfu, input_bytes, hardware)
     join = partial(smooth_maximum, smoothness=constants.smoothness)
     return kernel(count * launched, floor_s, moved, flops, rates, join)
 
 
-def product_rates(efficiency: Scalar, mfu: Scalar, weight_bytes: Scalar, hardware: Hardware) -> Rates:
-    """What a product with weights of ``weight_bytes`` runs at: one-byte weights take the FP8 rate."""
-    flops_per_s = jnp.where(weight_bytes > 1, hardware.peak_flops_per_s, hardware.fp8_flops_per_s)
+def product_rates(efficiency: Scalar, mfu: Scalar, input_bytes: Values, hardware: Hardware) -> Rates:
+    """What a product with inputs of ``input_bytes`` runs at: without a unit for them, at the 16-bit rate."""
+    of_unit, peak = _unit_flops_per_s(input_bytes, hardware), hardware.peak_flops_per_s
+    flops_per_s = jnp.where(has_unit(input_bytes, hardware), of_unit, peak)
     return Rates(hardware.hbm_bytes_per_s, efficiency, flops_per_s, mfu)
+
+
+def has_unit(input_bytes: Values, hardware: Hardware) -> Flag:
+    """Whether the GPU multiplies inputs so narrow; else weights are dequantised, and inputs are 16 bits wide."""
+    return (input_bytes > 1) | (_unit_flops_per_s(input_bytes, hardware) > hardware.peak_flops_per_s)
+
+
+def _unit_flops_per_s(input_bytes: Values, hardware: Hardware) -> Values:
+    of_bytes = jnp.where(input_bytes < 1, hardware.fp4_flops_per_s, hardware.fp8_flops_per_s)
+    return jnp.where(input_bytes > 1, hardware.peak_flops_per_s, of_bytes)
 
 
 def streaming(count: Scalar | float, moved: Scalar, hardware: Hardware) -> Part:

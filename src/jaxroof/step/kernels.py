@@ -5,9 +5,11 @@ maximum. Weights are read once per step: GEMMs run on all its tokens together, a
 Sources of the form and of every constant: ``docs/kernels.md``.
 """
 
+import jax
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Deployment, Flag, Hardware, Scalar, Server, Tier0
+from jaxroof import weights
+from jaxroof.parameters import Architecture, Deployment, Flag, Groups, Hardware, Scalar, Server, Tier0
 from jaxroof.step import cost, host, sampling
 from jaxroof.step.attention import attention
 from jaxroof.step.base import Part, StepTime
@@ -24,13 +26,19 @@ def kernels(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tie
     sampled = jnp.sum(batch.prefill.count) + jnp.sum(batch.decode.count)
     largest, of_slots = server.graph_limits
     in_graph = (tokens <= largest) & (tokens <= of_slots)
-    forward = {
-        **_projections(tokens, shard, arch, hardware),
+    of_groups = {
+        **_projections(tokens, batch, shard, arch, hardware),
         **attention(batch, shard, arch, hardware),
         **_ffn(tokens, shard, arch, tier0),
-        **_elementwise(tokens, shard, arch, tp, tier0),
+        **_elementwise(tokens, shard, arch, hardware, server),
+    }
+    forward = {
+        **jax.tree.map(jnp.sum, of_groups),
+        **_once(tokens, shard, arch, tp, tier0),
         **_communication(tokens, sampled, in_graph, shard, arch, hardware, tp),
-        "lm_head": cost.gemm(1.0, sampled, shard.hidden, shard.vocab, arch.activation_bytes, arch, hardware),
+        "lm_head": cost.gemm(
+            1.0, sampled, shard.hidden, shard.vocab, (arch.head_bytes, arch.activation_bytes), arch, hardware
+        ),
     }
     sampler = sampling.sampler(batch, sampled, arch, hardware, server)
     forward_s, sampler_s = (sum(part.seconds for part in parts.values()) for parts in (forward, sampler))
@@ -46,79 +54,101 @@ def _new_tokens(requests: Requests) -> Scalar:
     return jnp.sum(requests.count * requests.new_tokens)
 
 
-def _projections(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) -> dict[str, Part]:
-    b = arch.weight_bytes
+def _projections(m: Scalar, batch: Batch, shard: Shard, arch: Architecture, hardware: Hardware) -> dict[str, Part]:
+    """Of queries, keys and values, and of attention's output; a latent is expanded for every token of a prefill."""
+    precision = arch.layers.attention_weight_bytes, arch.layers.attention_input_bytes
+    expanded = _new_tokens(batch.decode) + jnp.sum(
+        batch.prefill.count * (batch.prefill.context_tokens + batch.prefill.new_tokens)
+    )
+
+    def product(rows: Scalar, k: Groups, n: Groups) -> Part:
+        return cost.gemm(shard.layers, rows, k, n, precision, arch, hardware)
+
     return {
-        "qkv": cost.gemm(shard.layers, m, shard.hidden, shard.q + 2 * shard.kv, b, arch, hardware),
-        "attention_output": cost.gemm(shard.layers, m, shard.q, shard.hidden, b, arch, hardware),
+        "qkv": product(m, shard.hidden, shard.qkv),
+        "q_up": product(m, arch.layers.q_lora_rank, shard.q_up),
+        "kv_up": product(expanded, arch.layers.kv_lora_rank, shard.kv_up),
+        "attention_output": product(m, shard.values, shard.hidden),
     }
 
 
 def _ffn(m: Scalar, shard: Shard, arch: Architecture, tier0: Tier0) -> dict[str, Part]:
     """Dense FFN (or shared experts), and the routed experts as one block."""
-    hardware, b = tier0.hardware, arch.weight_bytes
+    hardware, layers = tier0.hardware, arch.layers
+    precision, inner = (layers.ffn_weight_bytes, layers.ffn_input_bytes), (layers.ffn_matrices - 1) * shard.dense
     return {
-        "gate_up": cost.gemm(shard.layers, m, shard.hidden, 2 * shard.dense, b, arch, hardware),
-        "down": cost.gemm(shard.layers, m, shard.dense, shard.hidden, b, arch, hardware),
+        "gate_up": cost.gemm(shard.layers, m, shard.hidden, inner, precision, arch, hardware),
+        "down": cost.gemm(shard.layers, m, shard.dense, shard.hidden, precision, arch, hardware),
         "experts": cost.slowed(_experts(m, shard, arch, hardware), _untuned(m, shard, tier0.server)),
     }
 
 
 def _experts(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) -> Part:
     """Router, both grouped GEMMs, activation; m tokens touch ``E·(1 − (1 − k/E)^m)`` of a GPU's E experts."""
-    constants, experts = hardware.kernels.moe, arch.num_experts
+    constants, layers, experts = hardware.kernels.moe, arch.layers, arch.layers.num_experts
     routed = experts > 0
-    chosen = jnp.where(routed, arch.num_experts_per_tok / jnp.where(routed, experts, 1.0), 0.5)
+    chosen = jnp.where(routed, layers.num_experts_per_tok / jnp.where(routed, experts, 1.0), 0.5)
     # 1 − k/E is 0 where every expert is chosen: keep log 0 out of the gradient.
     missed = jnp.where(chosen < 1, jnp.where(chosen < 1, 1 - chosen, 0.5) ** m, 0.0)
-    touched, pairs = shard.experts * (1 - missed), m * arch.num_experts_per_tok * shard.routed
-    matrix, router = 3 * shard.hidden * shard.expert, experts * shard.hidden
-    activations = 2 * pairs * (shard.hidden + 1.5 * shard.expert) + router
-    moved = touched * matrix * arch.weight_bytes + activations * arch.activation_bytes
+    touched, pairs = shard.experts * (1 - missed), m * layers.num_experts_per_tok * shard.routed
+    matrix, router = layers.ffn_matrices * shard.hidden * shard.expert, weights.router(shard.hidden, layers)
+    activations = pairs * (2 * shard.hidden + layers.ffn_matrices * shard.expert) + router
+    moved = touched * matrix * layers.expert_weight_bytes + activations * arch.activation_bytes
     flops = 2 * (pairs * matrix + m * router)
     floor_s = constants.floor_s + constants.per_expert_s * touched
-    rates = cost.product_rates(constants.hbm_efficiency, constants.mfu, arch.weight_bytes, hardware)
+    rates = cost.product_rates(constants.hbm_efficiency, constants.mfu, layers.expert_input_bytes, hardware)
     return cost.kernel(shard.layers * jnp.where(routed, 1.0, 0.0), floor_s, moved, flops, rates)
 
 
-def _untuned(m: Scalar, shard: Shard, server: Server) -> Scalar:
+def _untuned(m: Scalar, shard: Shard, server: Server) -> Groups:
     """How much longer the experts of m tokens take where the engine has no tuned tiles for their shape."""
     experts, width = server.tuned_moe.T
-    tuned = jnp.any((experts == shard.experts) & (width == shard.expert))
+    tuned = jnp.any((experts == shard.experts[:, None]) & (width == shard.expert[:, None]), axis=1)
     # The default tiles are as good up to 64 tokens and from 1024 on, and slower at 96 to 512 (vLLM PRs 44830, 45142).
     amiss = jnp.clip((m - 64) / (96 - 64), 0.0, 1.0) * jnp.clip((1024 - m) / (1024 - 512), 0.0, 1.0)
     return jnp.where(tuned, 1.0, 1 + (server.untuned_moe_slowdown - 1) * amiss)
 
 
-def _elementwise(m: Scalar, shard: Shard, arch: Architecture, tp: Scalar, tier0: Tier0) -> dict[str, Part]:
-    """As many per layer as the engine launches; the embedding and the final norm once."""
-    hardware, launches, token = tier0.hardware, tier0.server.elementwise, m * arch.activation_bytes
-    dense = jnp.where(shard.dense > 0, 1.0, 0.0)
-    # An engine that fuses norms into all-reduces launches none where there are any.
-    norms = jnp.where((launches.all_reduce_norms > 0) & (tp > 1), 0.0, launches.norms_per_layer * shard.layers)
-    rotary, writes = (count * shard.layers for count in (launches.rotary_per_layer, launches.cache_writes_per_layer))
-    activations = launches.activations_per_layer * shard.layers * dense
+def _elementwise(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware, server: Server) -> dict[str, Part]:
+    """As many per layer as the engine launches."""
+    launches, token, layers = server.elementwise, m * arch.activation_bytes, arch.layers
+    dense, attends = jnp.where(shard.dense > 0, 1.0, 0.0), jnp.where(shard.heads > 0, shard.layers, 0.0)
+    rotated = jnp.where(layers.latent, (shard.heads + 1) * layers.qk_rope_head_dim, shard.q + shard.keys)
     return {
-        "norms": cost.streaming(norms + 1, 4 * shard.hidden * token, hardware),
-        "rotary": cost.streaming(rotary, 2 * (shard.q + shard.kv) * token, hardware),
-        "kv_cache_write": cost.streaming(writes, 4 * shard.kv * token, hardware),
-        "activation": cost.streaming(activations, 3 * shard.dense * token, hardware),
-        "embedding": cost.streaming(1.0, 2 * shard.hidden * token, hardware),
+        "rotary": cost.streaming(launches.rotary_per_layer * attends, 2 * rotated * token, hardware),
+        "kv_cache_write": cost.streaming(launches.cache_writes_per_layer * attends, 2 * shard.cached * token, hardware),
+        "activation": cost.streaming(
+            launches.activations_per_layer * shard.layers * dense, layers.ffn_matrices * shard.dense * token, hardware
+        ),
+    }
+
+
+def _once(m: Scalar, shard: Shard, arch: Architecture, tp: Scalar, tier0: Tier0) -> dict[str, Part]:
+    """Norms, of equal width in all layers and one at the end, and the embedding."""
+    hardware, launches = tier0.hardware, tier0.server.elementwise
+    token = shard.hidden * m * arch.activation_bytes
+    # An engine that fuses norms into all-reduces launches none where there are any.
+    fused = (launches.all_reduce_norms > 0) & (tp > 1)
+    norms = jnp.where(fused, 0.0, launches.norms_per_layer * jnp.sum(shard.layers))
+    return {
+        "norms": cost.streaming(norms + 1, 4 * token, hardware),
+        "embedding": cost.streaming(1.0, 2 * token, hardware),
     }
 
 
 def _communication(
     m: Scalar, sampled: Scalar, in_graph: Flag, shard: Shard, arch: Architecture, hardware: Hardware, tp: Scalar
 ) -> dict[str, Part]:
-    """Two all-reduces per layer and one of the embedding; NCCL gathers the head's logits outside the graph."""
+    """An all-reduce after attention, one after the FFN, one of the embedding; NCCL gathers the head's logits."""
     link, several = hardware.link, jnp.where(tp > 1, 1.0, 0.0)
     reduced, logits = (width * arch.activation_bytes for width in (m * shard.hidden, sampled * arch.vocab_size))
     gathering = link.nccl_speed(tp)._replace(latency_s=link.eager_latency_s)
+    blocks = jnp.where(shard.heads > 0, 1.0, 0.0) + jnp.where((shard.dense > 0) | (shard.experts > 0), 1.0, 0.0)
 
     def collective(count: Scalar | float, seconds: Scalar, latency_s: Scalar, moved: Scalar) -> Part:
         return cost.transfer(count * several, seconds, latency_s, moved, hardware.link_bytes_per_s)
 
     return {
-        "all_reduce": collective(2 * shard.layers + 1, *link.all_reduce(tp, reduced, in_graph), reduced),
+        "all_reduce": collective(jnp.sum(shard.layers * blocks) + 1, *link.all_reduce(tp, reduced, in_graph), reduced),
         "logits_gather": collective(1.0, gathering.seconds(logits), gathering.latency_s, logits),
     }

@@ -26,13 +26,14 @@ def overhead_s(overheads: Overheads, arch: Architecture, deployment: Deployment,
 
 def _sum(terms: OverheadTerms, arch: Architecture, deployment: Deployment, requests: Scalar, prompt: Scalar) -> Scalar:
     layers, tp = arch.num_hidden_layers, deployment.tp
+    kv_heads = jnp.sum(arch.layers.num_hidden_layers * jnp.maximum(1.0, arch.layers.num_key_value_heads / tp))
     return (
         terms.base_s
         + terms.per_layer_s * layers / tp
         + terms.per_layer_replicated_s * layers
         + terms.per_sqrt_layer_s * jnp.sqrt(layers / tp)
         + terms.per_vocab_s * arch.vocab_size / REFERENCE_VOCAB_SIZE
-        + terms.per_kv_group_s * layers * jnp.maximum(1.0, arch.num_key_value_heads / tp) / REFERENCE_KV_HEADS
+        + terms.per_kv_group_s * kv_heads / REFERENCE_KV_HEADS
         + terms.per_request_s * requests
         + chunks_s(terms, prompt)
     )

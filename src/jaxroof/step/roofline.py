@@ -42,8 +42,9 @@ def roofline(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Ti
 
 
 def heads(arch: Architecture) -> Float[Array, "3"]:
-    """(h, g, d), what attention tables are looked up by."""
-    return jnp.stack([arch.num_attention_heads, arch.num_key_value_heads, arch.head_dim])
+    """(h, g, d), what attention tables are looked up by; layers are equal."""
+    layers = arch.layers
+    return jnp.stack([layers.num_attention_heads[0], layers.num_key_value_heads[0], layers.head_dim[0]])
 
 
 def _part(compute: Compute, requests: Requests, arch: Architecture, deployment: Deployment, tier0: Tier0) -> Part:
@@ -61,7 +62,8 @@ def _gemms(m: Scalar, arch: Architecture, hardware: Hardware) -> Compute:
     k, n = work.gemm_shapes(arch)
     flops = 2 * m * k * n
     mfu = jax.vmap(hardware.mfu.gemm, in_axes=(None, 0, 0))(m, k, n)
-    weights_s = k * n * arch.weight_bytes / hardware.effective_bytes_per_s
+    attention, ffn = arch.layers.attention_weight_bytes[0], arch.layers.ffn_weight_bytes[0]
+    weights_s = k * n * jnp.stack([attention] * 4 + [ffn] * 3) / hardware.effective_bytes_per_s
     longer_s = jnp.maximum(flops / (hardware.peak_flops_per_s * mfu), weights_s)
     seconds = sum(longer_s[1:], start=longer_s[0])  # term by term: a reduction would not be vectorised over settings
     return Compute(arch.num_hidden_layers * seconds, arch.num_hidden_layers * jnp.sum(flops))

@@ -5,34 +5,43 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxroof import weights
 from jaxroof.parameters import Architecture, Scalar, Traffic
 from jaxroof.step.batch import Requests
+from jaxroof.step.shard import Shard
 
 
 def gemm_shapes(arch: Architecture) -> tuple[Float[Array, "7"], Float[Array, "7"]]:
-    """(k, n) of the seven GEMMs of a layer: Q, K, V, O, gate, up, down."""
-    h, i = arch.hidden_size, arch.intermediate_size
-    q, kv = arch.num_attention_heads * arch.head_dim, arch.num_key_value_heads * arch.head_dim
+    """(k, n) of the seven GEMMs of a layer of the first kind: Q, K, V, O, gate, up, down."""
+    layers, h, i = arch.layers, arch.hidden_size, arch.layers.intermediate_size[0]
+    q, kv = ((heads * layers.head_dim)[0] for heads in (layers.num_attention_heads, layers.num_key_value_heads))
     return jnp.stack([h, h, h, q, h, h, i]), jnp.stack([q, kv, kv, h, i, i, h])
 
 
 def layer_weight_bytes(arch: Architecture) -> Scalar:
-    """W = b·L·Σ k·n: bytes of the layers' matrices, read once per step [B]."""
-    k, n = gemm_shapes(arch)
-    return arch.weight_bytes * arch.num_hidden_layers * jnp.sum(k * n)
+    """Bytes of the layers' matrices without routed experts, which a step reads once [B]; ``b·L·Σ k·n`` if all equal."""
+    hidden, layers = arch.hidden_size, arch.layers
+    attention = weights.attention(hidden, layers) * layers.attention_weight_bytes
+    ffn = weights.ffn(hidden, layers) * layers.ffn_weight_bytes
+    return jnp.sum(layers.num_hidden_layers * (attention + ffn))
 
 
-def total_weight_bytes(arch: Architecture) -> Scalar:
-    """All weights: layers at ``weight_bytes``, embedding and head at ``activation_bytes`` [B]."""
-    embeddings = (2 - arch.tie_word_embeddings) * arch.vocab_size * arch.hidden_size
-    expert = arch.hidden_size * (3 * arch.moe_intermediate_size + 1)  # and its row of the router
-    routed = arch.num_hidden_layers * arch.num_experts * expert * arch.weight_bytes
-    return layer_weight_bytes(arch) + routed + embeddings * arch.activation_bytes
+def gpu_weight_bytes(shard: Shard, arch: Architecture) -> Scalar:
+    """All weights on one GPU: layers, routed experts and what chooses them, embedding and head [B]."""
+    layers = arch.layers
+    columns = shard.hidden * (shard.qkv + shard.values) + layers.q_lora_rank * shard.q_up
+    attention = (columns + layers.kv_lora_rank * shard.kv_up) * layers.attention_weight_bytes
+    ffn = layers.ffn_matrices * shard.hidden * shard.dense * layers.ffn_weight_bytes
+    experts = shard.experts * layers.ffn_matrices * shard.hidden * shard.expert * layers.expert_weight_bytes
+    router = weights.router(shard.hidden, layers) * arch.activation_bytes
+    embeddings = arch.embedding_bytes + (1 - arch.tie_word_embeddings) * arch.head_bytes
+    of_layers = jnp.sum(shard.layers * (attention + ffn + experts + router))
+    return of_layers + embeddings * shard.vocab * shard.hidden
 
 
 def kv_bytes_per_token(arch: Architecture) -> Scalar:
-    """K = 2·L·g·d·b [B]."""
-    return 2 * arch.num_hidden_layers * arch.num_key_value_heads * arch.head_dim * arch.activation_bytes
+    """``2·L·g·d·b`` where all layers are equal [B]."""
+    return jnp.sum(arch.layers.num_hidden_layers * weights.cached(arch.layers)) * arch.kv_cache_bytes
 
 
 def request_bytes(arch: Architecture, requests: Requests, traffic: Traffic) -> Scalar:
@@ -52,5 +61,6 @@ def attention_flops(
     arch: Architecture, new_tokens: Float[Any, " request"], attended_tokens: Float[Any, " request"]
 ) -> Float[Any, " request"]:
     """4·h·d·m·c'·L: scores and weighted values of m tokens against c' [FLOP]."""
-    per_pair = 4 * arch.num_attention_heads * arch.head_dim * arch.num_hidden_layers
+    layers = arch.layers
+    per_pair = jnp.sum(4 * layers.num_attention_heads * layers.head_dim * layers.num_hidden_layers)
     return per_pair * new_tokens * attended_tokens

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.metrics import METRICS, ape, mean
 from jaxroof.experiments.runs import Runs
-from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, experts_divide, get, put, replace, scalar, walk
+from jaxroof.parameters import Architecture, Deployment, experts_divide, get, put, replace, scalar, walk
 from jaxroof.request.fixed_lengths import FixedLengths, chunks_of, fixed_schedule
 from jaxroof.request.latency import step_times, total
 from jaxroof.request.limits import can_sample
@@ -27,8 +27,6 @@ from jaxroof.step import Model
 from jaxroof.sweeps.space import Labels
 from jaxroof.units import MILLI, PERCENT
 
-# Parts of a decode phase that get nodes of their own where measured tables kink.
-PANELS = 64
 ARCHITECTURE = "architecture."
 REQUEST = ("tp", "ep", "prompt", "output", "cached", "batch", "output_cv")
 # It decides how many prefill steps there are, so it cannot vary.
@@ -107,11 +105,12 @@ def _scored(constants: Any, values: Values, *, scoring: str, each: bool) -> Eval
     return jnp.stack([mape(metric) for metric in ("tpot", "ttft", "e2e")]), jnp.ones(count, dtype=bool)
 
 
-def served(models: Variants, archs: Variants, request: Mapping[str, float], longest_prompt: float) -> Objective:
+def served(
+    models: Variants, archs: Variants, request: Mapping[str, float], longest_prompt: float, panels: int
+) -> Objective:
     """Latencies of one request and the GPUs they take; ``request`` is what does not vary of it."""
     constants = (models, archs, {key: scalar(value) for key, value in request.items()})
-    analytic = isinstance(models.base.constants.hardware.mfu, AnalyticMfu)
-    nodes = {"chunks": chunks_of(longest_prompt, _least_budget(models)), "panels": 1 if analytic else PANELS}
+    nodes = {"chunks": chunks_of(longest_prompt, _least_budget(models)), "panels": panels}
     one = functools.partial(_served, nodes=nodes)
     return Objective(SERVED, constants, jax.vmap(one, in_axes=(None, 0), out_axes=(1, 0)), 1)
 
@@ -134,8 +133,10 @@ def _served(constants: Any, values: Values, *, nodes: Mapping[str, int]) -> tupl
     itl_s = jnp.where(output > 1, result.tpot_s, jnp.nan)  # one token has no time between tokens
     seconds = jnp.stack([result.ttft_s, itl_s, result.e2e_s, result.e2e_s / output])
     held = held_tokens(prompt, cached, output, batch, model.constants.server.block_size)
-    feasible = (cached <= prompt) & attends_in_full(arch, prompt + output)
-    feasible &= can_serve(arch, tp, held, model.constants) & experts_divide(arch.num_experts, tp, ep)
+    feasible = (cached <= prompt) & can_serve(arch, tp, held, batch, model.constants)
+    feasible &= jnp.all(experts_divide(arch.layers, tp, ep))
+    if model.step != "kernels":
+        feasible &= attends_in_full(arch, prompt + output)
     if model.step == "kernels":
         feasible &= can_sample(arch.sampling, model.constants.server.penalties.supported)
     return jnp.where(feasible, jnp.append(seconds / MILLI, tp), jnp.nan), feasible

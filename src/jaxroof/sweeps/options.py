@@ -18,9 +18,10 @@ from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.experiments.runs import SPLITTING
 from jaxroof.files import COUNT, InputError, check
 from jaxroof.files.columns import column_names
-from jaxroof.parameters import Architecture, declared, replace, walk
+from jaxroof.parameters import Architecture, Layers, alike, declared, replace, walk
 from jaxroof.report.report import note
-from jaxroof.request.limits import refuse_mixture
+from jaxroof.request.fixed_lengths import PANELS, panels_of
+from jaxroof.request.limits import refuse_layers
 from jaxroof.serving.capacity import beyond_positions
 from jaxroof.step import Model
 from jaxroof.sweeps import objectives
@@ -32,6 +33,8 @@ from jaxroof.sweeps.space import Grid, Space
 
 # Where the quadrature over lengths splits: at every multiple, so not at many of them.
 MOST_SPLITTING = 16
+# What makes step time kink in the context.
+SPANS = {f"{ARCHITECTURE}{key}" for key in ("sliding_window", "attention_chunk_size")}
 # What varies by name.
 NAMED = ("hardware", "server", "formula")
 MOST_BEST = dataclasses.replace(COUNT, high=1e5)
@@ -93,7 +96,8 @@ def load_plan(options: ModelOptions, axes: Axes, request: RequestOptions, score:
 
 def _keys(model: Model, varied: Sequence[str], serves: bool) -> Keys:
     constants = {key: leaf.range for key, _, leaf in walk(model)} | dict.fromkeys(NAMED)
-    of_model = {f"{ARCHITECTURE}{key}": leaf.range for key, (_, leaf) in declared(Architecture).items()}
+    leaves = declared(Architecture) | declared(Layers)
+    of_model = {f"{ARCHITECTURE}{key}": leaf.range for key, (_, leaf) in leaves.items()}
     of_request = REQUEST_RANGES | of_model | {"model": None}
     if not serves and (key := next((key for key in varied if key in of_request), None)):
         raise InputError("--vary", key, "needs --model, or a model that varies")
@@ -131,7 +135,7 @@ def _served(
     names = space.labels.get("model", (request.model or "",))
     archs = [sampled_by("--sampling", request.sampling, load_architecture(name)) for name in names]
     for name, arch in zip(names, archs, strict=True):
-        refuse_mixture(name, options.step_model, arch)
+        refuse_layers(name, options.step_model, arch)
     varied = set(space.block(0, 0))
     if options.step_model != "kernels" and f"{ARCHITECTURE}num_experts" in varied:
         raise InputError(
@@ -140,9 +144,10 @@ def _served(
     fixed = request.checked("sweep", [key for key in REQUEST_RANGES if key not in varied])
     prompt, output = (space.largest(key) if key in varied else fixed[key] for key in ("prompt", "output"))
     note({beyond for arch in archs if (beyond := beyond_positions(arch, prompt + output))})
-    named = objectives.variants(archs, {"model": names} if "model" in space.labels else {})
+    named = objectives.variants(alike(archs), {"model": names} if "model" in space.labels else {})
     given = {key: value for key, value in dataclasses.asdict(request).items() if value is not None}
-    return objectives.served(models, named, fixed, prompt), given
+    panels = PANELS if varied & SPANS else panels_of(models.base.constants.hardware.mfu, archs)
+    return objectives.served(models, named, fixed, prompt, panels), given
 
 
 def _scored(options: ModelOptions, models: Variants, space: Space, score: Score) -> tuple[Objective, dict[str, Any]]:
@@ -155,7 +160,7 @@ def _scored(options: ModelOptions, models: Variants, space: Space, score: Score)
     if np.all(models.base.own) and f"constants.{objectives.BUDGET}" in models.differing:
         raise InputError("--vary", objectives.BUDGET, "differs among the servers: their runs take different steps")
     truth = load_ground_truth(score.ground_truth, _splitting(models, space))
-    refuse_mixture(score.ground_truth or "ground truth", options.step_model, truth.runs.architecture)
+    refuse_layers(score.ground_truth or "ground truth", options.step_model, truth.runs.architecture)
     groups, group = truth.groups(), "all" if score.group is None else score.group
     check.one_of("--group", "value", group, groups)
     note(truth.notes())
