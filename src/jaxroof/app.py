@@ -22,6 +22,14 @@ CACHED = contextvars.ContextVar("CACHED", default=True)
 
 FORCED = "Fit more constants than half the train experiments; replace another result in --out."
 
+
+def _named(text: str) -> Path:
+    """A path to write to: an empty one, as of an unset variable, would be the current folder."""
+    if not text:
+        raise typer.BadParameter("is empty")
+    return Path(text)
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 StepModelName = Annotated[str, typer.Option("--step-model", help="kernels, memory or roofline.")]
 Formula = Annotated[
@@ -46,7 +54,7 @@ GroundTruthPath = Annotated[
     Path | None, typer.Option("--ground-truth", help="Folder or CSV of experiments. [default: the 13]")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace another result in --out.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")]
+Out = Annotated[Path | None, typer.Option(parser=_named, help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")]
 MfuTables = Annotated[
     Path | None, typer.Option("--mfu-tables", help="Folder of measured MFU tables for roofline. [default: analytic]")
 ]
@@ -124,7 +132,7 @@ def predict(
     settings: Settings = None,
     mfu_tables: MfuTables = None,
     breakdown: Annotated[bool, typer.Option(help="Show what the latency is made of, and plot it.")] = False,
-    plot: Annotated[Path, typer.Option(help="The PNG of --breakdown.")] = Path("breakdown.png"),
+    plot: Annotated[Path | None, typer.Option(help="The PNG of --breakdown. [default: breakdown.png]")] = None,
     json: Json = False,
 ) -> None:
     """Predict the latency of one request, and what it is made of."""
@@ -271,7 +279,8 @@ def sweep(
     pareto: Annotated[str | None, typer.Option(help="Keep the front of these metrics, all minimised: a,b,c.")] = None,
     marginals: Annotated[bool, typer.Option("--marginals", help="Keep the least --by at each value.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="FILE.parquet of all points, or a folder for what is kept or for shards.")
+        Path | None,
+        typer.Option(parser=_named, help="FILE.parquet of all points, or a folder for what is kept or for shards."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a sweep was interrupted, if it was.")] = False,
     force: Annotated[

@@ -67,9 +67,10 @@ def test_a_breakdown_says_what_it_holds_for(tmp_path, monkeypatch):
     ("key", "said"),
     [
         ("ttft_ms", "TTFT [ms]"),
-        ("gpus", "gpus"),
+        ("gpus", "GPUs"),
+        ("tp", "TP"),
         ("hardware.hbm_tb_per_s", "HBM [TB/s]"),
-        ("hardware.link.nccl.gb_per_s_tp2", "link NCCL tp2 [GB/s]"),
+        ("hardware.link.nccl.gb_per_s_tp2", "link NCCL TP2 [GB/s]"),
         ("hardware.kernels.gemm.gemv_floor_us", "gemm gemv floor [µs]"),
         ("overheads.decode.per_layer_us", "decode overhead per layer [µs]"),
         ("server.penalties.host_ns_per_token", "server penalties host ns per token"),

@@ -256,7 +256,8 @@ def test_the_command_its_files_and_the_scripts(jaxroof_, tmp_path, capsys):
     code, shown, _ = jaxroof_(f"{line} --per experiment --metric ttft")
     assert code == 0
     for text in ("TTFT", "[13] = dec17-tp1-qwen7-summarization", "asks for it", "no max", "have no effect on TTFT",
-                 "hardware.hbm_tb_per_s and hardware.hbm_efficiency (+1.0000)"):  # fmt: skip
+                 "hardware.hbm_tb_per_s and hardware.hbm_efficiency (+1.0000)", "± 100 %): 6 (traffic.decode_kv, ",
+                 "overheads.prefill.per_layer_us, …).", "at once: 3 (hardware.hbm_tb_per_s, "):  # fmt: skip
         assert text in shown
     assert "against it" not in shown
 

@@ -218,6 +218,7 @@ def test_json_and_files(jaxroof, tmp_path):
     images = re.findall(r"\]\((.*?\.png)\)", findings)
     assert set(images) == {path.name for path in (tmp_path / "out").glob("*.png")}
     assert "## Answers" in findings
+    assert f"\njaxroof splits --step-model=memory --out={tmp_path}/out\n" in findings
     assert len((tmp_path / "out/splits_itl.csv").read_text().splitlines()) == 716
 
 
