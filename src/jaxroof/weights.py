@@ -1,25 +1,27 @@
 """How many weights a layer has and how many numbers of KV cache a token: counts, before they are shared out over GPUs.
 
-``layer`` has the fields of :class:`jaxroof.parameters.layers.Layers`, as numbers or as arrays of any library.
+``layer`` has the fields of :class:`jaxroof.parameters.layers.Layers`, numbers or arrays of NumPy or JAX.
 """
 
 from typing import Any
 
+import numpy as np
+
 
 def value_dim(layer: Any) -> Any:
     """Width of a head's values: that of its keys unless stated."""
-    return layer.v_head_dim + (layer.v_head_dim == 0) * layer.head_dim
+    return _where(layer.v_head_dim > 0, layer.v_head_dim, layer.head_dim)
 
 
 def attention(hidden: Any, layer: Any) -> Any:
     """Projections of queries, keys and values, compressed or not, and of the output."""
-    heads, latent, compressed = layer.num_attention_heads, layer.kv_lora_rank > 0, layer.q_lora_rank > 0
-    queries, values = heads * layer.head_dim, heads * value_dim(layer)
-    of_queries = compressed * layer.q_lora_rank * (hidden + queries) + (1 - compressed) * hidden * queries
-    of_heads = hidden * layer.num_key_value_heads * (layer.head_dim + (layer.kv_projections - 1) * value_dim(layer))
-    expanded = heads * (layer.head_dim - layer.qk_rope_head_dim) + values
-    of_latents = hidden * (layer.kv_lora_rank + layer.qk_rope_head_dim) + layer.kv_lora_rank * expanded
-    return of_queries + latent * of_latents + (1 - latent) * of_heads + values * hidden
+    heads, value = layer.num_attention_heads, value_dim(layer)
+    queries, rank, rope = heads * layer.head_dim, layer.kv_lora_rank, layer.qk_rope_head_dim
+    compressed = layer.q_lora_rank * (hidden + queries)
+    of_heads = hidden * layer.num_key_value_heads * (layer.head_dim + (layer.kv_projections - 1) * value)
+    of_latents = hidden * (rank + rope) + rank * heads * (layer.head_dim - rope + value)
+    of_queries = _where(layer.q_lora_rank > 0, compressed, hidden * queries)
+    return of_queries + _where(rank > 0, of_latents, of_heads) + heads * value * hidden
 
 
 def ffn(hidden: Any, layer: Any) -> Any:
@@ -39,6 +41,14 @@ def router(hidden: Any, layer: Any) -> Any:
 
 def cached(layer: Any) -> Any:
     """Numbers of KV cache that a token has in a layer: keys and values, or one latent for all heads."""
-    latent = layer.kv_lora_rank > 0
     of_heads = layer.num_key_value_heads * (layer.head_dim + value_dim(layer))
-    return latent * (layer.kv_lora_rank + layer.qk_rope_head_dim) + (1 - latent) * of_heads
+    return _where(layer.kv_lora_rank > 0, layer.kv_lora_rank + layer.qk_rope_head_dim, of_heads)
+
+
+def _where(condition: Any, yes: Any, no: Any) -> Any:
+    """NumPy's or JAX's, as the condition is: who only counts a file's weights loads no JAX."""
+    if isinstance(condition, bool | np.bool_ | np.ndarray):
+        return np.where(condition, yes, no)
+    import jax.numpy as jnp
+
+    return jnp.where(condition, yes, no)

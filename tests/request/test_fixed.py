@@ -11,11 +11,10 @@ from quick import jit
 from jaxroof import load_architecture, load_model, load_tier0
 from jaxroof.parameters import Deployment, Sampling, scalar
 from jaxroof.request import schedule, workload
-from jaxroof.request.fixed_lengths import FixedLengths, chunks_of, fixed_schedule
+from jaxroof.request.fixed_lengths import PANELS, FixedLengths, chunks_of, fixed_schedule
 from jaxroof.request.latency import step_times, total
 from jaxroof.request.workload import Share
 from jaxroof.step.roofline import heads
-from jaxroof.sweeps.objectives import PANELS
 
 TABLES = Path(__file__).parents[1] / "data/roofline_parity"
 

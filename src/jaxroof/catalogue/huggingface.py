@@ -44,13 +44,6 @@ def load_shape(name: str) -> dict[str, float]:
     """The fields of a catalogue model, or of any Hugging Face ``config.json`` or its folder. Raises InputError."""
     path = config_path(name)
     shape = shape_from_config(path, read_json(path))
-    w = shape.pop("weight_bytes")
-    top = {"hidden_size", "vocab_size", "activation_bytes", "tie_word_embeddings", "max_position_embeddings"}
-    lay = {k: [v] for k, v in shape.items() if k not in top}
-    for k in ("attention", "ffn", "expert"):
-        lay[k + "_weight_bytes"] = [w]
-        lay[k + "_input_bytes"] = [w]
-    shape = {k: shape[k] for k in top} | {"layers": lay}
     _refuse_quantised(path.with_name("hf_quant_config.json"))
     return shape
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, InputError, Range, check
-from jaxroof.parameters.arrays import Scalar
+from jaxroof.parameters.arrays import Flag, Scalar
 from jaxroof.parameters.layers import Groups, Layers
 from jaxroof.parameters.leaves import inlined, leaf
 from jaxroof.parameters.sampling import Sampling
@@ -77,18 +77,18 @@ class Deployment(eqx.Module):
     ep: Scalar = leaf("ep", range=EP, default=1.0)
 
 
-def heads_divide(layers: Layers, tp: Scalar | float) -> Groups:
+def heads_divide(layers: Layers, tp: Scalar | float) -> Flag:
     """Attention heads are divided over T GPUs, in each group of layers."""
     return layers.num_attention_heads % tp == 0
 
 
-def kv_heads_divide(layers: Layers, tp: Scalar | float) -> Groups:
+def kv_heads_divide(layers: Layers, tp: Scalar | float) -> Flag:
     """KV heads are divided over T GPUs, or each is replicated on several; a latent is whole on all."""
-    kv_heads = layers.num_key_value_heads + (layers.num_key_value_heads == 0)
-    return layers.latent | (layers.num_attention_heads == 0) | (kv_heads % tp == 0) | (tp % kv_heads == 0)
+    kv_heads = layers.num_key_value_heads
+    return layers.latent | (kv_heads % tp == 0) | (tp % kv_heads == 0)
 
 
-def experts_divide(layers: Layers, tp: Scalar | float, ep: Scalar | float) -> Groups:
+def experts_divide(layers: Layers, tp: Scalar | float, ep: Scalar | float) -> Flag:
     """Experts are whole on one of the same T GPUs each, as many on all, or shared by all (``ep`` 1)."""
     mixture = layers.num_experts > 0
     return (ep == 1) | ((ep == tp) & mixture.any(-1, keepdims=True) & (~mixture | (layers.num_experts % ep == 0)))
@@ -100,7 +100,7 @@ def check_deployment(where: object, arch: Architecture, tp: float, ep: float = 1
     check.number(where, "ep", ep, EP)
     layers = jax.tree.map(np.asarray, arch.layers)
 
-    def first(counts: Groups, divided: Groups) -> float | None:
+    def first(counts: Groups, divided: Flag) -> float | None:
         return None if np.all(divided) else float(counts[~np.broadcast_to(divided, counts.shape)][0])
 
     if heads := first(layers.num_attention_heads, heads_divide(layers, tp)):

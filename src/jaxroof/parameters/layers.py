@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from jaxroof import weights
 from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, Range
-from jaxroof.parameters.arrays import Flag
+from jaxroof.parameters.arrays import Flag, Values
 from jaxroof.parameters.leaves import leaf
 
 Groups = Float[Any, " group"]
@@ -58,6 +58,6 @@ class Layers(eqx.Module):
         return self.kv_lora_rank > 0
 
     @property
-    def value_dim(self) -> Groups:
+    def value_dim(self) -> Values:
         """Width of a head's values."""
         return weights.value_dim(self)

@@ -56,11 +56,12 @@ class Attended(NamedTuple):
 
 
 def _kv(requests: Requests, shard: Shard, pair: Groups, arch: Architecture) -> Attended:
-    m, c = requests.new_tokens, requests.context_tokens
+    # [group, request]
+    m, c, count = (tokens[None] for tokens in (requests.new_tokens, requests.context_tokens, requests.count))
     kept = c - first_attended(c, arch.layers)
-    moved = jnp.sum(requests.count * (kept + m), axis=-1) * shard.cached * arch.kv_cache_bytes
-    flops = 2 * pair * jnp.sum(requests.count * attended_pairs(c, m, arch.layers), axis=-1)
-    return Attended(jnp.sum(requests.count * kept, axis=-1), moved, flops)
+    moved = jnp.sum(count * (kept + m), axis=1) * shard.cached * arch.kv_cache_bytes
+    flops = 2 * pair * jnp.sum(count * attended_pairs(c, m, arch.layers), axis=1)
+    return Attended(jnp.sum(count * kept, axis=1), moved, flops)
 
 
 def _spread_factor(batch: Batch, shard: Shard, arch: Architecture, spread: Spread) -> Groups:

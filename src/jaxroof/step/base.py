@@ -5,7 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Deployment, Scalar, Tier0
+from jaxroof.parameters import Architecture, Deployment, Scalar, Tier0, Values
 from jaxroof.step.batch import Batch, Requests
 
 
@@ -13,16 +13,16 @@ class Part(eqx.Module):
     """One part of a step, on one GPU: its time, what it is made of [s], and its work [B, FLOP].
 
     ``seconds = floor + max(memory, compute)``, or a smooth join of the two; ``light_s`` is the same work at the data
-    sheet's rates.
+    sheet's rates. Of each group of layers, until they are summed.
     """
 
-    seconds: Scalar
-    floor_s: Scalar
-    memory_s: Scalar
-    compute_s: Scalar
-    light_s: Scalar
-    bytes: Scalar
-    flops: Scalar | float
+    seconds: Values
+    floor_s: Values
+    memory_s: Values
+    compute_s: Values
+    light_s: Values
+    bytes: Values
+    flops: Values | float
 
 
 class StepTime(eqx.Module):

@@ -12,20 +12,20 @@ from jaxroof.step.base import Part
 
 NO_TIME = 1e-30  # [s²]
 
-Join = Callable[[Scalar, Scalar], Scalar]
+Join = Callable[[Values, Values], Values]
 
 
 class Rates(NamedTuple):
     """What a kernel's work runs at: the data sheet's rates, and the shares of them that it reaches."""
 
     bytes_per_s: Scalar
-    efficiency: Scalar | float
-    flops_per_s: Scalar
-    mfu: Scalar | float
+    efficiency: Values | float
+    flops_per_s: Values
+    mfu: Values | float
 
 
 def kernel(
-    count: Scalar | float, floor_s: Scalar, moved: Scalar, flops: Scalar | float, rates: Rates, join: Join = jnp.maximum
+    count: Values | float, floor_s: Values, moved: Values, flops: Values | float, rates: Rates, join: Join = jnp.maximum
 ) -> Part:
     """``count`` equal kernels that each move ``moved`` bytes and do ``flops``; ``join`` makes one time of the two."""
     # Kernels share their rates, so that an inverse is computed once where a division would be one for each.
@@ -40,17 +40,17 @@ def transfer(count: Scalar | float, seconds: Scalar, latency_s: Scalar, moved: S
     return _part(count, seconds, latency_s, seconds - latency_s, 0.0, moved / bytes_per_s, moved, 0.0)
 
 
-def slowed(part: Part, factor: Scalar) -> Part:
+def slowed(part: Part, factor: Values) -> Part:
     """The same work in ``factor`` times the time."""
     names = ("seconds", "floor_s", "memory_s", "compute_s")
     return dataclasses.replace(part, **{name: factor * getattr(part, name) for name in names})
 
 
-def _part(count: Scalar | float, *columns: Scalar | float) -> Part:
+def _part(count: Values | float, *columns: Values | float) -> Part:
     return Part(*(count * column for column in columns))
 
 
-def smooth_maximum(memory_s: Scalar, compute_s: Scalar, smoothness: Scalar) -> Scalar:
+def smooth_maximum(memory_s: Values, compute_s: Values, smoothness: Scalar) -> Values:
     """``√(hi² + smoothness·lo²)`` of the larger and the smaller: the larger alone where ``smoothness`` is 0."""
     hi, lo = jnp.maximum(memory_s, compute_s), jnp.minimum(memory_s, compute_s)
     # The root's slope is infinite at 0; the guard is far below the square of any kernel's time.
@@ -78,7 +78,7 @@ def gemm(
     return kernel(count * launched, floor_s, moved, flops, rates, join)
 
 
-def product_rates(efficiency: Scalar, mfu: Scalar, input_bytes: Values, hardware: Hardware) -> Rates:
+def product_rates(efficiency: Values, mfu: Scalar, input_bytes: Values, hardware: Hardware) -> Rates:
     """What a product with inputs of ``input_bytes`` runs at: without a unit for them, at the 16-bit rate."""
     of_unit, peak = _unit_flops_per_s(input_bytes, hardware), hardware.peak_flops_per_s
     flops_per_s = jnp.where(has_unit(input_bytes, hardware), of_unit, peak)
@@ -95,7 +95,7 @@ def _unit_flops_per_s(input_bytes: Values, hardware: Hardware) -> Values:
     return jnp.where(input_bytes > 1, hardware.peak_flops_per_s, of_bytes)
 
 
-def streaming(count: Scalar | float, moved: Scalar, hardware: Hardware) -> Part:
+def streaming(count: Values | float, moved: Values, hardware: Hardware) -> Part:
     """``count`` elementwise kernels that each move ``moved`` bytes."""
     constants = hardware.kernels.elementwise
     rates = Rates(hardware.hbm_bytes_per_s, constants.hbm_efficiency, hardware.peak_flops_per_s, 1.0)

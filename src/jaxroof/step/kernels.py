@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxroof import weights
-from jaxroof.parameters import Architecture, Deployment, Flag, Groups, Hardware, Scalar, Server, Tier0
+from jaxroof.parameters import Architecture, Deployment, Flag, Groups, Hardware, Scalar, Server, Tier0, Values
 from jaxroof.step import cost, host, sampling
 from jaxroof.step.attention import attention
 from jaxroof.step.base import Part, StepTime
@@ -61,7 +61,7 @@ def _projections(m: Scalar, batch: Batch, shard: Shard, arch: Architecture, hard
         batch.prefill.count * (batch.prefill.context_tokens + batch.prefill.new_tokens)
     )
 
-    def product(rows: Scalar, k: Groups, n: Groups) -> Part:
+    def product(rows: Scalar, k: Values, n: Values) -> Part:
         return cost.gemm(shard.layers, rows, k, n, precision, arch, hardware)
 
     return {
@@ -103,7 +103,7 @@ def _experts(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) ->
 def _untuned(m: Scalar, shard: Shard, server: Server) -> Groups:
     """How much longer the experts of m tokens take where the engine has no tuned tiles for their shape."""
     experts, width = server.tuned_moe.T
-    tuned = jnp.any((experts == shard.experts[:, None]) & (width == shard.expert[:, None]), axis=1)
+    tuned = jnp.any((experts[None] == shard.experts[:, None]) & (width[None] == shard.expert[:, None]), axis=1)
     # The default tiles are as good up to 64 tokens and from 1024 on, and slower at 96 to 512 (vLLM PRs 44830, 45142).
     amiss = jnp.clip((m - 64) / (96 - 64), 0.0, 1.0) * jnp.clip((1024 - m) / (1024 - 512), 0.0, 1.0)
     return jnp.where(tuned, 1.0, 1 + (server.untuned_moe_slowdown - 1) * amiss)

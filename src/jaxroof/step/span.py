@@ -6,14 +6,14 @@ from jaxroof.parameters import Layers, Values
 
 
 def first_attended(context: Values, layers: Layers) -> Values:
-    """The first token [group, request] that one after ``context`` [request] tokens attends to, itself included."""
+    """The first token that one after ``context`` tokens attends to, itself included; shapes [group or 1, request]."""
     window, chunk = layers.sliding_window[:, None], layers.attention_chunk_size[:, None]
     of_window = jnp.where(window > 0, jnp.maximum(context + 1 - window, 0.0), 0.0)
     return jnp.maximum(of_window, _before_chunk(context, chunk))
 
 
 def attended_pairs(context: Values, new: Values, layers: Layers) -> Values:
-    """Σ of what ``new`` tokens attend to: ``c·m + m²/2`` [group, request], less what window or chunk leaves out."""
+    """Σ of what ``new`` tokens attend to: ``c·m + m²/2``, less what a window or a chunk leaves out."""
     return new * (context + new / 2) - (_left_out(context + new, layers) - _left_out(context, layers))
 
 
