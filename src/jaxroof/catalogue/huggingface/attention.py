@@ -7,15 +7,24 @@ from jaxroof.catalogue.huggingface.config import Config
 from jaxroof.catalogue.huggingface.types import CHUNKED, FULL, SLIDING, Kind
 
 Rule = Callable[[Config, int], str]
+# What a layer may have of its own.
+OWN = ("num_attention_heads", "num_key_value_heads", "head_dim", "v_head_dim", "sliding_window")
 
 
 def _sliding(condition: bool) -> str:
     return SLIDING if condition else FULL
 
 
-def _every(text: Config, layer: int, period: float) -> str:
-    """All but every so-manieth."""
-    return _sliding((layer + 1) % period != 0)
+def _pattern(text: Config, layer: int) -> str:
+    """A period, whose last layer is a full one, or a word of L and G, local and global."""
+    pattern = text.get("sliding_window_pattern")
+    if not text.optional("sliding_window"):
+        return FULL
+    if not isinstance(pattern, str):
+        return _sliding((layer + 1) % text.count("sliding_window_pattern") != 0)
+    if not pattern or set(pattern) - {"L", "G"}:
+        raise text.error("sliding_window_pattern", f"must be a period or a word of L and G, got {pattern!r}")
+    return _sliding(pattern[layer % len(pattern)] == "L")
 
 
 def _alternating(text: Config, layer: int) -> str:
@@ -27,12 +36,25 @@ def _after(text: Config, layer: int) -> str:
     return _sliding(text.flag("use_sliding_window") and layer >= text.optional("max_window_layers"))
 
 
+def _past(text: Config, layer: int) -> str:
+    return _sliding(bool(text.optional("sliding_window")) and layer >= text.count("max_window_layers"))
+
+
+def _rotates(text: Config, layer: int) -> bool:
+    """Whether a layer rotates its keys; files leave the list out or empty."""
+    stated = text.items("no_rope_layers")
+    if stated and layer >= len(stated):
+        raise text.error("no_rope_layers", f"must have an item for each layer, got {len(stated)}")
+    return bool(stated[layer] if stated else (layer + 1) % text.count("no_rope_layer_interval", 4))
+
+
 def _rotated(text: Config, layer: int) -> str:
-    """Layers that rotate their keys attend to chunks; the published files leave the list, even an empty one, out."""
-    rotates = text.items("no_rope_layers") or [(layer + 1) % text.count("no_rope_layer_interval", 4)] * (layer + 1)
-    if layer >= len(rotates):
-        raise text.error("no_rope_layers", f"must have an item for each layer, got {len(rotates)}")
-    return CHUNKED if rotates[layer] and text.optional("attention_chunk_size") else FULL
+    return CHUNKED if _rotates(text, layer) and text.optional("attention_chunk_size") else FULL
+
+
+def _unrotated(text: Config, layer: int) -> str:
+    switched = text.flag("use_sliding_window") and text.optional("sliding_window") > 0
+    return _sliding(switched and not _rotates(text, layer))
 
 
 def _hybrid(text: Config, layer: int) -> str:
@@ -50,9 +72,10 @@ WINDOWS: dict[str, Rule] = {
     "switched": lambda text, layer: _sliding(text.flag("use_sliding_window")),
     "after": _after,
     "alternating": _alternating,
-    "every 2nd is full": lambda text, layer: _every(text, layer, 2),
-    "every 6th is full": lambda text, layer: _every(text, layer, text.count("sliding_window_pattern", 6)),
+    "past": _past,
+    "pattern": _pattern,
     "rotated": _rotated,
+    "unrotated": _unrotated,
     "hybrid": _hybrid,
     "stated": _stated,
 }
@@ -70,9 +93,10 @@ def layer_kinds(text: Config, kind: Kind) -> list[str]:
     return stated
 
 
-def attention(text: Config, kind: Kind, layer: str) -> dict[str, float]:
-    """The attention fields of a layer of this kind. Raises InputError."""
-    keys = kind.keys.get(layer, {})
+def attention(text: Config, kind: Kind, layer: str, index: int) -> dict[str, float]:
+    """The attention fields of a layer of this kind, the ``index``-th. Raises InputError."""
+    keys = {} if "per_layer_config" in text.table else kind.keys.get(layer, {})
+    text = _of_layer(text, layer, index)
     window = {
         "sliding_window": text.count("sliding_window") if layer == SLIDING else 0.0,
         "attention_chunk_size": text.count("attention_chunk_size") if layer == CHUNKED else 0.0,
@@ -84,6 +108,17 @@ def attention(text: Config, kind: Kind, layer: str) -> dict[str, float]:
     if "attention_k_eq_v" in text.table:  # then alone the full layers have KV heads of their own
         keys = {field: key for field, key in keys.items() if field != "num_key_value_heads"}
     return _heads(text, keys) | window
+
+
+def _of_layer(text: Config, layer: str, index: int) -> Config:
+    """The settings of one layer: its own, and those of its kind, before the others."""
+    every, other = text.part("per_layer_config"), text.part("attention_other_setting")
+    names = [key for key in every.table if key.isdecimal() and int(key) == index]
+    own = every.part(names[0]) if names else Config(text.path, {})
+    if odd := [key for key in own.table if key not in OWN]:
+        raise own.error(odd[0], "not modelled")
+    of_kind = other.table if other.get("attention_type") == layer else {}
+    return Config(text.path, {**text.table, **of_kind, **own.table})
 
 
 def _heads(text: Config, keys: Any) -> dict[str, float]:

@@ -65,8 +65,8 @@ class Config:
         return value
 
     def per_layer(self, key: str, layers: int) -> list[Any]:
-        """A list that has an item for each layer."""
+        """A list that has an item for each layer; some files add those of layers that predict further tokens."""
         values = self.items(key)
-        if len(values) != layers:
+        if len(values) not in (layers, layers + self.optional("num_nextn_predict_layers")):
             raise self.error(key, f"must have an item for each of the {layers} layers, got {len(values)}")
-        return values
+        return values[:layers]

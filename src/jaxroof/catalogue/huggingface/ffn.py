@@ -18,22 +18,19 @@ def _frequency(text: Config, key: str, layer: int) -> bool:
     return bool(layer % text.count(key, 1) == 0)
 
 
-def _typed(text: Config, key: str, layer: int) -> bool:
-    kind = text.per_layer(key, int(text.count("num_hidden_layers")))[layer]
-    if kind not in ("dense", "sparse"):
-        raise text.error(key, f"{kind} is not modelled")
-    return bool(kind == "sparse")
-
-
-# By key: whether a layer has experts. All that a file has must agree.
+TYPES = "mlp_layer_types"
+# By key: whether a layer has experts. All that a file has must agree, where it has no list of types.
 SPARSE: dict[str, Callable[[Config, str, int], bool]] = {
     "first_k_dense_replace": lambda text, key, layer: layer >= text.optional(key),
     "moe_layer_freq": _frequency,
     "mlp_only_layers": lambda text, key, layer: layer not in text.items(key),
     "decoder_sparse_step": _every,
-    "interleave_moe_layer_step": lambda text, key, layer: bool(text.get("moe_layers")) or _every(text, key, layer),
+    "interleave_moe_layer_step": lambda text, key, layer: "moe_layers" in text.table or _every(text, key, layer),
     "moe_layers": lambda text, key, layer: layer in text.items(key),
-    "mlp_layer_types": _typed,
+    "moe_layers_enum": lambda text, key, layer: str(layer) in str(text.get(key)).split(","),
+    "moe_layer_interval": _every,
+    "moe_layer_start_index": lambda text, key, layer: layer >= text.optional(key),
+    "moe_layer_end_index": lambda text, key, layer: text.get(key) == -1 or layer <= text.optional(key),
 }
 
 
@@ -43,7 +40,7 @@ def ffn(text: Config, kind: Kind, layer: int) -> dict[str, float]:
     experts = text.count(key) if key else 1.0
     if mixture is None or key is None or experts == 1:
         return _fields(kind, text.count("intermediate_size"))
-    if not all(rule(text, name, layer) for name, rule in SPARSE.items() if name in kind.reads and text.get(name)):
+    if not _has_experts(text, kind, layer):
         return _fields(kind, text.count(mixture.dense))
     chosen_key = text.first(*CHOSEN_KEYS) or CHOSEN_KEYS[0]
     chosen = text.count(chosen_key)
@@ -52,6 +49,15 @@ def ffn(text: Config, kind: Kind, layer: int) -> dict[str, float]:
     width = text.count("moe_intermediate_size" if text.get("moe_intermediate_size") else "intermediate_size")
     of_experts = {"num_experts": experts, "num_experts_per_tok": chosen, "moe_intermediate_size": width}
     return _fields(kind, _shared(text, mixture)) | of_experts
+
+
+def _has_experts(text: Config, kind: Kind, layer: int) -> bool:
+    if TYPES not in kind.reads or not text.get(TYPES):
+        return all(rule(text, key, layer) for key, rule in SPARSE.items() if key in kind.reads and key in text.table)
+    stated = text.per_layer(TYPES, int(text.count("num_hidden_layers")))[layer]
+    if stated not in ("dense", "sparse"):
+        raise text.error(TYPES, f"{stated} is not modelled")
+    return bool(stated == "sparse")
 
 
 def _fields(kind: Kind, width: float) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def shape_from_config(path: Path, config: Mapping[str, Any], beside: Config | No
     kind = kind_of(_model_type(path, config), text)
     text = Config(path, {**kind.defaults, **text.table})
     quantisation = read_quantisation(every, beside)
-    tied = every.flag("tie_word_embeddings", kind.tied)
+    tied = _tied([text, Config(path, config)], kind)
     _check_dtype(text, every)
     return {
         "hidden_size": text.count("hidden_size"),
@@ -107,11 +107,17 @@ def _layers(text: Config, kind: Kind, quantisation: Quantisation) -> list[Shape]
     if "block_configs" in kind.reads:
         shapes = block_layers(text)
     else:
-        kinds = layer_kinds(text, kind)
-        of_kind = {layer: attention(text, kind, layer) for layer in kinds}
-        shapes = [of_kind[layer] | ffn(text, kind, i) for i, layer in enumerate(kinds)]
+        kinds = enumerate(layer_kinds(text, kind))
+        shapes = [attention(text, kind, layer, i) | ffn(text, kind, i) for i, layer in kinds]
     hidden = text.count("hidden_size")
     return [LAYER | s | precision(s, hidden, kind.names, i, quantisation) for i, s in enumerate(shapes)]
+
+
+def _tied(configs: Iterable[Config], kind: Kind) -> bool:
+    """Where the decoder and the whole disagree, one of them has a default; whoever says no means it."""
+    key = "tie_word_embeddings"
+    stated = [config.flag(key) for config in configs if key in config.table]
+    return all(stated) if stated else kind.tied
 
 
 def _groups(layers: Iterable[Shape]) -> dict[str, list[float]]:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 
 from jaxroof.catalogue.huggingface.config import Config
-from jaxroof.catalogue.huggingface.types import EXPERT_KEYS, FULL, KINDS, Kind
+from jaxroof.catalogue.huggingface.kinds import KINDS
+from jaxroof.catalogue.huggingface.types import EXPERT_KEYS, FULL, Kind
 
 # By key: why a file that says something there is refused, whatever its type; the first is named.
 REASONS = {
@@ -18,10 +19,11 @@ REASONS = {
     r"use_double_wide_mlp": "FFNs of two widths",
     r"cross_attention_layers|add_cross_attention|is_encoder_decoder": "cross-attention",
     r"attn_output_gate|attention_output_gate": "gated attention",
-    r"attention_other_setting|per_layer_config": "layers with settings of their own",
 }
 # A list over layers, by its name; and single numbers that make layers differ.
-PATTERN = re.compile(r".*(_layers|layer_types|_pattern|_freq|_type_list|_layers_enum|block_configs)")
+PATTERN = re.compile(
+    r".*(_layers|layer_types|_pattern|_freq|_type_list|_layers_enum|block_configs|per_layer_config|attention_other_setting)"
+)
 NUMBERS = (
     "kv_lora_rank", "first_k_dense_replace", "moe_layer_freq", "decoder_sparse_step", "interleave_moe_layer_step",
     "sliding_window_pattern", *EXPERT_KEYS,
@@ -40,6 +42,8 @@ def kind_of(name: str, text: Config) -> Kind:
     for key, value in text.table.items():
         if key not in kind.reads and _is_pattern(kind, key, value):
             raise text.error(key, _not_modelled(key, value))
+    if missing := [key for key in kind.required if key not in text.table]:
+        raise text.error(missing[0], "missing key")
     return kind
 
 
