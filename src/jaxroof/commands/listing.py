@@ -3,7 +3,8 @@
 import dataclasses
 from typing import Any
 
-from jaxroof.catalogue.huggingface import load_shape, parameter_count
+from jaxroof.catalogue.counts import counts
+from jaxroof.catalogue.huggingface import load_shape
 from jaxroof.catalogue.names import KINDS, catalogue, find
 from jaxroof.experiments.recorded import load_recorded
 from jaxroof.files import check, data_dir, read_toml
@@ -26,5 +27,5 @@ def _row(kind: str, name: str) -> dict[str, Any]:
     if kind != "models":
         return {"name": name, "title": read_toml(find(kind, name))["title"]}
     shape = load_shape(name)
-    billions = parameter_count(shape) / 1e9
-    return {"name": name, "parameters_billion": billions, "layers": int(shape["num_hidden_layers"])}
+    billions, layers = counts(shape).parameters / 1e9, shape["layers"]["num_hidden_layers"]
+    return {"name": name, "parameters_billion": billions, "layers": int(sum(layers))}
