@@ -105,7 +105,7 @@ def test_dense_models_have_no_experts_and_mixtures_no_dense_ffn():
 
 def test_fp8_halves_the_bytes_and_uses_the_fp8_rate():
     full, fp8 = load_architecture("llama-3.1-70b"), load_architecture("llama-3.1-70b-fp8")
-    assert (float(fp8.weight_bytes), float(fp8.activation_bytes)) == (1, 2)
+    assert (float(fp8.layers.ffn_weight_bytes[0]), float(fp8.activation_bytes)) == (1, 2)
     decode, prefill = BATCHES["decode"], Batch(requests((0, 8192, 1)), requests())
     parts = [
         [STEP(filled(b), arch, Deployment(4.0), TIER0).parts["gate_up"] for b in (decode, prefill)]
