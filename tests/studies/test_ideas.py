@@ -15,10 +15,11 @@ from jaxroof.files import InputError, data_dir
 from jaxroof.parameters import replace
 from jaxroof.process import main
 from jaxroof.studies.collection_findings import collection_report
-from jaxroof.studies.grid_search import GridAxis, best_of_product
+from jaxroof.studies.grid_search import best_of_product
 from jaxroof.studies.load import check_groups, load_studies, load_study, study_models
 from jaxroof.studies.ranking import evidence, ranking
 from jaxroof.studies.run import run
+from jaxroof.studies.spec import GridAxis
 
 H2B = load_model("memory", overheads="h2b")
 
