@@ -164,9 +164,7 @@ def _check_constants(path: Path, study: Study) -> None:
         models = study_models(study)
         for step in study.also_step_model:
             check_line("also_step_model", load_model(step, study.hardware))
-        if study.search:
-            values = [(key, study.search.start_us) for key in study.search.keys]
-            with_settings(models[study.search.name], values, "search.keys")
-        if study.grid:
-            values = [(key, free.start) for free in study.grid.free for key in free.keys]
-            with_settings(models[study.grid.name], values, "grid.free.keys")
+        for search, where in ((study.search, "search.keys"), (study.grid, "grid.free.keys")):
+            if search is not None:
+                values = [(key, free.start) for free in search.free for key in free.keys]
+                with_settings(models[search.name], values, where)
