@@ -37,7 +37,7 @@ SIZES = [10**n for n in range(3, 8)]
 
 def process_seconds(arguments: list[str], repeats: int = 5, **environment: str) -> float:
     """Median wall time of a command line in a process of its own."""
-    command = [sys.executable, "-c", "from jaxroof.process import main; main()", *arguments]
+    command = [sys.executable, "-c", "from jaxroof.cli import main; main()", *arguments]
     everything = {**os.environ, **environment}
     return median_seconds(
         lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=everything), repeats

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxroof.process import main
+from jaxroof.cli import main
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxroof.cli import app
-from jaxroof.process import main
+from jaxroof.app import app
+from jaxroof.cli import main
 
 ROOT = Path(__file__).parents[1]
 ERRORS = {"ttft_ms", "tpot_ms", "e2e_ms", "ttft_ape_pct", "tpot_ape_pct", "tpot_signed_pct", "e2e_ape_pct"}
@@ -158,7 +158,7 @@ def test_every_gpu_predicts(jaxroof, hardware):
 
 def test_tables_need_no_pandas():
     lines = [line.split() for line in (PREDICT, "study hg1", "evaluate")]
-    child = f"import sys; from jaxroof.cli import app; [app(line, standalone_mode=False) for line in {lines}]"
+    child = f"import sys; from jaxroof.app import app; [app(line, standalone_mode=False) for line in {lines}]"
     child += "; print({'pandas', 'matplotlib', 'scipy', 'optax', 'pyarrow'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout
     assert out.endswith("set()\n")
@@ -171,7 +171,7 @@ def test_module_and_version():
 
 
 def test_a_shell_completes_commands():
-    child = "import sys; sys.argv = ['jaxroof']; from jaxroof.process import main; main()"
+    child = "import sys; sys.argv = ['jaxroof']; from jaxroof.cli import main; main()"
     asked = {"_JAXROOF_COMPLETE": "complete_bash", "COMP_WORDS": "jaxroof sens", "COMP_CWORD": "1"}
     out = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, env=os.environ | asked).stdout
     assert out.split() == ["sensitivity"]
@@ -179,7 +179,7 @@ def test_a_shell_completes_commands():
 
 def test_help_does_not_import_jax():
     code = (
-        "import sys\nfrom jaxroof.process import main\n"
+        "import sys\nfrom jaxroof.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\nassert 'jax' not in sys.modules"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -198,18 +198,18 @@ def test_every_command_has_help_and_a_line_in_the_readme():
 def test_an_interruption_ends_the_process_wherever_it_comes(line):
     """In a callback of the garbage collector, as JAX has one, Python would ignore an exception."""
     child = (
-        "import gc, os, signal, sys; from jaxroof import process; run = 'jaxroof.commands.' + sys.argv[1]\n"
+        "import gc, os, signal, sys; from jaxroof import cli; run = 'jaxroof.commands.' + sys.argv[1]\n"
         "def collecting(*_):\n"
         "    if hasattr(sys.modules.get(run), 'run'):\n"
         "        gc.callbacks.clear(); os.kill(os.getpid(), signal.SIGINT)\n"
-        "gc.callbacks.append(collecting)\nprocess.run_process()"
+        "gc.callbacks.append(collecting)\ncli.run_process()"
     )
     done = subprocess.run([sys.executable, "-c", child, *line.split()], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (130, "")
 
 
 def test_a_platform_that_is_not_there_is_one_line():
-    command = [sys.executable, "-c", "from jaxroof.process import main; main(['evaluate'])"]
+    command = [sys.executable, "-c", "from jaxroof.cli import main; main(['evaluate'])"]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=os.environ | {"JAX_PLATFORMS": "foo"}
     )

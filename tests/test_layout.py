@@ -12,11 +12,11 @@ SOURCE = Path(__file__).parents[1] / "src/jaxroof"
 # Bottom to top; a module imports from its own floor and those below.
 FLOORS = (
     "defaults", "units", "files", "parameters", "step", "request", "serving", "catalogue", "report",
-    "experiments", "sensitivity", "studies", "splits", "calibration", "sweeps", "commands", "cli", "__main__",
+    "experiments", "sensitivity", "studies", "splits", "calibration", "sweeps", "commands", "app", "cli", "__main__",
 )  # fmt: skip
 # Slow to import, or of the terminal and the disk: at module level only in these files.
 EDGE_LIBRARIES = {"matplotlib", "pandas", "pyarrow", "rich", "typer"}
-EDGE_FOLDERS = {"cli", "commands", "report"}
+EDGE_FOLDERS = {"app", "cli", "commands", "report"}
 EDGE_FILES = {
     "against_grid_findings",
     "against_grid_plots",

@@ -21,9 +21,7 @@ def test_the_wheel_reruns_hg1_elsewhere(tmp_path):
     target = ["--target", site, "--no-deps", "--quiet", wheel]
     subprocess.run([sys.executable, "-m", "pip", "install", *target], check=True, capture_output=True)
     (site / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
-    code = (
-        "import jaxroof, sys; from jaxroof.process import main; sys.stderr.write(jaxroof.__file__); main(sys.argv[1:])"
-    )
+    code = "import jaxroof, sys; from jaxroof.cli import main; sys.stderr.write(jaxroof.__file__); main(sys.argv[1:])"
     command = [python, "-c", code, "study", "hg1", "--out", "out"]
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)

@@ -1,5 +1,5 @@
 """``python -m jaxroof``."""
 
-from jaxroof.process import run_process
+from jaxroof.cli import run_process
 
 run_process()

@@ -12,11 +12,11 @@ from scipy.optimize import linprog
 from jaxroof.calibration.bounds import Bounded, box, starting_points
 from jaxroof.calibration.fit import calibrate, most_free
 from jaxroof.catalogue.load import load_model, load_overheads
+from jaxroof.cli import main
 from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.files import data_dir
 from jaxroof.parameters import numbers, replace
-from jaxroof.process import main
 from jaxroof.sensitivity.identifiability import identifiability, in_words
 from jaxroof.studies.load import load_study
 
@@ -152,7 +152,15 @@ def test_the_command_and_its_files(tmp_path):
     overheads = numbers(load_overheads(str(tmp_path / "overheads.toml")))
     assert overheads["decode.per_layer_us"] == pytest.approx(data["free"][0]["value"], rel=1e-14)
     assert "calibrated on 9 train experiments" in (tmp_path / "overheads.toml").read_text()
-    command = (tmp_path / "FINDINGS.md").read_text().split("```")[1].removeprefix("bash\njaxroof ").split()
+    command, made = (
+        block.removeprefix("bash\njaxroof ").split()
+        for block in (tmp_path / "FINDINGS.md").read_text().split("```")[1::2]
+    )
+    assert made == [
+        "calibrate", "--step-model=memory", "--formula=h2b", "--hardware=h100-sxm", "--scoring=published",
+        "'--free=overheads.*.per_layer_us=0:500'", "--free=hardware.hbm_tb_per_s", "--free=hardware.hbm_efficiency",
+        "--metric=tpot", "--loss=mape", "--starts=4", "--seed=0", f"--out={tmp_path}",
+    ]  # fmt: skip
     again = json.loads(run(*command, "--json")[1])["aggregate"]["run"]
     for split in ("train", "test"):
         assert again[split]["tpot_mape_pct"] == pytest.approx(data["after"][f"{split}_mape_pct"], rel=1e-12)

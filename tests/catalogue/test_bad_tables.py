@@ -239,6 +239,11 @@ def test_study(tmp_path, old, new, says):
     refused(tmp_path, ["study", path, "--out", tmp_path / "out"], f"{path}: {says}")
 
 
+def test_which_criterion_is_wrong(tmp_path):
+    path = damaged(tmp_path, CONFIGS / "studies/hg1.toml", 'comparison = "<"\n', "")
+    refused(tmp_path, ["study", path], f"{path}: criteria.comparison: missing key (criteria 2)")
+
+
 @pytest.mark.parametrize(("file", "old", "new", "says"), TRUTH)
 def test_ground_truth(tmp_path, file, old, new, says):
     shutil.copytree(ROOT / "ground_truth", tmp_path, dirs_exist_ok=True)

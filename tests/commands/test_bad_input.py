@@ -113,6 +113,7 @@ def test_a_folder_without_mfu_tables(tmp_path):
             predict(set="overheads.decode.bass_us=1"),
             "--set: overheads.decode.bass_us: unknown key; did you mean overheads.",
         ),
+        (predict(plot="x.png"), "predict: --plot: is the PNG of --breakdown"),
         (["list"], "Missing argument"),
         (["study"], "Missing argument"),
         (["lst", "models"], "No such command 'lst'."),
@@ -124,10 +125,17 @@ def test_a_folder_without_mfu_tables(tmp_path):
             for option in ("tp", "prompt", "output", "batch")
         ),
         (predict(tp=1.5), "Invalid value for '--tp'"),
+        *(([command, "--out="], "Invalid value for '--out': is empty") for command in ("splits", "sweep")),
     ],
 )
 def test_wrong_option(tmp_path, arguments, says):
     refused(tmp_path, arguments, says)
+
+
+@pytest.mark.parametrize("option", ["--scoring=", "--set=hardware.hbm_efficiency="])
+def test_a_long_value_is_shortened(option):
+    code, out, err = run(["evaluate", f"{option}{'x' * 5000}"])
+    assert (code, out, err.count("\n"), len(err) < 200) == (2, "", 1, True)
 
 
 def test_out_that_cannot_be_written(tmp_path):

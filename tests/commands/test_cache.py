@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from jaxroof.cli import app
+from jaxroof.app import app
+from jaxroof.cli import main
 from jaxroof.commands.program_cache import cache_folder
-from jaxroof.process import main
 
 
 def command_line(line, **environment):
     """stdout of a process of its own."""
-    command = [sys.executable, "-c", "from jaxroof.process import main; main()", *line.split()]
+    command = [sys.executable, "-c", "from jaxroof.cli import main; main()", *line.split()]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

@@ -6,8 +6,8 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Canvas
 
+from jaxroof.cli import main
 from jaxroof.commands.predict_plots import plot_breakdown
-from jaxroof.process import main
 from jaxroof.report.figures import Figure
 from jaxroof.report.labels import experiments, words
 from jaxroof.report.plots import plot_heatmap
@@ -67,9 +67,10 @@ def test_a_breakdown_says_what_it_holds_for(tmp_path, monkeypatch):
     ("key", "said"),
     [
         ("ttft_ms", "TTFT [ms]"),
-        ("gpus", "gpus"),
+        ("gpus", "GPUs"),
+        ("tp", "TP"),
         ("hardware.hbm_tb_per_s", "HBM [TB/s]"),
-        ("hardware.link.nccl.gb_per_s_tp2", "link NCCL tp2 [GB/s]"),
+        ("hardware.link.nccl.gb_per_s_tp2", "link NCCL TP2 [GB/s]"),
         ("hardware.kernels.gemm.gemv_floor_us", "gemm gemv floor [µs]"),
         ("overheads.decode.per_layer_us", "decode overhead per layer [µs]"),
         ("server.penalties.host_ns_per_token", "server penalties host ns per token"),

@@ -13,7 +13,7 @@ import pytest
 from rich.cells import cell_len
 
 import jaxroof
-from jaxroof.process import main
+from jaxroof.cli import main
 from jaxroof.report import tables as report
 
 pty = pytest.importorskip("pty", reason="a terminal of Unix")
@@ -29,7 +29,7 @@ COMMANDS = [
 ]
 CHILD = """
 import sys, termios
-from jaxroof.process import main
+from jaxroof.cli import main
 for width in {widths}:
     termios.tcsetwinsize(sys.stdout.fileno(), (50, width))
     for line in {commands}:

@@ -13,9 +13,9 @@ from quick import jit, replace_anywhere
 
 import jaxroof
 from jaxroof.catalogue.choice import ModelOptions
+from jaxroof.cli import main
 from jaxroof.experiments.runs import settled
 from jaxroof.parameters import get, numbers, replace, walk
-from jaxroof.process import main
 from jaxroof.sensitivity import record as json_record
 from jaxroof.sensitivity.analysis import analyse
 from jaxroof.sensitivity.derivatives import METRICS_AND_ITL, by_metric, sensitivities
@@ -256,7 +256,8 @@ def test_the_command_its_files_and_the_scripts(jaxroof_, tmp_path, capsys):
     code, shown, _ = jaxroof_(f"{line} --per experiment --metric ttft")
     assert code == 0
     for text in ("TTFT", "[13] = dec17-tp1-qwen7-summarization", "asks for it", "no max", "have no effect on TTFT",
-                 "hardware.hbm_tb_per_s and hardware.hbm_efficiency (+1.0000)"):  # fmt: skip
+                 "hardware.hbm_tb_per_s and hardware.hbm_efficiency (+1.0000)", "± 100 %): 6 (traffic.decode_kv, ",
+                 "overheads.prefill.per_layer_us, …).", "at once: 3 (hardware.hbm_tb_per_s, "):  # fmt: skip
         assert text in shown
     assert "against it" not in shown
 

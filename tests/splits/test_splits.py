@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxroof.catalogue.load import load_model
+from jaxroof.cli import main
 from jaxroof.experiments import metrics, rounding
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.load import load_ground_truth
@@ -17,7 +18,6 @@ from jaxroof.experiments.runs import select
 from jaxroof.experiments.scores import aggregate, errors, evaluate
 from jaxroof.files import InputError
 from jaxroof.parameters import replace
-from jaxroof.process import main
 from jaxroof.request.schedule import Latency
 from jaxroof.request.workload import sampled
 from jaxroof.splits import sampling
@@ -219,6 +219,7 @@ def test_json_and_files(jaxroof, tmp_path):
     images = re.findall(r"\]\((.*?\.png)\)", findings)
     assert set(images) == {path.name for path in (tmp_path / "out").glob("*.png")}
     assert "## Answers" in findings
+    assert f"\njaxroof splits --step-model=memory --out={tmp_path}/out\n" in findings
     assert len((tmp_path / "out/splits_itl.csv").read_text().splitlines()) == 716
 
 

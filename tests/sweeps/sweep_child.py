@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 
 import jaxroof.commands.sweep  # noqa: F401  # before the forks
-from jaxroof.process import main, run_process
+from jaxroof.cli import main, run_process
 from jaxroof.sweeps import stream
 
 stream.BLOCK_SIZES = {"cpu": 64}

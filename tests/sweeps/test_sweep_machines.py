@@ -105,6 +105,19 @@ def test_shards_that_are_joined_give_the_bytes_of_one_process(tmp_path, keep, pr
 
 
 @pytest.mark.parametrize("keep", [[], ["--best=2"]], ids=["rows", "kept"])
+def test_more_shards_than_chunks(tmp_path, keep):
+    sweep = [*FEW[:2], "--vary=overheads.decode.base_us=0:99:1", *keep]
+    idle = "jaxroof: note: this shard has nothing to do: 3 shards, and chunks of the sweep: 2\n"
+    said = [run([*sweep, f"--out={tmp_path}", f"--shard={index}/3"]) for index in range(3)]
+    assert [(code, idle in err) for code, _, err in said] == [(0, True), (0, False), (0, False)]
+    assert run(["sweep", f"--join={tmp_path}"])[0] == 0
+    alone = tmp_path / ("alone" if keep else "alone.parquet")
+    assert run([*sweep, f"--out={alone}"])[0] == 0
+    mine, theirs = (tmp_path / "best.csv", alone / "best.csv") if keep else (tmp_path / "all.parquet", alone)
+    assert mine.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.parametrize("keep", [[], ["--best=2"]], ids=["rows", "kept"])
 def test_shards_that_do_not_make_one_sweep(tmp_path, monkeypatch, keep):
     shard = [*FEW, *keep, f"--out={tmp_path}"]
     assert run([*shard, "--shard=1/4"])[0] == 0

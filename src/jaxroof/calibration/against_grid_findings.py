@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from jaxroof.calibration.against_grid import Comparison, GradientAgainstGrid
-from jaxroof.report.document import differences, one_line
+from jaxroof.report.document import differences, one_line, reproducing
 from jaxroof.report.figures import Figure
 from jaxroof.report.report import Block, Report, Sheet, sheets
 from jaxroof.report.tables import Table
-from jaxroof.studies.findings import again, named
+from jaxroof.studies.findings import named
 from jaxroof.studies.spec import ComparisonSpec
 from jaxroof.studies.tables import judged
 from jaxroof.units import PERCENT
@@ -20,12 +20,12 @@ from jaxroof.units import PERCENT
 Record = dict[str, Any]
 
 
-def comparison_report(given: str, spec: ComparisonSpec, result: GradientAgainstGrid) -> Report:
-    """What grid and descent found; ``given`` is what to call to run it again."""
+def comparison_report(again: str, spec: ComparisonSpec, result: GradientAgainstGrid) -> Report:
+    """What grid and descent found; ``again`` is the command that makes it."""
     data = record(spec.name, result)
     shown = sheets(tables(data))
     sentences = [f"{spec.name}: {data['verdict']}"]
-    document = partial(_document, given, spec, result, shown)
+    document = partial(_document, again, spec, result, shown)
     return Report(named(spec), data, shown, sentences, document=document, digits=3)
 
 
@@ -73,7 +73,7 @@ def tables(data: Record) -> dict[str, Table]:
     }
 
 
-def _document(given: str, spec: ComparisonSpec, result: GradientAgainstGrid, shown: list[Sheet]) -> Iterator[Block]:
+def _document(again: str, spec: ComparisonSpec, result: GradientAgainstGrid, shown: list[Sheet]) -> Iterator[Block]:
     from jaxroof.calibration.against_grid_plots import plot_curve, plot_landscape  # slow to load
 
     yield f"# {spec.title}"
@@ -83,4 +83,4 @@ def _document(given: str, spec: ComparisonSpec, result: GradientAgainstGrid, sho
     for name, c in result.comparisons.items():
         heading = f"{spec.title} ({c.model.step} step time, {c.study.scoring} scoring)"
         yield Figure(f"landscape_{name}", name, heading, plot_curve if len(c.free) == 1 else plot_landscape, (c,))
-    yield from (*differences(spec.differences), *again(given, spec.name))
+    yield from (*differences(spec.differences), *reproducing(again))

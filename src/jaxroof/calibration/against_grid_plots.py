@@ -43,8 +43,8 @@ def plot_landscape(c: Comparison, *, ax: Axes) -> Axes:
         label = f"descents, {DRAWN} of {len(c.descent.path.mape)} starts" if i == 0 else None
         ax.plot(path[:, 0], path[:, 1], "-o", markersize=2.5, linewidth=0.7, color="0.2", alpha=0.7, label=label)
     grid, descent = f"grid, best of {c.grid_points:,} points", "descent, best"
-    ax.plot(*c.grid_values[:2], "X", color="C1", markersize=15, label=grid, clip_on=False)
-    ax.plot(*c.descent.values[:2], "*", color="C4", markersize=12, label=descent, clip_on=False)
+    ax.plot(*c.grid_values[:2], "o", color="C1", markersize=16, mfc="none", mew=2.5, label=grid, clip_on=False)
+    ax.plot(*c.descent.values[:2], "*", color="C4", markersize=10, label=descent, clip_on=False)
     at_best = f", {' and '.join(words(f.name) for f in others)} at its best" if others else ""
     ax.set(xlabel=f"overhead, {words(first.name)} [µs]", ylabel=f"overhead, {words(second.name)} [µs]")
     ax.set(xlim=(first.start, first.stop), ylim=(second.start, second.stop))

@@ -96,14 +96,16 @@ def called(data: Record) -> str:
     return "calibrated" if data["calibrated"] else forced
 
 
-def calibration_report(data: Record, formula_text: str | None, again: str) -> Report:
-    """What is shown and written of a calibration; ``again`` evaluates with its constants."""
+def calibration_report(data: Record, formula_text: str | None, using: str, again: str) -> Report:
+    """What is shown and written of a calibration; ``using`` evaluates with its constants, ``again`` finds them."""
     shown = sheets(tables(data))
-    document = partial(_document, data, shown, formula_text, again)
+    document = partial(_document, data, shown, formula_text, using, again)
     return Report(NAME, data, shown, sentences(data), document=document)
 
 
-def _document(data: Record, shown: Sequence[Sheet], formula_text: str | None, again: str) -> Iterator[Block]:
+def _document(
+    data: Record, shown: Sequence[Sheet], formula_text: str | None, using: str, again: str
+) -> Iterator[Block]:
     from jaxroof.calibration.plots import plot_correlation  # slow to load
 
     yield from ("# Calibration", f"{provenance(data)}.", bullets(sentences(data)))
@@ -114,4 +116,4 @@ def _document(data: Record, shown: Sequence[Sheet], formula_text: str | None, ag
     if len(data["identifiability"]["constants"]) > 1:
         heading = f"What {data['train_experiments']} experiments tell about the constants"
         yield Figure("correlation", "Correlation", heading, plot_correlation, (data["identifiability"],))
-    yield from reproducing(again, "Evaluating with these constants")
+    yield from (*reproducing(using, "Evaluating with these constants"), *reproducing(again))

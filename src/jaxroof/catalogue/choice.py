@@ -36,11 +36,15 @@ class ModelOptions:
         return model
 
     def command(self, name: str, **others: object) -> str:
-        """The command line that chooses the same again, and ``others``, which may be other than these."""
+        """The command line that chooses the same again, and ``others``: values, lists of them, or whether."""
         keys = ("step_model", "formula", "hardware", "server", "mfu_tables")
         mine = {key: others.pop(key, getattr(self, key)) for key in keys}
-        options = [*mine.items(), *(("set", setting) for setting in self.settings), *others.items()]
-        words = [f"--{key.replace('_', '-')}={value}" for key, value in options if value is not None]
+        words = [
+            f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}")
+            for key, given in {**mine, "set": [*self.settings], **others}.items()
+            for value in (given if isinstance(given, list) else [given])
+            if value is not None and value is not False
+        ]
         return shlex.join(["jaxroof", name, *words])
 
     def overheads_source(self) -> str:

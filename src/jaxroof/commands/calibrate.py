@@ -57,8 +57,9 @@ def run(
     data = record.results(result, where, options.overheads_source(), options.settings)
     formula = findings.formula(result, data)
     path = str(out / findings.FORMULA) if out and formula else options.formula
-    again = command(options, result, path, ground_truth)
-    findings.calibration_report(data, formula, again).deliver(out, fit.force, json)
+    again = options.command("calibrate", scoring=scoring, ground_truth=ground_truth, **vars(fit), out=out)
+    using = command(options, result, path, ground_truth)
+    findings.calibration_report(data, formula, using, again).deliver(out, fit.force, json)
 
 
 def command(options: ModelOptions, result: CalibrationResult, formula: str | None, ground_truth: Path | None) -> str:

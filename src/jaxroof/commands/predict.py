@@ -23,10 +23,12 @@ from jaxroof.units import GIGA
 KEYS = ("prompt", "output", "cached", "batch", "output_cv", "ep")
 
 
-def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: Path, json: bool) -> None:
+def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: Path | None, json: bool) -> None:
     """Latency of one request; with ``breakdown`` its parts too, and as the PNG ``plot``."""
     assert request.model is not None  # as the command line requires
     assert request.tp is not None
+    if plot and not breakdown:
+        raise InputError("predict", "--plot", "is the PNG of --breakdown, which is not given")
     counts = request.checked("predict", KEYS)
     if counts["cached"] > counts["prompt"]:
         raise InputError("predict", "--cached", f"must be ≤ --prompt {counts['prompt']}, got {counts['cached']}")
@@ -52,7 +54,7 @@ def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: P
     note(notes)
     title = f"{request.model} on {request.tp} × {options.hardware}, {model.step} step time"
     if breakdown:
-        predict_tables.write_breakdown(plot, title, inputs, parts)
+        predict_tables.write_breakdown(plot or Path("breakdown.png"), title, inputs, parts)
     tables = {title: [predict_tables.shown(data)], **{f"{n}, part by part, on one GPU": r for n, r in parts.items()}}
     shown, said = sheets({title: columns(rows) for title, rows in tables.items()}), [predict_tables.setting(inputs)]
     Report("prediction", data, shown, said, digits=3).show(json)

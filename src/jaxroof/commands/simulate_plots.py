@@ -16,7 +16,8 @@ from jaxroof.units import MILLI
 # Of the style.
 BLUE, ORANGE, GREEN, GREY = "C0", "C1", "C2", "0.73"
 LATENCIES = {"ttft": ("TTFT", ORANGE), "itl": ("ITL", BLUE), "e2e": ("E2E", GREEN)}
-# A curve of more points, or a timeline of more requests, shows no more; bands are of so many equal times.
+# A curve of more points, or a timeline of more requests, shows no more; what changes more often is shown in so many
+# bands of equal time.
 CURVE, BANDS, ROWS = 1000, 200, 60
 
 
@@ -51,11 +52,11 @@ def _text(ms: float) -> str:
 
 
 def plot_queue(queue: Queue, *, ax: Axes) -> Axes:
-    """Requests that run and wait, and the share of the KV cache in use on an axis of its own."""
-    for values, colour, label in (queue.running, BLUE, "running"), (queue.waiting, ORANGE, "waiting"):
-        _draw_steps(ax, queue.time_s, values, color=colour, label=label)
+    """Requests that run, with their extremes, and wait; the share of the KV cache in use on an axis of its own."""
+    _draw_steps(ax, queue.time_s, queue.running, extremes=True, color=BLUE, label="running")
+    _draw_steps(ax, queue.time_s, queue.waiting, color=ORANGE, label=f"waiting, at most {queue.waiting.max():.0f}")
     ax.set(xlabel="time [s]", ylabel="requests", ylim=(0, max(queue.running.max(), queue.waiting.max(), 1) * 1.3))
-    ax.set_title("Requests that run and wait" + ", means and extremes" * (len(queue.time_s) > CURVE))
+    ax.set_title("Requests that run and wait" + ", means and extremes" * (len(queue.time_s) > BANDS))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     if not np.isnan(queue.kv_share).any():
         ax.plot([], [], color=GREEN, linestyle="--", label="KV cache in use (right)")
@@ -68,9 +69,9 @@ def plot_queue(queue: Queue, *, ax: Axes) -> Axes:
     return ax
 
 
-def _draw_steps(ax: Axes, time_s: Vector, values: Vector, **style: Any) -> None:
-    """Values that hold until the next one; where they are many, means in equal times, and extremes."""
-    if len(time_s) > CURVE:
+def _draw_steps(ax: Axes, time_s: Vector, values: Vector, extremes: bool = False, **style: Any) -> None:
+    """Values that hold until the next one; where they are many, means in equal times, and ``extremes``."""
+    if len(time_s) > BANDS:
         edges_s = np.linspace(time_s[0], time_s[-1], BANDS + 1)
         place = np.searchsorted(time_s, edges_s, side="right") - 1  # what holds as each of them begins
         least, most = (f(f.reduceat(values, place)[:-1], values[place[1:]]) for f in (np.minimum, np.maximum))
@@ -78,12 +79,13 @@ def _draw_steps(ax: Axes, time_s: Vector, values: Vector, **style: Any) -> None:
         means = np.diff(np.interp(edges_s, time_s, past)) / np.diff(edges_s)
         time_s = edges_s
         least, most, values = (np.append(of_bands, of_bands[-1]) for of_bands in (least, most, means))
-        ax.fill_between(time_s, least, most, step="post", color=style["color"], alpha=0.25, linewidth=0)
+        if extremes:
+            ax.fill_between(time_s, least, most, step="post", color=style["color"], alpha=0.25, linewidth=0)
     ax.plot(time_s, values, drawstyle="steps-post", **style)
 
 
 def plot_timeline(simulation: Simulation, admission_s: Vector, *, ax: Axes) -> Axes:
-    """A row per request, of those in the middle: it waits, works on its prompt, decodes."""
+    """A row per request, of those in the middle, from its arrival on: it waits, works on its prompt, decodes."""
     requests = len(admission_s)
     first = max((requests - ROWS) // 2, 0)
     edges = [
@@ -92,8 +94,8 @@ def plot_timeline(simulation: Simulation, admission_s: Vector, *, ax: Axes) -> A
     row = np.arange(first + 1, first + 1 + len(edges[0]))
     names = {"waiting": GREY, "prompt, until first token": ORANGE, "decoding": BLUE}
     for (name, colour), start_s, end_s in zip(names.items(), edges, edges[1:], strict=False):
-        ax.barh(row, end_s - start_s, left=start_s, height=0.8, color=colour, label=name)
-    ax.set(xlabel="time [s]", ylabel="request, in order of arrival")
+        ax.barh(row, end_s - start_s, left=start_s - edges[0], height=0.8, color=colour, label=name)
+    ax.set(xlabel="time since its arrival [s]", ylabel="request, in order of arrival")
     ax.set_title(f"Requests {row[0]} to {row[-1]} of {requests}")
     ax.set_ylim(row[-1] + 1, row[0] - 0.12 * len(row) - 1)  # downwards, with room for the legend
     marks = MaxNLocator(integer=True).tick_values(row[0], row[-1])

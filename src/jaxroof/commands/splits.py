@@ -22,6 +22,6 @@ def run(step_model: str, server: str | None, out: Path | None, force: bool, json
     refuse_mixture("ground truth", step_model, truth.runs.architecture)
     check_out(out, findings.NAME, force)
     result = analyse(model, truth, load_study("hg1"), tpot_digits(truth))
-    named = ["--server", server] if server else []
-    again = shlex.join(["jaxroof", "splits", "--step-model", step_model, *named, "--out", "out/splits"])
+    options = {"step-model": step_model, "server": server, "out": out}
+    again = shlex.join(["jaxroof", "splits", *(f"--{key}={given}" for key, given in options.items() if given)])
     findings.splits_report(result, record(result), again).deliver(out, force, json)

@@ -1,5 +1,6 @@
 """``jaxroof study``: a study, a collection of them, or gradient against grid."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,22 +29,32 @@ def run(name: str, out: Path | None, force: bool, json: bool) -> None:
     if out and isinstance(spec, Collection):
         for study in studies.values():
             check_out(out / study.name, named(study), force)
-    _report(name, spec, prepared).deliver(out, force, json)
+    _report(name, spec, prepared, out).deliver(out, force, json)
 
 
-def _report(name: str, spec: Study | Collection | ComparisonSpec, prepared: Mapping[str, Prepared]) -> Report:
+def _report(
+    name: str, spec: Study | Collection | ComparisonSpec, prepared: Mapping[str, Prepared], out: Path | None
+) -> Report:
+    again = _again(name, out)
     if isinstance(spec, ComparisonSpec):  # its optimiser loads as long as another study runs
         from jaxroof.calibration.against_grid import compare_all
         from jaxroof.calibration.against_grid_findings import comparison_report
 
-        return comparison_report(name, spec, compare_all(progress(prepared.values(), "problems", len(prepared))))
+        return comparison_report(again, spec, compare_all(progress(prepared.values(), "problems", len(prepared))))
     runs = {
         member: (core_study.run_all(study, truth.runs, truth.groups(), models), truth)
         for member, (study, truth, models) in progress(prepared.items(), "studies", len(prepared))
     }
     if isinstance(spec, Collection):
-        return collection_report(name, spec, runs, [beside(Path(name), listed) for listed in spec.members])
-    return study_report(name, *runs[name])
+        listed = zip(spec.members, runs, strict=True)
+        each = [_again(beside(Path(name), file), out and out / member) for file, member in listed]
+        return collection_report(again, spec, runs, each)
+    return study_report(again, *runs[name])
+
+
+def _again(name: str, out: Path | None) -> str:
+    """The command that runs again what is called ``name``, in the catalogue or by its path."""
+    return shlex.join(["jaxroof", "study", name, *(["--out", str(out)] if out else [])])
 
 
 def _prepare(specs: Mapping[str, Study]) -> dict[str, Prepared]:

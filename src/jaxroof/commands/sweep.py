@@ -16,6 +16,7 @@ from jaxroof.commands.interruption import LAST_WORDS
 from jaxroof.commands.sweep_cluster import Cluster, connected
 from jaxroof.files import InputError, write
 from jaxroof.report.folder import PART, RESULTS, check_out
+from jaxroof.report.report import note
 from jaxroof.sweeps import findings, shards, stream
 from jaxroof.sweeps import store as sweep_store
 from jaxroof.sweeps.axes import Axes
@@ -96,7 +97,10 @@ def _evaluate(engine: Engine, store: Store | None, manifest: dict[str, Any], to:
         sys.stderr.write(f"jaxroof: {store.target} is complete\n")
         sys.stdout.write(store.printed() if to.json else "")
         return
-    began, share = time.monotonic(), engine.chunks.share(*manifest.get(shards.SHARD, (0, 1)))
+    shard = manifest.get(shards.SHARD)
+    began, share = time.monotonic(), engine.chunks.share(*shard or (0, 1))
+    if shard and not share:
+        note([f"this shard has nothing to do: {shard[1]} shards, and chunks of the sweep: {len(engine.chunks)}"])
     if store is not None and not engine.plan.reductions:
         done = _rows(engine, store, share, manifest)
     else:

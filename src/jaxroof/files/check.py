@@ -1,6 +1,7 @@
 """Checks of what was read or given: every problem is an :class:`InputError` of one line, where, key and why."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -33,7 +34,8 @@ def one_of(path: object, key: str, value: Any, known: Iterable[str]) -> str:
     """``value``, which must be one of the known ones."""
     known = list(known)
     if value not in known:
-        raise InputError(path, key, f"must be one of {', '.join(known)}, got {value!r}{suggestion(str(value), known)}")
+        got = f"got {reprlib.repr(value)}{suggestion(str(value), known)}"
+        raise InputError(path, key, f"must be one of {', '.join(known)}, {got}")
     return str(value)
 
 
@@ -47,7 +49,7 @@ def required(path: object, table: Mapping[str, Any], key: str, where: str = "") 
 def number(path: object, key: str, value: Any, legal: Range) -> float:
     """``value`` as a float within its legal range; text is no number."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise InputError(path, key, f"must be a number, got {value!r}")
+        raise InputError(path, key, f"must be a number, got {reprlib.repr(value)}")
     try:
         result = float(value)
     except OverflowError:
@@ -62,7 +64,7 @@ def parsed_number(path: object, key: str, text: str, legal: Range) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise InputError(path, key, f"must be a number, got {text!r}") from None
+        raise InputError(path, key, f"must be a number, got {reprlib.repr(text)}") from None
     return number(path, key, value, legal)
 
 
@@ -78,7 +80,7 @@ def text_at(path: object, content: Mapping[str, Any], key: str, where: str = "")
     """``content[key]`` as text."""
     value = required(path, content, key, where)
     if not isinstance(value, str):
-        raise InputError(path, f"{where}{key}", f"must be text, got {value!r}")
+        raise InputError(path, f"{where}{key}", f"must be text, got {reprlib.repr(value)}")
     return value.strip()
 
 

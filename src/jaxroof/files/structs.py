@@ -45,8 +45,11 @@ def to_struct(path: Path, value: Any, kind: type[T] | Any, where: str = "") -> T
     bare: Any = get_args(kind)[0] if get_origin(kind) in (types.UnionType, Union) else kind  # or None
     bare, says = get_args(bare) if get_origin(bare) is Annotated else (bare, msgspec.Meta())
     if isinstance(value, list) and get_origin(bare) is Sequence:
-        for entry in value:
-            to_struct(path, entry, get_args(bare)[0], where)
+        for place, entry in enumerate(value, 1):
+            try:
+                to_struct(path, entry, get_args(bare)[0], where)
+            except InputError as error:
+                raise InputError(f"{error} ({where[:-1]} {place})") from None
     elif isinstance(value, dict) and get_origin(bare) is Mapping:
         for name, entry in value.items():
             to_struct(path, entry, get_args(bare)[1], f"{where}{name}.")

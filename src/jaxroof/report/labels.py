@@ -9,7 +9,11 @@ UNITS = {
     "ms": "ms", "us": "µs", "pct": "%", "gb": "GB", "tflops": "TFLOP/s", "gb_per_s": "GB/s", "tb_per_s": "TB/s",
     "mib": "MiB", "tokens": "tokens",
 }  # fmt: skip
-ACRONYMS = ("ttft", "itl", "e2e", "tpot", "mape", "hbm", "mfu", "kv", "nccl", "moe", "lm", "qkv")
+SAID = (
+    "TTFT", "ITL", "E2E", "TPOT", "MAPE", "HBM", "MFU", "KV", "NCCL", "MoE", "LM", "QKV", "GPUs",
+    "TP", "TP1", "TP2", "TP4", "TP8",
+)  # fmt: skip
+ACRONYMS = {acronym.lower(): acronym for acronym in SAID}
 # What a key begins with that its other words say, and what it is in their order.
 OBVIOUS = re.compile(r"^hardware\.(kernels\.)?|^overheads\.(?P<phase>\w+)\.")
 # The unit of a key, which the parallel degree may follow.
@@ -23,7 +27,7 @@ def words(key: str) -> str:
     unit = UNIT.search(key)
     bare = UNIT.sub(r"\g<degree>", key) if unit else key
     bare = OBVIOUS.sub(lambda at: f"{at['phase']}_overhead_" if at["phase"] else "", bare)
-    said = " ".join(w.upper() if w in ACRONYMS else w for w in re.split(r"[._]", bare))
+    said = " ".join(ACRONYMS.get(w, w) for w in re.split(r"[._]", bare))
     return f"{said} [{UNITS[unit['unit']]}]" if unit else said
 
 

@@ -11,6 +11,8 @@ from jaxroof.sensitivity.tables import csvs, slopes, swings, tables
 
 # Half a 95 % interval [% of the constant] beyond which it is not known even if it alone is free.
 UNKNOWN_PCT = 100
+# A sentence names no more constants; results.json has all.
+FIRST = 5
 NAME = "sensitivity"
 DEFINITIONS = """\
 - A gradient is d MAPE / dθ in percentage points per unit of the constant's key; an elasticity is \
@@ -49,9 +51,15 @@ def _told(x: Record) -> list[str]:
         f"Stiffest: {'; '.join(x['stiffest'])}. Sloppiest that is seen: {'; '.join(x['sloppiest_seen'])}.",
         "No experiment tells apart (cosine of their effects): " + ("; ".join(pairs) or "no pair") + ".",
         f"Not identified even if alone free (95 % interval wider than ± {UNKNOWN_PCT} %): "
-        + (", ".join(vague) or "none") + ".",
-        "Not identified if all are free at once: " + (", ".join(x["not_identified_together"]) or "none") + ".",
+        f"{_first(vague)}.",
+        f"Not identified if all are free at once: {_first(x['not_identified_together'])}.",
     ]  # fmt: skip
+
+
+def _first(names: Sequence[str]) -> str:
+    """How many names, and the first ones."""
+    some = [*names[:FIRST], *(["…"] if len(names) > FIRST else [])]
+    return f"{len(names)} ({', '.join(some)})" if names else "none"
 
 
 def sensitivity_report(data: Record, metric: str, again: str) -> Report:

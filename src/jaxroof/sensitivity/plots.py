@@ -24,7 +24,7 @@ def plot_tornado(swings: pd.DataFrame, mape_pct: float, metric: str, *, ax: Axes
         ax.barh(rows, change, left=mape_pct, height=height, label=f"10 % {side}")
     said = [f"{lower:.2f} / {higher:.2f}" for lower, higher in ends.loc[widest].to_numpy()]
     name_rows([*map(words, swings.loc[widest, "constant"])], ends.loc[widest].max(axis=1), said, ax=ax)
-    ax.margins(x=0.15)
+    ax.margins(x=0.25)
     ax.axvline(mape_pct, color="0.2", linewidth=1, label=f"as it stands: {mape_pct:.2f} %")
     ax.set_xlabel(f"{metric} MAPE of all experiments, lower / higher [%]")
     ax.set_title("One constant 10 % lower or higher, within its range")

@@ -9,6 +9,7 @@ import pandas as pd
 from jaxroof import defaults
 from jaxroof.report.document import bullets, reproducing
 from jaxroof.report.figures import Figure
+from jaxroof.report.labels import words
 from jaxroof.report.report import Block, File, Report, Sheet
 from jaxroof.splits import sampling, search
 from jaxroof.splits.analysis import KINDS, SplitsResult
@@ -186,7 +187,7 @@ def _figures(result: SplitsResult, data: Record) -> Iterator[Figure]:
         yield drawn(f"gap_{scoring}", heading, plots.plot_gaps, *both, threshold_pp)
         for kind in KINDS:
             groups = [g for g in data["scorings"][scoring]["groups"] if g["kind"] == kind]
-            heading = f"HG1's search on each {kind} alone {where}"
+            heading = f"HG1's search on each {words(kind)} alone {where}"
             yield drawn(f"{kind}_{scoring}", heading, plots.plot_curves, data["grid_us"], groups)
     heading = f"HG1's search on {sampling.SEEDS} sampled workloads ({result.model.step} step time, published scoring)"
     seeds, published = result.sampled.searched, result.searches["published"].published

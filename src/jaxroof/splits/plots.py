@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from jaxroof.report.labels import ACRONYMS, words
 from jaxroof.splits.search import Outcomes
 from jaxroof.units import PERCENT
 
@@ -13,9 +14,10 @@ from jaxroof.units import PERCENT
 def plot_optima(outcomes: Outcomes, published: Outcomes, step_us: float, what: str = "splits", *, ax: Axes) -> Axes:
     """How many splits or seeds have their optimum at each grid value, the published split's at exact lengths marked."""
     values, counts = np.unique(outcomes.optimum_us, return_counts=True)
-    bars, plain = ax.bar(values, counts, width=0.8 * step_us), {"facecolor": "white", "edgecolor": "none", "pad": 1}
-    ax.bar_label(bars, padding=3, bbox=plain)
-    _mark(ax, float(published.optimum_us[0]), "published split", "µs")
+    ax.bar_label(ax.bar(values, counts, width=0.8 * step_us), padding=3)
+    at = float(published.optimum_us[0])
+    ax.plot(at, 0, "^", color="C1", markersize=10, clip_on=False, label=f"published split: {at:.3g} µs")
+    ax.legend()
     ax.set(xlabel="optimum, overhead per layer [µs]", ylabel=f"{what} [count]", title="Where the optimum lies")
     return ax
 
@@ -45,14 +47,15 @@ def plot_gaps(outcomes: Outcomes, published: Outcomes, threshold_pp: float, *, a
 def plot_curves(values_us: Sequence[float], groups: Sequence[dict[str, Any]], *, ax: Axes) -> Axes:
     """TPOT MAPE of each group against the overhead, its optimum marked."""
     for i, group in enumerate(groups):
-        label = f"{group['label']} ({group['experiments']}), optimum {group['optimum_us']:g} µs"
+        name = ACRONYMS.get(group["label"], group["label"])
+        label = f"{name} ({group['experiments']}), optimum {group['optimum_us']:g} µs"
         ax.plot(values_us, group["curve_pct"], color=f"C{i}", label=label)
         ax.scatter(group["optimum_us"], group["tpot_mape_pct"], color=f"C{i}", zorder=3)
     ax.set(xlabel="overhead per layer [µs]", ylabel="TPOT MAPE [%]", title="Loss of each group alone (experiments)")
     right = max(group["optimum_us"] for group in groups) + 100
     shown = [loss for group in groups for us, loss in zip(values_us, group["curve_pct"], strict=True) if us <= right]
     ax.set(xlim=(0, right), ylim=(0, min(1.3 * max(shown), 100)))
-    ax.legend(title=groups[0]["kind"])
+    ax.legend(title=words(groups[0]["kind"]))
     return ax
 
 

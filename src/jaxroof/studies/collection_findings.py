@@ -4,17 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from jaxroof.report.document import bullets, one_line
+from jaxroof.report.document import bullets, one_line, reproducing
 from jaxroof.report.figures import Figure
 from jaxroof.report.report import Block, File, Report, Sheet, sheets
 from jaxroof.report.tables import columns
-from jaxroof.studies.findings import again, named, study_report
+from jaxroof.studies.findings import named, study_report
 from jaxroof.studies.ranking import MemberResults, evidence, ranking
 from jaxroof.studies.spec import Collection
 
 
-def collection_report(given: str, spec: Collection, found: MemberResults, each: Sequence[str]) -> Report:
-    """Studies and how they rank; ``given``, and ``each`` of a member, is what to call to run them again."""
+def collection_report(again: str, spec: Collection, found: MemberResults, each: Sequence[str]) -> Report:
+    """Studies and how they rank; ``again``, and ``each`` of a member, is the command that makes them."""
     ranked, proof = ranking(found), evidence(found)
     shown = sheets({
         "Re-ranked by evidence: TPOT MAPE on test at the train optimum, ITL against ITL [%]": columns(proof),
@@ -28,12 +28,12 @@ def collection_report(given: str, spec: Collection, found: MemberResults, each: 
         "study": spec.name, "ranking": ranked, "evidence": proof,
         "members": {name: member.record for name, member in members.items()},
     }  # fmt: skip
-    document = partial(_document, given, spec, found, shown, ranked)
+    document = partial(_document, again, spec, found, shown, ranked)
     return Report(named(spec), data, shown, document=document, members=members)
 
 
 def _document(
-    given: str, spec: Collection, found: MemberResults, shown: Sequence[Sheet], ranked: Sequence[Mapping[str, Any]]
+    again: str, spec: Collection, found: MemberResults, shown: Sequence[Sheet], ranked: Sequence[Mapping[str, Any]]
 ) -> Iterator[Block]:
     """What was expected, what the evidence says, where each member's findings are."""
     lines = []
@@ -44,7 +44,7 @@ def _document(
     yield from (f"# {spec.title}", f"**Source of the hypotheses:** {spec.source}", "## Verdicts", bullets(lines))
     yield from shown
     yield from _files(spec, ranked)
-    yield from again(given, spec.name)
+    yield from reproducing(again)
 
 
 def _files(spec: Collection, ranked: Sequence[Mapping[str, Any]]) -> Iterator[Block]:

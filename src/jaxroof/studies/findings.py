@@ -1,6 +1,5 @@
 """What a study shows: its tables, its figures, and FINDINGS.md."""
 
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -17,10 +16,10 @@ from jaxroof.studies.spec import Configuration, ProductGrid, Search
 from jaxroof.units import PERCENT
 
 
-def study_report(given: str, results: Sequence[Result], truth: GroundTruth) -> Report:
-    """A study on each of its step models, under each scoring; ``given`` is what to call to run it again."""
+def study_report(again: str, results: Sequence[Result], truth: GroundTruth) -> Report:
+    """A study on each of its step models, under each scoring; ``again`` is the command that makes it."""
     parts = [_result_report(result, truth) for result in results]
-    document = partial(_document, given, results, parts)
+    document = partial(_document, again, results, parts)
     return Report(named(results[0].study), record.study(results, truth), parts=parts, document=document)
 
 
@@ -29,12 +28,7 @@ def named(spec: Any) -> str:
     return f"study {spec.name}"
 
 
-def again(given: str, name: str) -> list[str]:
-    """The command that runs again what is ``given``, a catalogue name or a path."""
-    return reproducing(shlex.join(["jaxroof", "study", given, "--out", f"out/{name}"]))
-
-
-def _document(given: str, results: Sequence[Result], parts: Sequence[Report]) -> Iterator[Block]:
+def _document(again: str, results: Sequence[Result], parts: Sequence[Report]) -> Iterator[Block]:
     """Status, criteria, results, where ours and the published differ and why."""
     study, first = results[0].study, results[0]
     passed = sum(outcome.passed for outcome in first.outcomes)
@@ -50,7 +44,7 @@ def _document(given: str, results: Sequence[Result], parts: Sequence[Report]) ->
     yield from ("## Experiment design", bullets(_configuration(c) for c in study.all_configurations()))
     for part in parts:
         yield from part.document()
-    yield from (*differences(study.differences), *again(given, study.name))
+    yield from (*differences(study.differences), *reproducing(again))
 
 
 def _configuration(c: Configuration) -> str:

@@ -7,9 +7,13 @@ from matplotlib.axes import Axes
 from jaxroof.report.labels import experiments, words
 from jaxroof.report.plots import name_rows
 
+# A search is drawn up to so many times its least loss: the ends of its range would squeeze the optimum.
+NEAR = 3
+
 
 def plot_search(curve: pd.DataFrame, optimum_us: float, *, ax: Axes) -> Axes:
-    """Train loss against the searched value, with its optimum."""
+    """Train loss against the searched value near its optimum."""
+    curve = curve[curve["train_tpot_mape_pct"] <= NEAR * curve["train_tpot_mape_pct"].min()]
     ordered = curve.sort_values("value_us")
     ax.plot(ordered["value_us"], ordered["train_tpot_mape_pct"], color="0.6", zorder=1)
     for name, marker in (("coarse", "o"), ("fine", "D")):
@@ -19,8 +23,8 @@ def plot_search(curve: pd.DataFrame, optimum_us: float, *, ax: Axes) -> Axes:
         ax.scatter(curve["value_us"], curve["published_pct"], marker="x", color="0.2", label="published")
     least = f"optimum {optimum_us:g} µs, {curve['train_tpot_mape_pct'].min():.1f} %"
     ax.axvline(optimum_us, color="0.3", linestyle="--", linewidth=1, label=least)
-    ax.set(xlabel="overhead per layer [µs]", ylabel="train TPOT MAPE [%]", title="Grid search on the train split")
-    ax.set_ylim(bottom=0)
+    ax.set(xlabel="overhead per layer [µs]", ylabel="train TPOT MAPE [%]", ylim=(0, None))
+    ax.set_title(f"Grid search on the train split, losses up to {NEAR} times the least")
     ax.legend()
     return ax
 
@@ -46,7 +50,7 @@ def plot_ranking(ranking: pd.DataFrame, *, ax: Axes) -> Axes:
     ax.barh(rows + 0.2, ranking["test"], 0.38, label="test")
     ends = ranking[["train", "test"]].to_numpy()
     name_rows(labels, ends.max(axis=1), [f"{train:.1f} / {test:.1f}" for train, test in ends], ax=ax)
-    ax.margins(x=0.12)
+    ax.margins(x=0.18)
     ax.set(xlabel="TPOT MAPE, train / test [%]", title="Formulas, constants searched on train, best on test first")
     ax.legend()
     return ax
@@ -74,7 +78,7 @@ def plot_waterfall(waterfall: pd.DataFrame, *, ax: Axes) -> Axes:
     ax.scatter(waterfall["tpot_signed_pct"], rows, marker="D", color="0.2", zorder=3, label="mean signed error")
     said = [f"{mape:.1f} %" for mape in waterfall["tpot_mape_pct"]]
     name_rows(waterfall["term"].tolist(), waterfall["tpot_mape_pct"], said, ax=ax)
-    ax.margins(x=0.1)
+    ax.margins(x=0.14)
     ax.axvline(0, color="0.2", linewidth=0.8)
     ax.set(xlabel="error with this and all terms above [%]", title="TPOT error, terms switched on one at a time")
     ax.legend(loc="lower right")
