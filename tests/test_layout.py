@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src/jaxroof"
 
 # Bottom to top; a module imports from its own floor and those below.
 FLOORS = (
-    "defaults", "units", "files", "parameters", "step", "request", "serving", "catalogue", "report",
+    "defaults", "units", "files", "parameters", "step", "request", "serving", "catalogue", "report", "capacity",
     "experiments", "sensitivity", "studies", "splits", "calibration", "sweeps", "commands", "app", "cli", "__main__",
 )  # fmt: skip
 # Slow to import, or of the terminal and the disk: at module level only in these files.
