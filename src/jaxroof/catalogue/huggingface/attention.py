@@ -58,7 +58,7 @@ def _unrotated(text: Config, layer: int) -> str:
 
 
 def _hybrid(text: Config, layer: int) -> str:
-    return _sliding(bool(text.per_layer("hybrid_layer_pattern", _layers(text))[layer]))
+    return _sliding(bool(text.per_layer("hybrid_layer_pattern")[layer]))
 
 
 def _stated(text: Config, layer: int) -> str:
@@ -83,11 +83,11 @@ WINDOWS: dict[str, Rule] = {
 
 def layer_kinds(text: Config, kind: Kind) -> list[str]:
     """Each layer's kind: ``full_attention``, ``sliding_attention`` or ``chunked_attention``. Raises InputError."""
-    layers = _layers(text)
+    layers = text.layers
     if not text.get("layer_types") or "layer_types" not in kind.reads:
         return [WINDOWS[kind.window](text, layer) for layer in range(layers)]
     known = (FULL, CHUNKED) if kind.window == "rotated" else (FULL, SLIDING)
-    stated = text.per_layer("layer_types", layers)
+    stated = text.per_layer("layer_types")
     if odd := [value for value in stated if value not in known]:
         raise text.error("layer_types", f"{odd[0]} is not modelled")
     return stated
@@ -151,7 +151,3 @@ def _latent(text: Config) -> dict[str, float]:
         "kv_lora_rank": text.count("kv_lora_rank"),
         "qk_rope_head_dim": rope,
     }
-
-
-def _layers(text: Config) -> int:
-    return int(text.count("num_hidden_layers"))

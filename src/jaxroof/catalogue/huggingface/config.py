@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxroof.files import COUNT, NON_NEGATIVE, InputError
+from jaxroof.files import COUNT, NON_NEGATIVE, InputError, Range
 from jaxroof.files.check import number, required
 
 Table = Mapping[str, Any]
+# Each layer is looked at: far above what any model has.
+LAYERS = Range(low=1, high=1000, whole=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +66,15 @@ class Config:
             raise self.error(key, "must be a list")
         return value
 
-    def per_layer(self, key: str, layers: int) -> list[Any]:
+    @property
+    def layers(self) -> int:
+        """How many layers there are."""
+        value = required(self.path, self.table, "num_hidden_layers", self.where)
+        return int(number(self.path, f"{self.where}num_hidden_layers", value, LAYERS))
+
+    def per_layer(self, key: str) -> list[Any]:
         """A list that has an item for each layer; some files add those of layers that predict further tokens."""
-        values = self.items(key)
+        values, layers = self.items(key), self.layers
         if len(values) not in (layers, layers + self.optional("num_nextn_predict_layers")):
             raise self.error(key, f"must have an item for each of the {layers} layers, got {len(values)}")
         return values[:layers]
