@@ -125,6 +125,7 @@ def test_a_plain_model_is_one_group_of_layers():
         (GEMMA4 | {"hidden_size_per_layer_input": 256}, "hidden_size_per_layer_input: not modelled"),
         (QWEN3 | {"layer_types": ["linear_attention"] * 36}, "layer_types: linear_attention is not modelled"),
         (QWEN3 | {"layer_types": ["full_attention"] * 35}, "layer_types: must have an item for each of the 36 layers"),
+        (LLAMA | {"model_type": "minimax_m2", "attn_type_list": [1] * 31 + [0]}, "attn_type_list: 0 is not modelled"),
         (LLAMA | {"num_local_experts": 8}, "num_local_experts: not modelled"),
         (LLAMA | {"moe_layers_enum": "3,4"}, "moe_layers_enum: not modelled"),
         (LLAMA | {"num_key_value_heads": 5}, "num_key_value_heads: 32 heads cannot be divided by 5 KV heads"),

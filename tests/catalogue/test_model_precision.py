@@ -205,6 +205,10 @@ def test_the_cache_is_that_of_the_checkpoint(settings, cache):
         ({"quant_method": "fp8", "quant_algo": "MIXED_PRECISION"}, "quantization_config.quant_algo: MIXED_PRECISION"),
         ({"quant_algo": "FP8", "kv_cache_quant_algo": "NVFP4"}, "quantization_config.kv_cache_quant_algo: NVFP4 is"),
         (compressed(FP8, kv_cache_scheme={"num_bits": 4}), "quantization_config.kv_cache_scheme: {'num_bits': 4} is"),
+        (
+            compressed(FP8, sparsity_config={"format": "sparse-24-bitmask"}),
+            "quantization_config.sparsity_config: sparse-24-bitmask is not modelled",
+        ),
         (compressed(FP8, ignore=["re:("]), "quantization_config.ignore: no regular expression: "),
         (compressed(FP8, ignore=[3]), "quantization_config.modules: must be lists of names"),
         ({"quant_method": "fp8", "weight_block_size": [128]}, "quantization_config.weight_block_size: must be two"),

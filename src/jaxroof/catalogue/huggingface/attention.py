@@ -61,6 +61,13 @@ def _hybrid(text: Config, layer: int) -> str:
     return _sliding(bool(text.per_layer("hybrid_layer_pattern")[layer]))
 
 
+def _softmax(text: Config, layer: int) -> str:
+    """1 is attention; others of the same family have layers without."""
+    if "attn_type_list" in text.table and (kind := text.per_layer("attn_type_list")[layer]) != 1:
+        raise text.error("attn_type_list", f"{kind} is not modelled")
+    return FULL
+
+
 def _stated(text: Config, layer: int) -> str:
     raise text.error("layer_types", "missing key")
 
@@ -77,6 +84,7 @@ WINDOWS: dict[str, Rule] = {
     "rotated": _rotated,
     "unrotated": _unrotated,
     "hybrid": _hybrid,
+    "softmax": _softmax,
     "stated": _stated,
 }
 

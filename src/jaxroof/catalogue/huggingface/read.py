@@ -53,7 +53,7 @@ def load_notes(name: str) -> list[str]:
     config = read_json(path)
     text, every = _parts(path, config)
     notes = []
-    if text.table is not every.table and config.get("text_config"):
+    if config.get("text_config") or config.get("vision_config"):
         notes.append(f"the text part of {config.get('model_type', 'a model')}; its vision tower is left out")
     if key := text.first(*MTP_KEYS):
         notes.append(f"{key}: layers that predict further tokens (MTP) are left out")
