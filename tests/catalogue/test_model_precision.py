@@ -1,11 +1,15 @@
 """How precise a checkpoint is, part by part: bytes of a weight and of its inputs, and of the KV cache."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from jaxroof import weights
 from jaxroof.catalogue.huggingface import load_shape, shape_from_config
+from jaxroof.catalogue.huggingface.modules import modules
 from jaxroof.catalogue.huggingface.patterns import Patterns
+from jaxroof.catalogue.huggingface.types import Names
 from jaxroof.files import InputError
 
 LAYERS = 4
@@ -116,6 +120,24 @@ def test_a_part_has_the_mean_of_its_weights():
     others = hidden * (1024 + 2 * 256)
     mean = round((2 * of_output + others) / (of_output + others), 4)
     assert parts(settings) == {((mean, mean), (1, 1), (2, 2)): LAYERS}
+
+
+UNGATED = DENSE | {"model_type": "phi"}
+GEMMA4 = DENSE | {"model_type": "gemma4_text", "attention_k_eq_v": True, "num_global_key_value_heads": 2}
+
+
+@pytest.mark.parametrize("config", [DENSE, UNGATED, MIXTURE, MIXTURE | {"q_lora_rank": None}, GEMMA4])
+def test_the_modules_have_the_weights_of_the_layer(config):
+    groups = shape_from_config("config.json", config)["layers"]
+    for values in zip(*groups.values(), strict=True):
+        layer = dict(zip(groups, values, strict=True))
+        found = {}
+        for part, _, count in modules(layer, 1024, Names()):
+            found[part] = found.get(part, 0) + count
+        names = SimpleNamespace(**layer)
+        assert found["attention"] == weights.attention(1024, names)
+        assert found["ffn"] == weights.ffn(1024, names)
+        assert found.get("expert", 0) == weights.expert(1024, names)
 
 
 def test_experts_shared_experts_and_dense_layers_apart():
