@@ -126,7 +126,7 @@ def _of_layer(text: Config, layer: str, index: int) -> Config:
     if odd := [key for key in own.table if key not in OWN]:
         raise own.error(odd[0], "not modelled")
     of_kind = other.table if other.get("attention_type") == layer else {}
-    return Config(text.path, {**text.table, **of_kind, **own.table})
+    return text.between({}, {**of_kind, **own.table})
 
 
 def _heads(text: Config, keys: Any) -> dict[str, float]:

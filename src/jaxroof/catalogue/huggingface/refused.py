@@ -23,7 +23,8 @@ REASONS = {
 }
 # A list over layers, by its name; and single numbers that make layers differ.
 PATTERN = re.compile(
-    r".*(_layers|layer_types|_pattern|_freq|_type_list|_layers_enum|block_configs|per_layer_config|attention_other_setting)"
+    r"(?!num_|max_).*(_layers|layer_types|_pattern|_freq|_type_list|_layers_enum)"
+    r"|block_configs|per_layer_config|attention_other_setting"
 )
 NUMBERS = (
     "kv_lora_rank", "first_k_dense_replace", "moe_layer_freq", "decoder_sparse_step", "interleave_moe_layer_step",
