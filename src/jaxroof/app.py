@@ -44,6 +44,12 @@ ServerName = Annotated[
     ),
 ]
 SamplingText = Annotated[str | None, typer.Option(help="temperature=…,top_p=…,… or greedy. [default: the model's own]")]
+KvCacheDtype = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the KV cache: auto, bfloat16, float16, fp8, fp8_e4m3 or fp8_e5m2. [default: as the model's file]"
+    ),
+]
 ScoringName = Annotated[str, typer.Option(help="published, itl or e2e_per_token.")]
 GroundTruthPath = Annotated[Path | None, typer.Option(help="Folder or CSV of experiments. [default: the 13]")]
 Force = Annotated[bool, typer.Option("--force", help="Replace another result in --out.")]
@@ -118,6 +124,7 @@ def predict(
     ep: Annotated[int, typer.Option(help="Expert-parallel degree: 1, or as --tp.")] = 1,
     server: ServerName = None,
     sampling: SamplingText = None,
+    kv_cache_dtype: KvCacheDtype = None,
     step_model: StepModelName = defaults.STEP_MODEL,
     formula: Formula = None,
     settings: Settings = None,
@@ -165,6 +172,7 @@ def simulate(
     seed: Annotated[int | None, typer.Option(help="Of arrivals and lengths. [default: 0]")] = None,
     server: ServerName = None,
     sampling: SamplingText = None,
+    kv_cache_dtype: KvCacheDtype = None,
     step_model: Annotated[
         str, typer.Option(help="kernels, memory, linear or a TOML file of a measured line.")
     ] = defaults.STEP_MODEL,
@@ -178,6 +186,26 @@ def simulate(
 ) -> None:
     """Simulate a server under load: percentiles of latencies, throughput, queue, preemptions."""
     _run("simulate", locals())
+
+
+@app.command()
+def capacity(
+    model: Annotated[str, typer.Option(help="A model's name, a Hugging Face config.json or its folder.")],
+    hardware: Annotated[str, typer.Option(help="GPUs, by name or TOML file: a,b,c.")],
+    tp: Annotated[str, typer.Option(help="Tensor-parallel degrees: GPUs that share the model.")] = "1,2,4,8,16",
+    prompt: Annotated[
+        int | None, typer.Option(help="Prompt tokens of a request. [default: the model's longest context in all]")
+    ] = None,
+    output: Annotated[int | None, typer.Option(help="Output tokens of a request.")] = None,
+    server: Annotated[str | None, typer.Option(help="A server's name or TOML file. [default: vllm-0.15]")] = None,
+    settings: Settings = None,
+    kv_cache_dtype: KvCacheDtype = None,
+    out: Out = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """What a model takes of GPUs' memory, and how many requests fit beside it. Never refuses for size."""
+    _run("capacity", locals())
 
 
 @app.command()
@@ -261,6 +289,7 @@ def sweep(
     output_cv: Annotated[float | None, typer.Option(help="Spread of outputs: stdev / mean. [default: 0]")] = None,
     ep: Annotated[int | None, typer.Option(help="Expert-parallel degree: 1, or as --tp. [default: 1]")] = None,
     sampling: SamplingText = None,
+    kv_cache_dtype: KvCacheDtype = None,
     metric: Annotated[str | None, typer.Option(help="tpot_mape or latencies. [default: tpot_mape]")] = None,
     group: Annotated[str | None, typer.Option(help="Runs that are scored: all, train, test, … [default: all]")] = None,
     scoring: ScoringName | None = None,

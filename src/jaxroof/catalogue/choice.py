@@ -65,6 +65,7 @@ class RequestOptions:
     batch: int | None
     output_cv: float | None
     sampling: str | None
+    kv_cache_dtype: str | None = None
 
     def checked(self, where: str, keys: Iterable[str]) -> dict[str, Any]:
         """Legal values of ``keys``, by default one request, nothing cached, experts shared. Raises InputError."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxroof import defaults
 from jaxroof.catalogue.huggingface import load_shape
+from jaxroof.catalogue.kv_cache import kv_cache_bytes
 from jaxroof.catalogue.mfu_tables import load_mfu_tables
 from jaxroof.catalogue.names import find, is_original
 from jaxroof.catalogue.sampling import load_generation
@@ -27,15 +28,17 @@ Tree = TypeVar("Tree", Model, Tier0)
 File = TypeVar("File")
 
 
-def load_architecture(name: str) -> Architecture:
+def load_architecture(name: str, kv_cache_dtype: str | None = None) -> Architecture:
     """A catalogue model (``jaxroof list models``), or any Hugging Face ``config.json`` or its folder.
 
+    ``kv_cache_dtype`` is what the KV cache is kept in, in vLLM's words; by default as the file says.
     Raises InputError for an unknown name, a malformed file, and for what is not modelled.
 
     >>> float(jaxroof.load_architecture("llama-3.1-8b").hidden_size)
     4096.0
     """
     shape = load_shape(name)
+    shape["kv_cache_bytes"] = kv_cache_bytes(kv_cache_dtype, shape["kv_cache_bytes"])
     layers = Layers(**{key: np.array(values, dtype=float) for key, values in shape.pop("layers").items()})
     return cast(Architecture, jax.device_put(Architecture(**shape, layers=layers, sampling=load_generation(name))))
 
@@ -82,7 +85,7 @@ def load_tier0(
     ``overheads`` defaults to none, or to the rate that an original ``hardware_config.json`` names.
     Other arguments as for :func:`load_hardware`.
 
-    >>> float(jaxroof.load_tier0("h100-sxm").hardware.hbm_bytes) / 1e9
+    >>> float(jaxroof.load_tier0("h100-sxm").hardware.hbm_bytes) / 2**30
     80.0
     """
     traffic = _load(data_dir() / "configs/traffic.toml", "traffic", Traffic)

@@ -9,6 +9,7 @@ import jax
 from jaxroof import defaults
 from jaxroof.catalogue.choice import ModelOptions, RequestOptions
 from jaxroof.catalogue.load import load_architecture, load_deployment
+from jaxroof.catalogue.model_notes import model_notes
 from jaxroof.catalogue.sampling import sampled_by
 from jaxroof.commands import predict_tables
 from jaxroof.files import InputError
@@ -17,7 +18,15 @@ from jaxroof.report.report import Report, dump, note, sheets
 from jaxroof.report.tables import columns
 from jaxroof.request import predict as core_prediction
 from jaxroof.request.limits import check_window, refuse_layers
-from jaxroof.serving.capacity import beyond_positions, divides, gpu_bytes, held_tokens, most_requests, usable_bytes
+from jaxroof.serving.capacity import (
+    beyond_positions,
+    divides,
+    gpu_bytes,
+    held_tokens,
+    most_requests,
+    room_bytes,
+    room_in_words,
+)
 from jaxroof.units import GIGA
 
 KEYS = ("prompt", "output", "cached", "batch", "output_cv", "ep")
@@ -33,7 +42,8 @@ def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: P
     if counts["cached"] > counts["prompt"]:
         raise InputError("predict", "--cached", f"must be ≤ --prompt {counts['prompt']}, got {counts['cached']}")
     tokens, ep = counts["prompt"] + counts["output"], counts.pop("ep")
-    model, arch = options.model(), sampled_by("--sampling", request.sampling, load_architecture(request.model))
+    arch = load_architecture(request.model, request.kv_cache_dtype)
+    model, arch = options.model(), sampled_by("--sampling", request.sampling, arch)
     check_window(request.model, options.step_model, arch, tokens)
     deployment = load_deployment("predict", arch, request.tp, ep)
     check_memory(arch, request.tp, counts, model.constants)
@@ -41,11 +51,12 @@ def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: P
     p = jax.device_get(core_prediction.predict(model, arch, deployment, **counts, parts=json or breakdown))
     parts = {n: predict_tables.breakdown(s) for n, s in {"TTFT": p.prefill, "ITL": p.decode}.items() if s.parts}
     context = float(p.context_tokens)
-    notes = _notes(arch, request.tp, tokens, context, counts, model.constants)
+    gpu = {options.hardware: model.constants.hardware}
+    notes = model_notes(request.model, arch, gpu) + _notes(arch, request.tp, tokens, context, counts, model.constants)
     inputs = {
         "model": request.model, "hardware": options.hardware, "tp": request.tp, "ep": ep, **counts,
         "context_tokens": context, "server": options.server or defaults.server(options.step_model),
-        "sampling": arch.sampling.given(),
+        "sampling": arch.sampling.given(), "kv_cache_dtype": request.kv_cache_dtype or "auto",
         "step_model": options.step_model, "formula": options.overheads_source(), "set": list(options.settings),
     }  # fmt: skip
     data = predict_tables.prediction(p.latency, counts["output"], counts["batch"], parts)
@@ -67,10 +78,17 @@ def _notes(
     batch, slots = counts["batch"], float(tier0.server.max_num_seqs)
     crowded = f"{batch} requests are more than the server's {slots:g} slots (server.max_num_seqs)"
     held = counts["cached"] + batch * (context - counts["cached"])
+<<<<<<< HEAD
     need = float(gpu_bytes(arch, scalar(tp), scalar(held), scalar(batch), tier0.server.block_size)) / GIGA
     usable = float(usable_bytes(tier0)) / GIGA
     full = f"{batch} requests of {context:.0f} tokens and the weights need {need:.1f} GB per GPU of {usable:.1f} usable"
     said = (beyond_positions(arch, tokens), crowded if batch > slots else None, full if need > usable else None)
+=======
+    need = float(gpu_bytes(arch, scalar(tp), scalar(held), batch, tier0.server.block_size)) / GIGA
+    room = float(room_bytes(arch, scalar(tp), tier0)) / GIGA
+    full = f"{batch} requests of {context:.0f} tokens and the weights need {need:.1f} GB per GPU of {room:.1f} usable"
+    said = (beyond_positions(arch, tokens), crowded if batch > slots else None, full if need > room else None)
+>>>>>>> capacity14
     return [note for note in said if note]
 
 
@@ -83,13 +101,17 @@ def check_memory(arch: Architecture, tp: int, counts: Mapping[str, Any], tier0: 
     fits = {n: most_requests(arch, scalar(n), tier0, **request) for n in degrees}
     held = held_tokens(**request, batch=batch, block_size=tier0.server.block_size)
     block = tier0.server.block_size
+<<<<<<< HEAD
     need, weights = (float(gpu_bytes(arch, scalar(tp), scalar(n), scalar(batch), block)) / GIGA for n in (held, 0))
     usable = float(usable_bytes(tier0)) / GIGA
+=======
+    need, weights = (float(gpu_bytes(arch, scalar(tp), scalar(n), batch, block)) / GIGA for n in (held, 0))
+>>>>>>> capacity14
     wider = next((f"--tp {n}" for n, most in fits.items() if most >= batch), None)
     fewer = f"--batch {fits[tp]}" if fits[tp] else None
     raise InputError(
         "predict", "--batch" if fewer else "--tp",
-        f"{weights:.1f} GB of weights and {need - weights:.1f} GB of KV cache per GPU exceed {usable:.1f} GB "
-        f"({float(tier0.server.gpu_memory_utilization):g} of its memory); "
+        f"{weights:.1f} GB of weights and {need - weights:.1f} GB of KV cache per GPU exceed "
+        f"{room_in_words(arch, scalar(tp), tier0)}; "
         f"{' or '.join(filter(None, (fewer, wider))) or 'no degree'} would fit",
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 from jaxroof import defaults
 from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.catalogue.load import load_architecture, load_deployment
+from jaxroof.catalogue.model_notes import model_notes
 from jaxroof.catalogue.sampling import sampled_by
 from jaxroof.files import COUNT, InputError, check
 from jaxroof.parameters import TP, Architecture, Deployment, scalar
@@ -18,6 +19,9 @@ from jaxroof.step import Model
 from jaxroof.units import GIGA
 
 NEEDED = ("model", "hardware", "tp")
+POOLED = (
+    "layers with a window hold all tokens in this KV cache, where vLLM frees those before it: more requests would fit"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +38,7 @@ class ServerOptions:
     formula: str | None
     settings: Sequence[str]
     kv_blocks: int | None
+    kv_cache_dtype: str | None
 
     @property
     def choice(self) -> ModelOptions:
@@ -53,10 +58,14 @@ class ServerOptions:
             needs = f"{' and '.join(self.missing)} {'are' if len(self.missing) > 1 else 'is'} missing"
             raise InputError(WHERE, f"{needs}: only --step-model linear needs none of them")
         if self.missing or self.model is None or self.tp is None:
-            if foreign := next((name for name in ("sampling", "ep") if getattr(self, name) is not None), None):
-                raise InputError(WHERE, f"--{foreign}", f"has no meaning without {', '.join(self.missing)}")
+            if foreign := next(
+                (name for name in ("sampling", "ep", "kv_cache_dtype") if getattr(self, name) is not None), None
+            ):
+                raise InputError(
+                    WHERE, f"--{foreign.replace('_', '-')}", f"has no meaning without {', '.join(self.missing)}"
+                )
             return model, None, None
-        arch = sampled_by("--sampling", self.sampling, load_architecture(self.model))
+        arch = sampled_by("--sampling", self.sampling, load_architecture(self.model, self.kv_cache_dtype))
         return model, arch, load_deployment(WHERE, arch, self.tp, self.ep or 1)
 
     def setting(self, load: Load) -> Setting:
@@ -74,9 +83,18 @@ class ServerOptions:
         return {
             "model": self.model, "hardware": self.hardware, "tp": self.tp, "ep": self.ep or 1,
             "kv_blocks": self.kv_blocks, "server": self.server or defaults.server(self.step_model),
-            "sampling": sampling, "step_model": self.step_model,
+            "sampling": sampling, "kv_cache_dtype": None if self.missing else self.kv_cache_dtype or "auto",
+            "step_model": self.step_model,
             "formula": self.choice.overheads_source(), "set": list(self.settings),
         }  # fmt: skip
+
+    def notes(self, setting: Setting) -> list[str]:
+        """What there is to say of the model, and of its KV cache as it is simulated. Raises InputError."""
+        if self.missing or self.model is None or self.hardware is None:
+            return []
+        pooled = self.kv_blocks is None and setting.model.step != "linear"
+        notes = model_notes(self.model, setting.architecture, {self.hardware: setting.model.constants.hardware})
+        return notes + [POOLED] * (pooled and capacity.slides(setting.architecture))
 
     def describe(self) -> str:
         """The server in words."""
@@ -85,7 +103,8 @@ class ServerOptions:
 
     def command(self, steady: bool, **others: object) -> str:
         """The command line that serves the same again, and ``others``; hardware that no line needs is not named."""
-        mine = {key: getattr(self, key) for key in ("hardware", "model", "tp", "ep", "sampling", "kv_blocks")}
+        keys = ("hardware", "model", "tp", "ep", "sampling", "kv_blocks", "kv_cache_dtype")
+        mine = {key: getattr(self, key) for key in keys}
         return self.choice.command("simulate", **mine, **others) + " --steady" * steady
 
 
@@ -100,10 +119,9 @@ def _check_weights(model: Model, arch: Architecture, tp: int) -> None:
         return
     wider = (n for n in range(tp + 1, int(TP.high) + 1) if capacity.divides(arch, scalar(n)) and blocks(n) >= 1)
     fits = next((f"--tp {n}" for n in wider), "no degree")
-    weights, usable = float(capacity.gpu_bytes(arch, scalar(tp), 0.0)), float(capacity.usable_bytes(tier0))
-    share = float(tier0.server.gpu_memory_utilization)
+    weights = float(capacity.gpu_bytes(arch, scalar(tp), 0.0)) / GIGA
     raise InputError(
         WHERE, "--tp",
-        f"{weights / GIGA:.1f} GB of weights per GPU leave no KV cache in {usable / GIGA:.1f} GB ({share:g} of its "
-        f"memory); {fits} would fit",
+        f"{weights:.1f} GB of weights per GPU leave no KV cache in {capacity.room_in_words(arch, scalar(tp), tier0)}; "
+        f"{fits} would fit",
     )  # fmt: skip

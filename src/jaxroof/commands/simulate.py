@@ -36,7 +36,7 @@ def run(
     check_out(out, simulate_tables.NAME, force)
     made = None if means else simulated(setting)
     summary = made.summary if made else cast(Summary, means)
-    notes = [*_lengths(setting, load, steady), *simulate_tables.notes(summary, *load.chosen)]
+    notes = [*server.notes(setting), *_lengths(setting, load, steady), *simulate_tables.notes(summary, *load.chosen)]
     data = simulate_tables.record(summary, server.inputs(setting) | load.given(), notes)
     said = Said(server.describe(), load.describe(), server.command(steady, **load.options(), out=out))
     report = simulate_tables.simulation_report(data, summary, made, sent, said)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from jaxroof.files import COUNT, FRACTION, Range
 from jaxroof.parameters.arrays import Scalar
 from jaxroof.parameters.leaves import leaf, scalar
-from jaxroof.units import MICRO, MILLI, NANO
+from jaxroof.units import GIGA, MICRO, MILLI, NANO
 
 # Rows of every server's table of tuned tiles, so that servers stack; further ones are zeros, which no model has.
 TUNED_SHAPES = 64
@@ -30,6 +30,7 @@ class Sampler(eqx.Module):
     """Kernels between the logits and the token, over B rows of V float32 logits, see :mod:`jaxroof.step.sampling`.
 
     A *pass* reads and writes all logits once. Sorting is priced in bytes per logit at the data sheet's bandwidth.
+    ``peak_bytes_per_logit`` is the memory that all of it takes at once.
     """
 
     greedy_passes: Scalar = leaf("greedy_passes")
@@ -40,6 +41,7 @@ class Sampler(eqx.Module):
     segmented_sort_rows: Scalar = leaf("segmented_sort_rows", range=COUNT)
     segmented_sort_bytes_per_logit: Scalar = leaf("segmented_sort_bytes_per_logit")
     top_k_bytes_per_logit: Scalar = leaf("top_k_bytes_per_logit")
+    peak_bytes_per_logit: Scalar = leaf("peak_bytes_per_logit", default=0.0)
 
 
 class Penalties(eqx.Module):
@@ -65,6 +67,9 @@ class Server(eqx.Module):
     its first chunk; its steps hold no decodes (``prefill_first``); waiting requests are held back for
     ``batch_wait_steps`` while others decode.
 
+    Memory (:mod:`jaxroof.serving.capacity`): weights and KV cache have ``gpu_memory_utilization`` of a GPU's, less
+    ``reserved_gb`` and, with ``activations_in_budget``, the activations of the largest step.
+
     >>> server = jaxroof.load_model(server="vllm-sync").constants.server
     >>> float(server.async_scheduling), float(server.max_num_batched_tokens)
     (0.0, 2048.0)
@@ -87,6 +92,8 @@ class Server(eqx.Module):
     reserve_full_prompt: Scalar = leaf("reserve_full_prompt", range=FLAG, default=0.0)
     prefill_first: Scalar = leaf("prefill_first", range=FLAG, default=0.0)
     batch_wait_steps: Scalar = leaf("batch_wait_steps", range=WHOLE, default=0.0)
+    activations_in_budget: Scalar = leaf("activations_in_budget", range=FLAG, default=0.0)
+    reserved_bytes: Scalar = leaf("reserved_gb", GIGA, default=0.0)
     tuned_moe: Float[Any, "shape 2"] = eqx.field(converter=scalar, default_factory=lambda: np.zeros((TUNED_SHAPES, 2)))
 
     @property

@@ -11,7 +11,8 @@ import numpy as np
 
 from jaxroof import defaults
 from jaxroof.catalogue.choice import REQUEST_RANGES, ModelOptions, RequestOptions
-from jaxroof.catalogue.load import load_architecture
+from jaxroof.catalogue.load import load_architecture, load_hardware
+from jaxroof.catalogue.model_notes import model_notes
 from jaxroof.catalogue.sampling import sampled_by
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.metrics import SCORINGS
@@ -107,7 +108,8 @@ def _keys(model: Model, varied: Sequence[str], serves: bool) -> Keys:
 def _not_twice(varied: Sequence[str], options: ModelOptions, request: RequestOptions) -> None:
     """An option must not name what varies."""
     hardware = options.hardware if options.hardware != defaults.HARDWARE else None
-    given = dataclasses.asdict(request) | {"formula": options.formula, "server": options.server, "hardware": hardware}
+    given = dataclasses.asdict(request) | {f"{ARCHITECTURE}kv_cache_bytes": request.kv_cache_dtype}
+    given |= {"formula": options.formula, "server": options.server, "hardware": hardware}
     for key in varied:
         if given.get(key) is not None:
             raise InputError(f"--{key}", str(given[key]), "varies, so it cannot be given too")
@@ -133,7 +135,9 @@ def _served(
         if value is not None:
             raise InputError(f"--{option.replace('_', '-')}", str(value), "is for the measured runs, not for a --model")
     names = space.labels.get("model", (request.model or "",))
-    archs = [sampled_by("--sampling", request.sampling, load_architecture(name)) for name in names]
+    archs = [
+        sampled_by("--sampling", request.sampling, load_architecture(name, request.kv_cache_dtype)) for name in names
+    ]
     for name, arch in zip(names, archs, strict=True):
         refuse_layers(name, options.step_model, arch)
     varied = set(space.block(0, 0))
@@ -143,7 +147,11 @@ def _served(
         )
     fixed = request.checked("sweep", [key for key in REQUEST_RANGES if key not in varied])
     prompt, output = (space.largest(key) if key in varied else fixed[key] for key in ("prompt", "output"))
-    note({beyond for arch in archs if (beyond := beyond_positions(arch, prompt + output))})
+    gpus = {name: load_hardware(name) for name in space.labels.get("hardware", ())}
+    gpus = gpus or {options.hardware: models.base.constants.hardware}
+    said = [line for name, arch in zip(names, archs, strict=True) for line in model_notes(name, arch, gpus)]
+    said += [beyond for arch in archs if (beyond := beyond_positions(arch, prompt + output))]
+    note(dict.fromkeys(said))
     named = objectives.variants(alike(archs), {"model": names} if "model" in space.labels else {})
     given = {key: value for key, value in dataclasses.asdict(request).items() if value is not None}
     panels = PANELS if varied & SPANS else panels_of(models.base.constants.hardware.mfu, archs)

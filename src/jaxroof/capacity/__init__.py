@@ -1,0 +1,1 @@
+"""What fits a server's GPUs: weights, activations, KV cache, requests."""

@@ -1,0 +1,86 @@
+"""A model on GPUs of several kinds and degrees: what their memory is spent on, and how many requests it holds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxroof.parameters import Architecture, Tier0, heads_divide, kv_heads_divide, scalar
+from jaxroof.serving import capacity
+from jaxroof.serving.activations import activation_bytes
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One GPU's [B]: the share that a server takes, and what it is spent on; ``cache`` is below 0 where it is short.
+
+    ``in_memory`` requests fit, ``slots`` is how many the server admits; ``missing`` is what one request lacks.
+    """
+
+    usable: float
+    weights: float
+    activations: float
+    reserved: float
+    cache: float
+    kv_tokens: float
+    kv_blocks: float
+    in_memory: int
+    slots: float
+    missing: float
+
+    @property
+    def requests(self) -> int:
+        """Requests in flight at once."""
+        return min(self.in_memory, int(self.slots))
+
+    @property
+    def binds(self) -> str:
+        """What keeps it from more."""
+        return "slots" if self.in_memory >= self.slots else "memory"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A number of GPUs of one kind: their memory, or why they cannot share the model's heads."""
+
+    hardware: str
+    tp: int
+    memory: Memory | None
+    reason: str | None
+
+
+def analyse(arch: Architecture, tier0s: Mapping[str, Tier0], degrees: Sequence[int], tokens: int) -> list[Fit]:
+    """Every GPU of ``tier0s`` and degree; a request has ``tokens`` tokens in the end."""
+    layers = jax.tree.map(np.asarray, arch.layers)
+    reasons = {tp: _undivided(layers, tp) for tp in degrees}
+    return [
+        Fit(name, tp, None if reasons[tp] else _memory(arch, tp, tier0, tokens), reasons[tp])
+        for name, tier0 in tier0s.items()
+        for tp in degrees
+    ]
+
+
+def _memory(arch: Architecture, tp: int, tier0: Tier0, tokens: int) -> Memory:
+    degree, block = scalar(tp), float(tier0.server.block_size)
+    room, weights = float(capacity.room_bytes(arch, degree, tier0)), float(capacity.gpu_bytes(arch, degree, 0.0))
+    held = capacity.held_tokens(tokens, 0.0, 0.0, 1.0, block)
+    one = float(capacity.gpu_bytes(arch, degree, held, 1.0, block))
+    return Memory(
+        float(capacity.usable_bytes(tier0)), weights, float(activation_bytes(arch, degree, tier0)),
+        float(tier0.server.reserved_bytes), room - weights,
+        max(0.0, float(capacity.kv_tokens(arch, degree, tier0))),
+        max(0.0, float(capacity.kv_blocks(arch, degree, tier0))),
+        capacity.most_requests(arch, degree, tier0, prompt=tokens, cached=0, output=0),
+        float(tier0.server.max_num_seqs), max(0.0, one - room),
+    )  # fmt: skip
+
+
+def _undivided(layers: Any, tp: int) -> str | None:
+    """Why ``tp`` GPUs cannot share attention, in some group of layers."""
+    if not np.all(whole := heads_divide(layers, tp)):
+        return f"{layers.num_attention_heads[~whole][0]:g} attention heads cannot be divided by {tp}"
+    if not np.all(whole := kv_heads_divide(layers, tp)):
+        return f"{layers.num_key_value_heads[~whole][0]:g} KV heads can be neither divided nor replicated over {tp}"
+    return None

@@ -1,0 +1,25 @@
+"""What must be said of a model that its numbers do not show: of its file, its KV cache, its inputs on a GPU."""
+
+import numpy as np
+
+from jaxroof.catalogue.huggingface import load_notes
+from jaxroof.parameters import Architecture, Hardware
+from jaxroof.step.cost import has_unit
+
+CACHE_OF_8_BITS = "the KV cache is FP8: attention has the efficiency that it has with 16 bits"
+
+
+def model_notes(name: str, arch: Architecture, gpus: dict[str, Hardware]) -> list[str]:
+    """Of the file, and where ``gpus`` have no unit for inputs as narrow as its own. Raises InputError."""
+    notes = [*load_notes(name), *([CACHE_OF_8_BITS] if float(arch.kv_cache_bytes) < 2 else [])]
+    layers = arch.layers
+    inputs = (
+        (layers.attention_input_bytes, layers.num_attention_heads),
+        (layers.ffn_input_bytes, layers.intermediate_size),
+        (layers.expert_input_bytes, layers.num_experts),
+    )
+    widths = {float(width) for widths, there in inputs for width in np.asarray(widths)[np.asarray(there) > 0]}
+    for gpu, hardware in gpus.items():
+        bits = {8 if width >= 1 else 4 for width in widths if not bool(has_unit(np.float64(width), hardware))}
+        notes += [f"{gpu} has no FP{n} unit: weights are dequantised (W{n}A16)" for n in sorted(bits)]
+    return notes
