@@ -15,9 +15,9 @@ from jaxroof.experiments.runs import Runs, select
 from jaxroof.parameters import Mask, Vector
 from jaxroof.step import Model
 from jaxroof.studies.criteria import verdict
-from jaxroof.studies.grid_search import GridAxis, grid_search, product_loss
+from jaxroof.studies.grid_search import grid_search, product_loss
 from jaxroof.studies.run import search_product
-from jaxroof.studies.spec import Study
+from jaxroof.studies.spec import GridAxis, Study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ def compare(study: Study, models: Mapping[str, Model], truth: GroundTruth) -> Co
     search = study.search or study.grid
     assert search is not None  # as the loader of comparisons checks
     model, train = models[search.name], study.unions(truth.groups())[search.split]
-    free, runs = free_axes(study), truth.runs
+    free, runs = search.free, truth.runs
     affine = affine_tpot(model, runs, [f.keys for f in free], scoring=study.scoring).select(train)
     measured = np.asarray(runs.measured[study.scoring].tpot_s)[train]
     bounded = [Bounded(f.keys, f.start, f.stop, (f.start + f.stop) / 2) for f in free]
@@ -102,18 +102,10 @@ def compare(study: Study, models: Mapping[str, Model], truth: GroundTruth) -> Co
     return Comparison(study, model, free, affine, measured, values, loss, points, grid_seconds, fit, seconds)
 
 
-def free_axes(study: Study) -> Sequence[GridAxis]:
-    """The free constants of a study's search, with its finest step."""
-    if search := study.search:
-        return [GridAxis("per_layer", search.keys, search.start_us, search.stop_us, search.fine_step_us)]
-    assert study.grid is not None
-    return study.grid.free
-
-
 def _by_grid(study: Study, model: Model, runs: Runs, train: Mask) -> tuple[Vector, float, int]:
     """Optimum, loss and points of the study's own search."""
     if search := study.search:
-        curve = grid_search(model, select(runs, train), search.keys, search.grid, scoring=study.scoring)
+        curve = grid_search(model, select(runs, train), search, scoring=study.scoring)
         points = len(curve.coarse_values) + len(curve.fine_values)
         return np.array([curve.optimum]), float(curve.fine_loss.min()), points
     assert study.grid is not None
