@@ -30,6 +30,7 @@ File = TypeVar("File")
 def load_architecture(name: str) -> Architecture:
     """A catalogue model (``jaxroof list models``), or any Hugging Face ``config.json`` or its folder.
 
+    ``organisation/name`` is what Hugging Face's client has downloaded of that repository; nothing is downloaded here.
     Raises InputError for an unknown name, a malformed file, and for what is not modelled.
 
     >>> float(jaxroof.load_architecture("llama-3.1-8b").hidden_size)
