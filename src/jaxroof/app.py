@@ -36,6 +36,7 @@ Formula = Annotated[str | None, typer.Option(help="Overhead formula: a name or a
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE of a Tier-0 constant, in its file's unit; repeatable.")
 ]
+MODEL = "A model's name, a Hugging Face config.json or its folder, or a downloaded organisation/name."
 HardwareName = Annotated[str, typer.Option(help="A GPU's name, TOML file or hardware_config.json.")]
 ServerName = Annotated[
     str | None,
@@ -113,7 +114,7 @@ def evaluate(
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Option(help="A model's name, a Hugging Face config.json or its folder.")],
+    model: Annotated[str, typer.Option(help=MODEL)],
     hardware: HardwareName,
     tp: Annotated[int, typer.Option(help="Tensor-parallel degree: GPUs.")],
     prompt: Annotated[int, typer.Option(help="Prompt tokens.")],
@@ -139,7 +140,7 @@ def predict(
 
 @app.command()
 def simulate(
-    model: Annotated[str | None, typer.Option(help="A model's name, a Hugging Face config.json or its folder.")] = None,
+    model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     hardware: HardwareName | None = None,
     tp: Annotated[int | None, typer.Option(help="Tensor-parallel degree: GPUs.")] = None,
     ep: Annotated[int | None, typer.Option(help="Expert-parallel degree: 1, or as --tp. [default: 1]")] = None,
