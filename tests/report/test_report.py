@@ -121,6 +121,17 @@ def test_all_files_are_written_or_none_and_no_draft_stays(tmp_path):
     assert names(tmp_path) == {"b"}
 
 
+def test_files_take_their_names_once_all_are_on_the_disk(tmp_path, monkeypatch):
+    calls = []
+    for name in ("fsync", "replace"):
+        does = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *given, name=name, does=does: (calls.append(name), does(*given)))
+    with held(tmp_path):
+        write_folder(tmp_path, {"a": b"1", "b": b"2"})
+    assert calls == ["fsync", "fsync", "replace", "replace"]
+    assert names(tmp_path) == {"a", "b"}
+
+
 def test_nothing_is_made_before_there_is_something_to_write(tmp_path):
     check_out(tmp_path / "new/out", "splits", force=False)
     assert names(tmp_path) == set()

@@ -5,6 +5,7 @@ import json
 import re
 
 import jax
+import msgspec
 import numpy as np
 import pytest
 
@@ -30,8 +31,8 @@ from jaxroof.studies.load import load_study
 
 NONE = load_model("memory")
 HG1 = load_study("hg1")
-BOTH_PASSES = dataclasses.replace(HG1.search.grid, step=HG1.search.grid.fine_step)
-KEYS, VALUES = HG1.search.keys, splits.finest(HG1.search.grid)
+BOTH_PASSES = msgspec.structs.replace(HG1.search, step_us=HG1.search.fine_step_us)
+KEYS, VALUES = HG1.search.keys, HG1.search.finest()
 TABLE = np.array([[0.3, 0.1, 0.1], [0.1, 0.3, 0.3], [0.2, 0.4, 0.1]])
 
 
@@ -57,7 +58,7 @@ def ape(truth, scoring):
 def test_a_split_recomputed_alone_by_grid_search_and_study_is_the_same(truth, scoring, split):
     masks = splits.every_split(13, 9)
     every, train = splits.search(ape(truth, scoring), VALUES, masks), masks[split]
-    curve = grid_search(NONE, select(truth.runs, train), KEYS, BOTH_PASSES, scoring=scoring)
+    curve = grid_search(NONE, select(truth.runs, train), BOTH_PASSES, scoring=scoring)
     at_best = replace(NONE, dict.fromkeys(KEYS, curve.optimum))
     predicted = evaluate({"one": at_best}, truth.runs, scoring)
     tables = {"one": errors(predicted["one"], truth.runs.measured[scoring])}

@@ -14,10 +14,11 @@ from jaxroof.experiments.affine import affine_tpot
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.files import InputError, data_dir
 from jaxroof.parameters import replace
-from jaxroof.studies.grid_search import GridAxis, best_of_product
+from jaxroof.studies.grid_search import best_of_product
 from jaxroof.studies.load import check_groups, load_studies, load_study, study_models
 from jaxroof.studies.ranking import evidence, ranking
 from jaxroof.studies.run import run
+from jaxroof.studies.spec import GridAxis
 
 H2B = load_model("memory", overheads="h2b")
 

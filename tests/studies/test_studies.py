@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import jax
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,11 +15,12 @@ from jaxroof.experiments.runs import select
 from jaxroof.parameters import replace
 from jaxroof.studies import record
 from jaxroof.studies import run as study
-from jaxroof.studies.grid_search import TwoPassGrid, grid_search
+from jaxroof.studies.grid_search import grid_search
 from jaxroof.studies.load import load_study, study_models
 
 H2B = load_model("memory", overheads="h2b")
 
+SEARCH = load_study("hg1").search
 PER_LAYER = ("overheads.prefill.per_layer_us", "overheads.decode.per_layer_us")
 
 
@@ -85,7 +87,8 @@ def test_two_runs_are_identical_byte_for_byte(truth):
 
 def test_the_search_evaluates_what_a_single_prediction_gives(truth):
     train = select(truth.runs, truth.groups()["train"])
-    curve = grid_search(H2B, train, PER_LAYER, TwoPassGrid(0, 100, 50, 10, 10), scoring="itl")
+    search = msgspec.structs.replace(SEARCH, stop_us=100, step_us=50, half_width_us=10, fine_step_us=10)
+    curve = grid_search(H2B, train, search, scoring="itl")
     for value, loss in zip(curve.coarse_values, curve.coarse_loss, strict=True):
         alone = tpot_mape(with_settings(H2B, [(key, value) for key in PER_LAYER]), train)
         assert loss == pytest.approx(float(alone), rel=1e-13)
@@ -94,10 +97,9 @@ def test_the_search_evaluates_what_a_single_prediction_gives(truth):
 def test_fine_grid_is_clipped_at_zero_and_ties_go_to_the_smaller_value():
     from jaxroof.studies.grid_search import Curve
 
-    grid = TwoPassGrid(0, 500, 25, 25, 5)
-    assert len(grid.coarse()) == 21
-    assert grid.fine(10)[0] == 0
-    flat = Curve(grid.coarse(), np.ones(21), grid.fine(100), np.ones(11))
+    assert len(SEARCH.coarse()) == 21
+    assert SEARCH.fine(10)[0] == 0
+    flat = Curve(SEARCH.coarse(), np.ones(21), SEARCH.fine(100), np.ones(11))
     assert (flat.coarse_optimum, flat.optimum) == (0, 75)
 
 

@@ -15,9 +15,9 @@ from jaxroof.experiments.runs import Runs, select
 from jaxroof.parameters import Mask, Vector
 from jaxroof.step import Model
 from jaxroof.studies.criteria import verdict
-from jaxroof.studies.grid_search import GridAxis, grid_search, product_loss
+from jaxroof.studies.grid_search import grid_search, product_loss
 from jaxroof.studies.run import search_product
-from jaxroof.studies.spec import Study
+from jaxroof.studies.spec import GridAxis, Study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +113,7 @@ def free_axes(study: Study) -> Sequence[GridAxis]:
 def _by_grid(study: Study, model: Model, runs: Runs, train: Mask) -> tuple[Vector, float, int]:
     """Optimum, loss and points of the study's own search."""
     if search := study.search:
-        curve = grid_search(model, select(runs, train), search.keys, search.grid, scoring=study.scoring)
+        curve = grid_search(model, select(runs, train), search, scoring=study.scoring)
         points = len(curve.coarse_values) + len(curve.fine_values)
         return np.array([curve.optimum]), float(curve.fine_loss.min()), points
     assert study.grid is not None

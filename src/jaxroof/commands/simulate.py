@@ -32,7 +32,7 @@ def run(
     # The steady state draws no load: that one mean request can be served is all that it asks for.
     sent = mean_request(demand) if demand else load.load()
     setting = server.setting(sent)
-    means = _means(server, demand, setting) if demand else None
+    means = _means(demand, setting, server.kv_blocks) if demand else None
     check_out(out, simulate_tables.NAME, force)
     made = None if means else simulated(setting)
     summary = made.summary if made else cast(Summary, means)
@@ -50,10 +50,9 @@ def run(
     report.show(json or requests_json)
 
 
-def _means(server: ServerOptions, demand: Demand, setting: Setting) -> Summary:
-    """What a load is like that goes on for ever. Raises InputError."""
-    model, arch, deployment = server.served()
-    found = steady_state(model, demand, arch, deployment, kv_blocks=server.kv_blocks)
+def _means(demand: Demand, setting: Setting, kv_blocks: int | None) -> Summary:
+    """What a load is like that goes on for ever, of which ``setting`` has one request. Raises InputError."""
+    found = steady_state(setting.model, demand, setting.architecture, setting.deployment, kv_blocks=kv_blocks)
     return of_steady_state(found, float(demand.output_tokens), float(setting.kv_blocks))
 
 

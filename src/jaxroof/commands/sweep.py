@@ -68,7 +68,7 @@ def run(options: ModelOptions, axes: Axes, request: RequestOptions, score: Score
         else:
             engine = stack.enter_context(connected(where.scheduler, plan, written(asked), memory, block))
         more = {shards.SHARD: shard, shards.ASKED: written(asked)} if shard else {}
-        _evaluate(engine, store, shard, engine.manifest | more, where.json)
+        _evaluate(engine, store, engine.manifest | more, where)
 
 
 def _store(plan: Plan, output: Output, shard: Shard | None) -> Store | None:
@@ -91,19 +91,20 @@ def _store(plan: Plan, output: Output, shard: Shard | None) -> Store | None:
     return Store(target, part, output.resume, output.force)
 
 
-def _evaluate(engine: Engine, store: Store | None, shard: Shard | None, manifest: dict[str, Any], json: bool) -> None:
+def _evaluate(engine: Engine, store: Store | None, manifest: dict[str, Any], to: Output) -> None:
     """Do this process's share of the chunks, unless that is done."""
     if store is not None and not store.begin(manifest):
         sys.stderr.write(f"jaxroof: {store.target} is complete\n")
-        sys.stdout.write(store.printed() if json else "")
+        sys.stdout.write(store.printed() if to.json else "")
         return
-    began, share = time.monotonic(), engine.chunks.share(*shard or (0, 1))
+    began, shard = time.monotonic(), manifest.get(shards.SHARD)
+    share = engine.chunks.share(*shard or (0, 1))
     if shard and not share:
         note([f"this shard has nothing to do: {shard[1]} shards, and chunks of the sweep: {len(engine.chunks)}"])
     if store is not None and not engine.plan.reductions:
         done = _rows(engine, store, share, manifest)
     else:
-        done = _kept(engine, store, share, manifest, json)
+        done = _kept(engine, store, share, manifest, to)
     _summary(engine, *done, time.monotonic() - began)
 
 
@@ -120,7 +121,7 @@ def _rows(engine: Engine, store: Store, share: range, manifest: dict[str, Any]) 
     return sum(map(chunks.count, missing)), infeasible
 
 
-def _kept(engine: Engine, store: Store | None, share: range, manifest: dict[str, Any], json: bool) -> tuple[int, int]:
+def _kept(engine: Engine, store: Store | None, share: range, manifest: dict[str, Any], to: Output) -> tuple[int, int]:
     """Keep what was asked for of the share: a shard as states, the whole as tables. Counts as :func:`_rows`."""
     plan = engine.plan
     says, states = (store and store.read_state()) or ({"done": 0}, stream.start(plan.reductions))
@@ -133,9 +134,7 @@ def _kept(engine: Engine, store: Store | None, share: range, manifest: dict[str,
     if store is not None and shards.SHARD in manifest:
         write(store.target, sweep_store.pack(states, manifest))
     else:
-        findings.sweep_report(plan, states, manifest).deliver(
-            store.target.parent if store else None, bool(store and store.force), json
-        )
+        findings.sweep_report(plan, states, manifest).deliver(to.out, to.force, to.json)
     if store is not None:
         store.clear()
     return sum(map(engine.chunks.count, rest)), stream.infeasible(states) - before

@@ -75,6 +75,7 @@ def _fill(draft: Path, folder: Path, files: Mapping[str, bytes]) -> None:
             raise InputError(folder / name, "is a folder, so no file of that name can be written")
         (draft / name).parent.mkdir(exist_ok=True)
         (draft / name).write_bytes(data)
+        _sync(draft / name)
 
 
 def write(path: Path, data: Any) -> None:
@@ -86,6 +87,10 @@ def write(path: Path, data: Any) -> None:
 
 def publish(draft: Path, path: Path) -> None:
     """Rename a complete file, once it is on disk."""
-    with draft.open("rb+") as file:
-        os.fsync(file.fileno())
+    _sync(draft)
     os.replace(draft, path)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

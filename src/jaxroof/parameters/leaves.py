@@ -104,13 +104,13 @@ def replace(tree: Tree, values: Mapping[str, Any]) -> Tree:
     check.unknown_key("replace", values, known)
     for key, value in values.items():
         if not isinstance(value, jax.core.Tracer):
-            _check("replace", key, value, known[key][1].range)
+            check_numbers("replace", key, value, known[key][1].range)
     new = put(tree, {known[key][0]: scalar(value) * known[key][1].unit for key, value in values.items()})
     return new.changed([known[key][0] for key in values]) if isinstance(new, Noting) else new
 
 
-def _check(where: str, key: str, value: Any, legal: Range) -> None:
-    """Raise for a number, or one of an array, that is out of its range: the ends tell, and the first fraction."""
+def check_numbers(where: object, key: str, value: Any, legal: Range) -> None:
+    """Raise InputError for a number, or one of an array, out of its range: the ends tell, and the first fraction."""
     try:
         given = np.atleast_1d(np.asarray(value, dtype=float))
     except (TypeError, ValueError):

@@ -5,9 +5,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxroof.files import NON_NEGATIVE, InputError, Range, check
+from jaxroof.files import NON_NEGATIVE, InputError, Range
 from jaxroof.parameters import Architecture, Deployment, Server
 from jaxroof.parameters.architecture import check_deployment
+from jaxroof.parameters.leaves import check_numbers
 from jaxroof.request.limits import SPREAD, check_line, check_sampling, check_window, known, refuse_mixture
 from jaxroof.serving.capacity import beyond_positions
 from jaxroof.serving.demand import Demand
@@ -49,9 +50,7 @@ def check_demand(where: object, model: Model, demand: Demand, arch: Architecture
     if not known(*jax.tree.leaves((model, demand, arch, deployment))):
         return
     for key, legal in DEMAND.items():
-        values = np.asarray(getattr(demand, key))
-        for value in (values.min(), values.max()):  # of many settings; nan is both
-            check.number(where, key, float(value), legal)
+        check_numbers(where, key, getattr(demand, key), legal)
     if np.any((np.asarray(demand.rate_per_s) > 0) == (np.asarray(demand.clients) > 0)):
         raise InputError(where, "needs a rate_per_s or clients, and not both")
     if np.any(np.asarray(demand.cached_tokens) > demand.prompt_tokens):

@@ -14,7 +14,7 @@ from jaxroof.files import InputError
 from jaxroof.parameters import Mask, Vector, replace
 from jaxroof.request.schedule import Latency
 from jaxroof.splits import sampling
-from jaxroof.splits.search import GroupSearch, Outcomes, bootstrap, every_split, finest, search, search_groups, tpot_ape
+from jaxroof.splits.search import GroupSearch, Outcomes, bootstrap, every_split, search, search_groups, tpot_ape
 from jaxroof.step import Model
 from jaxroof.studies.spec import Study
 
@@ -92,7 +92,7 @@ def analyse(model: Model, truth: GroundTruth, study: Study, digits: Interval | N
     """
     if study.search is None:
         raise InputError(study.name, "searches nothing")
-    keys, values, count = study.search.keys, finest(study.search.grid), len(truth.experiments)
+    keys, values, count = study.search.keys, study.search.finest(), len(truth.experiments)
     groups = {kind: truth.by(kind) for kind in KINDS}
     groups["all"] = {label: mask for masks in groups.values() for label, mask in masks.items()}
     published = truth.by("split").get("train", np.zeros(count, dtype=bool))

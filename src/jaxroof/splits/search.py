@@ -20,7 +20,6 @@ from jaxroof.files import InputError
 from jaxroof.parameters import Mask, Vector
 from jaxroof.step import Model
 from jaxroof.studies.criteria import Criterion, observed_mape
-from jaxroof.studies.grid_search import TwoPassGrid
 from jaxroof.units import PERCENT
 
 MAX_SPLITS = 200_000
@@ -81,11 +80,6 @@ class GroupSearch:
     def worst_group(self) -> str:
         """The group that suffers most at the compromise."""
         return self.labels[int(np.argmax(self.loss[:, np.argmin(self.worst_excess)] - self.best))]
-
-
-def finest(grid: TwoPassGrid) -> Vector:
-    """The whole range by the step of the second pass [µs]: both passes of a search in one."""
-    return dataclasses.replace(grid, step=grid.fine_step).coarse()
 
 
 def tpot_ape(model: Model, runs: Runs, keys: Sequence[str], values_us: Vector, *, scoring: str) -> Vector:

@@ -3,49 +3,16 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Annotated
 
 import numpy as np
-from msgspec import Meta, Struct, field
 
 from jaxroof.experiments import metrics
 from jaxroof.experiments.affine import Affine
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.runs import Runs
-from jaxroof.files import NON_NEGATIVE, POSITIVE, within
 from jaxroof.parameters import Vector, replace
 from jaxroof.step import Model
-
-Us = Annotated[float, within(NON_NEGATIVE)]
-StepUs = Annotated[float, within(POSITIVE)]
-OverheadKey = Annotated[
-    str, Meta(pattern=r"^overheads\..*_us\Z", description="an overhead in µs (latencies are affine in no other key)")
-]
-
-
-@dataclasses.dataclass(frozen=True)
-class TwoPassGrid:
-    """Coarse values start … stop by step, then ± half_width around the best by fine_step."""
-
-    start: float
-    stop: float
-    step: float
-    half_width: float
-    fine_step: float
-
-    def coarse(self) -> Vector:
-        """The values of the first pass."""
-        return self.start + self.step * np.arange(round((self.stop - self.start) / self.step) + 1.0)
-
-    @property
-    def reach(self) -> int:
-        """Fine steps on each side of the coarse best."""
-        return round(self.half_width / self.fine_step)
-
-    def fine(self, centre: float) -> Vector:
-        """The values of the second pass, clipped at 0."""
-        values = centre + self.fine_step * np.arange(-self.reach, self.reach + 1.0)
-        return values[values >= 0]
+from jaxroof.studies.spec import GridAxis, Search
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,20 +33,6 @@ class Curve:
     def optimum(self) -> float:
         """Best value of the fine pass, which contains the coarse best."""
         return float(self.fine_values[np.argmin(self.fine_loss)])
-
-
-class GridAxis(Struct, frozen=True, forbid_unknown_fields=True):
-    """A free constant of a product grid: the keys that share it, start … stop by step."""
-
-    name: str
-    keys: Annotated[Sequence[OverheadKey], Meta(min_length=1, description="a list of keys in µs")]
-    start: Us = field(name="start_us")
-    stop: Us = field(name="stop_us")
-    step: StepUs = field(name="step_us")
-
-    def values(self) -> Vector:
-        """The grid on this axis."""
-        return self.start + self.step * np.arange(round((self.stop - self.start) / self.step) + 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,19 +74,19 @@ def product_loss(affine: Affine, measured_s: Vector, axes: Sequence[Vector]) -> 
     return np.stack(losses).reshape([len(axis) for axis in axes])
 
 
-def grid_search(model: Model, runs: Runs, keys: Sequence[str], grid: TwoPassGrid, *, scoring: str) -> Curve:
-    """Minimise the TPOT MAPE of ``runs`` over one value that all ``keys`` take (unit of their files)."""
+def grid_search(model: Model, runs: Runs, search: Search, *, scoring: str) -> Curve:
+    """Minimise the TPOT MAPE of ``runs`` over the one value that all keys of ``search`` take (unit of their files)."""
 
-    coarse = grid.coarse()
-    size = max(len(coarse), 2 * grid.reach + 1)
+    coarse = search.coarse()
+    size = max(len(coarse), 2 * search.reach + 1)
 
     def loss(values: Vector) -> Vector:
         """Both passes are filled up to one size, so that they share one compiled program."""
         filled = np.pad(values, (0, size - len(values)), mode="edge")
-        predicted = latencies(replace(model, dict.fromkeys(keys, filled)), runs, scoring=scoring)
+        predicted = latencies(replace(model, dict.fromkeys(search.keys, filled)), runs, scoring=scoring)
         errors = metrics.ape(np.asarray(predicted.tpot_s), runs.measured[scoring].tpot_s[:, None])
         return np.asarray(np.mean(errors, axis=0)[: len(values)])
 
     coarse_loss = loss(coarse)
-    fine = grid.fine(float(coarse[np.argmin(coarse_loss)]))
+    fine = search.fine(float(coarse[np.argmin(coarse_loss)]))
     return Curve(coarse, coarse_loss, fine, loss(fine))

@@ -64,7 +64,7 @@ def run(study: Study, scoring: str, runs: Runs, groups: Mapping[str, Mask], mode
     evaluations, curve, surface = len(models) * len(groups["all"]), None, None
     if study.search:
         name, train = study.search.name, groups[study.search.split]
-        curve = grid_search(models[name], select(runs, train), study.search.keys, study.search.grid, scoring=scoring)
+        curve = grid_search(models[name], select(runs, train), study.search, scoring=scoring)
         models[name] = replace(models[name], dict.fromkeys(study.search.keys, curve.optimum))
         evaluations += (len(curve.coarse_values) + len(curve.fine_values)) * int(train.sum())
     if study.grid:

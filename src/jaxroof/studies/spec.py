@@ -8,15 +8,19 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from jaxroof.experiments.metrics import METRICS, SCORINGS
-from jaxroof.files import choice
-from jaxroof.parameters import Mask
+from jaxroof.files import NON_NEGATIVE, POSITIVE, choice, within
+from jaxroof.parameters import Mask, Vector
 from jaxroof.step import STEP_MODELS
 from jaxroof.studies.criteria import Criterion
-from jaxroof.studies.grid_search import GridAxis, StepUs, TwoPassGrid, Us
 
 StepModelName = Annotated[str, choice(STEP_MODELS)]
 Scoring = Annotated[str, choice(SCORINGS)]
+Us = Annotated[float, within(NON_NEGATIVE)]
+StepUs = Annotated[float, within(POSITIVE)]
 Key = Annotated[str, Meta(pattern=r"_us\Z", description="a key in µs")]
+OverheadKey = Annotated[
+    str, Meta(pattern=r"^overheads\..*_us\Z", description="an overhead in µs (latencies are affine in no other key)")
+]
 TABLES = Meta(min_length=1, description="one or more [[tables]]")
 Listed = Annotated[Sequence[str], Meta(min_length=1, description="one or more studies")]
 
@@ -31,7 +35,10 @@ class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Search(Configuration, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A configuration with the best of one value that all ``keys`` take, by grid search on ``split``."""
+    """A configuration with the best of one value that all ``keys`` take, by grid search on ``split``.
+
+    Coarse values are start … stop by step, fine ones ± half_width around the best of them by fine_step.
+    """
 
     name: str = field(name="configuration")
     keys: Annotated[Sequence[Key], Meta(min_length=1, description="a list of keys in µs")]
@@ -42,10 +49,37 @@ class Search(Configuration, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     half_width_us: Us
     fine_step_us: StepUs
 
+    def coarse(self) -> Vector:
+        """The values of the first pass."""
+        return _steps(self.start_us, self.stop_us, self.step_us)
+
     @property
-    def grid(self) -> TwoPassGrid:
-        """The values that are tried."""
-        return TwoPassGrid(self.start_us, self.stop_us, self.step_us, self.half_width_us, self.fine_step_us)
+    def reach(self) -> int:
+        """Fine steps on each side of the coarse best."""
+        return round(self.half_width_us / self.fine_step_us)
+
+    def fine(self, centre: float) -> Vector:
+        """The values of the second pass, clipped at 0."""
+        values = centre + self.fine_step_us * np.arange(-self.reach, self.reach + 1.0)
+        return values[values >= 0]
+
+    def finest(self) -> Vector:
+        """The whole range by the step of the second pass: both passes in one."""
+        return _steps(self.start_us, self.stop_us, self.fine_step_us)
+
+
+class GridAxis(Struct, frozen=True, forbid_unknown_fields=True):
+    """A free constant of a product grid: the keys that share it, start … stop by step."""
+
+    name: str
+    keys: Annotated[Sequence[OverheadKey], Meta(min_length=1, description="a list of keys in µs")]
+    start: Us = field(name="start_us")
+    stop: Us = field(name="stop_us")
+    step: StepUs = field(name="step_us")
+
+    def values(self) -> Vector:
+        """The grid on this axis."""
+        return _steps(self.start, self.stop, self.step)
 
 
 class ProductGrid(Configuration, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,3 +161,8 @@ class ComparisonSpec(Registered, frozen=True, forbid_unknown_fields=True):
     """Studies on whose searches gradient is pitted against grid."""
 
     problems: Listed
+
+
+def _steps(start: float, stop: float, step: float) -> Vector:
+    """start … stop by step."""
+    return start + step * np.arange(round((stop - start) / step) + 1.0)

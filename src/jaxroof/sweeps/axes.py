@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxroof.files import COUNT, POSITIVE, InputError, Range, check
+from jaxroof.parameters.leaves import check_numbers
 from jaxroof.sweeps.points_file import read_points
 from jaxroof.sweeps.space import SOBOL_BITS, Axis, Grid, Space, sobol
 
@@ -83,16 +84,8 @@ def _parse(option: str, text: str, keys: Keys) -> _Parsed:
         check.no_repeats(option, key, names)
         return _Parsed(key, np.arange(len(names)), names=tuple(names))
     values, spacing = _numbers(option, key, right)
-    check_numbers(f"{option}: {key}", values, legal)
+    check_numbers(option, key, values, legal)
     return _Parsed(key, values, None if legal.whole else spacing)
-
-
-def check_numbers(where: str, values: NDArray[np.float64], legal: Range) -> None:
-    """Raise if a value is not legal; one such is named. Raises InputError."""
-    suspects = [*values[~np.isfinite(values)][:1], values.min(), values.max(), *values[values != np.rint(values)][:1]]
-    for value in suspects:
-        if complaint := legal.complaint(float(value)):
-            raise InputError(where, complaint)
 
 
 def _numbers(option: str, key: str, text: str) -> tuple[NDArray[np.float64], str | None]:

@@ -40,10 +40,8 @@ def _document(plan: Plan, states: States, shown: Sequence[Sheet]) -> Iterator[Bl
     from jaxroof.sweeps.plots import plot_marginal, plot_pareto  # slow to load
 
     said = {key.replace("_", " "): f"{x:g}" if isinstance(x, float) else x for key, x in plan.settled.items()}
-    names, heading = (
-        plan.objective.metrics,
-        f"{plan.space.size} points: " + ", ".join(f"{k} {x}" for k, x in said.items()),
-    )
+    heading = f"{plan.space.size} points: " + ", ".join(f"{k} {x}" for k, x in said.items())
+    names = plan.objective.metrics
     yield from (f"# A sweep of {plan.space.size} points", "; ".join(f"**{k}:** `{x}`" for k, x in said.items()))
     yield from shown
     kept = {name: points(plan, states[name]) for name in POINTS if name in states}

@@ -170,7 +170,7 @@ def _splitting(models: Variants, space: Space) -> list[Model]:
     for key in SPLITTING:  # also the path of the attribute
         values = models.differing.get(f"constants.{key}", np.zeros(0))
         if key in space.block(0, 0):
-            axis = next((axis for axis in getattr(space, "axes", ()) if key in axis.columns), None)
+            axis = next((axis for axis in (space.axes if isinstance(space, Grid) else ()) if key in axis.columns), None)
             values = axis.columns[key] if axis else values
             if not 0 < len(values) <= MOST_SPLITTING:
                 raise InputError("--vary", key, f"must be at most {MOST_SPLITTING} values of a --vary or --zip")

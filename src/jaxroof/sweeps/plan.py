@@ -32,7 +32,7 @@ class Plan:
             "metrics": list(self.objective.metrics),
             "space": self.space.identity(),
             "constants": _described(self.objective.constants),
-            "keep": {name: dataclasses.asdict(reduction) for name, reduction in self.reductions.items()},  # type: ignore[call-overload]
+            "keep": {name: dataclasses.asdict(reduction) for name, reduction in self.reductions.items()},
         }
 
 

@@ -6,7 +6,7 @@ chunks, devices, processes and interruptions leave no trace. A state is arrays b
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,26 +22,6 @@ Metrics = Float[Array, "metric setting"]
 GUARDS = 32
 # The k least of many are among the k blocks with the least minima.
 BLOCK = 256
-
-
-@runtime_checkable
-class Reduction(Protocol):
-    """A mergeable summary of evaluated settings."""
-
-    def start(self) -> State:
-        """The summary of nothing."""
-
-    def hint(self, state: State) -> NDArray[Any]:
-        """What a device may know of the state, to send less back; it must not change the result."""
-
-    def of_block(self, settings: Settings, metrics: Metrics, there: Bool[Array, " setting"], hint: Array) -> Any:
-        """On a device: the summary of one block, point numbers as offsets."""
-
-    def merge(self, state: State, block: Any, first: int) -> State:
-        """On the host: the state with a block whose first point is ``first``."""
-
-    def join(self, one: State, other: State) -> State:
-        """On the host: two states as one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +124,12 @@ class Marginals:
     def join(self, one: State, other: State) -> State:
         """The smaller value at every place."""
         return {axis: np.minimum(least, other[axis]) for axis, least in one.items()}
+
+
+# A mergeable summary of evaluated settings; ``start`` is that of nothing. On a device ``of_block`` has the summary of
+# one block, point numbers as offsets; ``hint`` is what it may know of the state, to send less back, and must not change
+# the result. On the host ``merge`` is the state with a block whose first point is ``first``, ``join`` is both states'.
+Reduction = Best | Pareto | Marginals
 
 
 def least_indices(values: Float[Any, " setting"], count: int) -> Int[Array, " best"]:

@@ -8,7 +8,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,37 +27,6 @@ class Settings(NamedTuple):
 
     values: dict[str, Array]
     digits: tuple[Int[Array, " setting"], ...]
-
-
-@runtime_checkable
-class Space(Protocol):
-    """Points by number. On the host: :meth:`block`. On a device: :meth:`settings` of :meth:`inputs`."""
-
-    @property
-    def size(self) -> int:
-        """How many points."""
-
-    @property
-    def labels(self) -> Labels:
-        """The names of the keys that are not numbers, in the order of their codes."""
-
-    def block(self, first: int, count: int, /) -> Columns:
-        """Values by key of ``count`` points from ``first`` on."""
-
-    def inputs(self, first: int, count: int) -> Any:
-        """What a device needs to decode ``count`` points from ``first`` on; past the end anything legal."""
-
-    def tables(self) -> Any:
-        """What a device needs for every block."""
-
-    def settings(self, tables: Any, inputs: Any, offsets: Int[Array, " setting"]) -> Settings:
-        """Decode, traced: the points ``offsets`` after the first."""
-
-    def largest(self, key: str) -> float:
-        """The largest value of a key."""
-
-    def identity(self) -> dict[str, Any]:
-        """What tells this space from another, for JSON."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +139,13 @@ class Listed:
     def identity(self) -> dict[str, Any]:
         """The file's digest, or the axes and the seed, and the names of what is no number."""
         return self.described | {"labels": _lists(self.labels)}
+
+
+# Points by number, ``size`` of them; ``labels`` are the names of the keys that are not numbers, in the order of their
+# codes. On the host ``block`` has the values of so many points from a first one on. A device decodes ``inputs`` of the
+# same (past the end anything legal) by ``settings``, traced, with the ``tables`` that all blocks share. ``identity``
+# tells a space from another, for JSON.
+Space = Grid | Listed
 
 
 def sobol(axes: Sequence[Axis], labels: Labels, size: int, seed: int) -> Listed:
