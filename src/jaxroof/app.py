@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -305,6 +306,7 @@ def sweep(
     json: Json = False,
 ) -> None:
     """Evaluate millions to billions of settings: all of them to a file, or the best, the front, the marginals."""
+    _check_join(join, locals())
     _run("sweep", locals())
 
 
@@ -321,6 +323,16 @@ def list_(
 ) -> None:
     """List what is there."""
     _run("listing", locals())
+
+
+def _check_join(join: Path | None, options: Mapping[str, Any]) -> None:
+    """Refuse what is given beside ``join``."""
+    from jaxroof.files import InputError
+
+    unset = {name: p.default for name, p in inspect.signature(sweep).parameters.items()}
+    given = {name for name, value in options.items() if value not in (unset[name], [])}
+    if join is not None and given - {"join", "force", "json"}:
+        raise InputError("--join", str(join), "knows its sweep: only --force and --json beside it")
 
 
 def _run(command: str, options: dict[str, Any]) -> None:
