@@ -21,7 +21,8 @@ LIGHT, LISTS = {"listing"}, ("settings", "free", "vary", "zipped")
 # Whether this command line may use the compilation cache; its option is read before JAX is there.
 CACHED = contextvars.ContextVar("CACHED", default=True)
 
-FORCED = "Fit more constants than half the train experiments; replace another result in --out."
+OTHERS = "Replace another result in --out; one of this command (or study) is replaced anyway, whatever its options."
+FORCED = f"Fit more constants than half the train experiments. {OTHERS}"
 
 
 def _named(text: str) -> Path:
@@ -54,7 +55,7 @@ ScoringName = Annotated[str, typer.Option("--scoring", help="published, itl or e
 GroundTruthPath = Annotated[
     Path | None, typer.Option("--ground-truth", help="Folder or CSV of experiments. [default: the 13]")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace another result in --out.")]
+Force = Annotated[bool, typer.Option("--force", help=OTHERS)]
 Out = Annotated[Path | None, typer.Option(parser=_named, help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")]
 MfuTables = Annotated[
     Path | None, typer.Option("--mfu-tables", help="Folder of measured MFU tables for roofline. [default: analytic]")
