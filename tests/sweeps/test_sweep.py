@@ -155,6 +155,15 @@ def test_a_group_and_constants_that_change_nothing(tmp_path):
     assert rows["tpot_mape_pct"].tolist() == pytest.approx([data["tpot_mape_pct"]] * 2, rel=1e-12)
 
 
+def test_a_line_that_varies_may_be_measured_nowhere(tmp_path):
+    """Where none of its constants has time, a point cannot be."""
+    rows = rows_of(tmp_path, ["sweep", "--step-model=linear", "--vary=linear.base_us=0:2000:1000"])
+    assert rows["tpot_mape_pct"].isna().tolist() == [True, False, False]
+    request = ["--model=llama-2-7b", "--tp=1", "--prompt=8", "--output=2", "--zip=linear.base_us=0,0,7"]
+    rows = rows_of(tmp_path, ["sweep", "--step-model=linear", *request, "--zip=linear.per_request_us=0,5,0"])
+    assert rows["ttft_ms"].isna().tolist() == [True, False, False]
+
+
 def test_constants_of_the_staircase_alone(tmp_path):
     axes = ["--vary=overheads.prefill.per_chunk_us=100", "--vary=overheads.prefill.chunk_tokens=2048,1"]
     rows = rows_of(tmp_path, ["sweep", FAST, *axes, "--scoring=itl"])

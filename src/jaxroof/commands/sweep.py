@@ -31,7 +31,7 @@ from jaxroof.sweeps.stream import Program
 # What evaluates chunks.
 Engine = Program | Cluster
 KEEPS = "--best, --pareto or --marginals say what to keep"
-INFEASIBLE = "for heads or experts that are not divided, memory, a window, or more cached than prompt tokens"
+INFEASIBLE = "for heads or experts that are not divided, memory, a window, more cached than prompt tokens, or no time"
 
 
 @dataclasses.dataclass(frozen=True)
