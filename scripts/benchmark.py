@@ -59,7 +59,7 @@ def processes() -> dict[str, float]:
 def all_splits(model: Model, truth: GroundTruth, study: Study, scoring: str) -> None:
     """A study's search on every split of the experiments into train and test."""
     assert study.search
-    values = study.search.finest()
+    values = study.search.free[0].values()
     ape = splits.tpot_ape(model, truth.runs, study.search.keys, values, scoring=scoring)
     splits.search(ape, values, splits.every_split(len(ape), int(truth.groups()["train"].sum())))
 

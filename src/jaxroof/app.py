@@ -33,33 +33,24 @@ def _named(text: str) -> Path:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-StepModelName = Annotated[str, typer.Option("--step-model", help="kernels, memory or roofline.")]
-Formula = Annotated[
-    str | None, typer.Option("--formula", help="Overhead formula: a name or a TOML file. [default: none]")
-]
+StepModelName = Annotated[str, typer.Option(help="kernels, memory or roofline.")]
+Formula = Annotated[str | None, typer.Option(help="Overhead formula: a name or a TOML file. [default: none]")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE of a Tier-0 constant, in its file's unit; repeatable.")
 ]
-HardwareName = Annotated[str, typer.Option("--hardware", help="A GPU's name, TOML file or hardware_config.json.")]
+HardwareName = Annotated[str, typer.Option(help="A GPU's name, TOML file or hardware_config.json.")]
 ServerName = Annotated[
     str | None,
     typer.Option(
-        "--server",
-        help="A server's name or TOML file. [default: a run's own, else vllm-0.15; vllm-sync with memory and roofline]",
+        help="A server's name or TOML file. [default: a run's own, else vllm-0.15; vllm-sync with memory and roofline]"
     ),
 ]
-SamplingText = Annotated[
-    str | None, typer.Option("--sampling", help="temperature=…,top_p=…,… or greedy. [default: the model's own]")
-]
-ScoringName = Annotated[str, typer.Option("--scoring", help="published, itl or e2e_per_token.")]
-GroundTruthPath = Annotated[
-    Path | None, typer.Option("--ground-truth", help="Folder or CSV of experiments. [default: the 13]")
-]
+SamplingText = Annotated[str | None, typer.Option(help="temperature=…,top_p=…,… or greedy. [default: the model's own]")]
+ScoringName = Annotated[str, typer.Option(help="published, itl or e2e_per_token.")]
+GroundTruthPath = Annotated[Path | None, typer.Option(help="Folder or CSV of experiments. [default: the 13]")]
 Force = Annotated[bool, typer.Option("--force", help=OTHERS)]
 Out = Annotated[Path | None, typer.Option(parser=_named, help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")]
-MfuTables = Annotated[
-    Path | None, typer.Option("--mfu-tables", help="Folder of measured MFU tables for roofline. [default: analytic]")
-]
+MfuTables = Annotated[Path | None, typer.Option(help="Folder of measured MFU tables for roofline. [default: analytic]")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -177,7 +168,7 @@ def simulate(
     server: ServerName = None,
     sampling: SamplingText = None,
     step_model: Annotated[
-        str, typer.Option("--step-model", help="kernels, memory, linear or a TOML file of a measured line.")
+        str, typer.Option(help="kernels, memory, linear or a TOML file of a measured line.")
     ] = defaults.STEP_MODEL,
     formula: Formula = None,
     settings: Settings = None,

@@ -32,7 +32,7 @@ from jaxroof.studies.load import load_study
 NONE = load_model("memory")
 HG1 = load_study("hg1")
 BOTH_PASSES = msgspec.structs.replace(HG1.search, step_us=HG1.search.fine_step_us)
-KEYS, VALUES = HG1.search.keys, HG1.search.finest()
+KEYS, VALUES = HG1.search.keys, HG1.search.free[0].values()
 TABLE = np.array([[0.3, 0.1, 0.1], [0.1, 0.3, 0.3], [0.2, 0.4, 0.1]])
 
 

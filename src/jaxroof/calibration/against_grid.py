@@ -93,21 +93,13 @@ def compare(study: Study, models: Mapping[str, Model], truth: GroundTruth) -> Co
     search = study.search or study.grid
     assert search is not None  # as the loader of comparisons checks
     model, train = models[search.name], study.unions(truth.groups())[search.split]
-    free, runs = free_axes(study), truth.runs
+    free, runs = search.free, truth.runs
     affine = affine_tpot(model, runs, [f.keys for f in free], scoring=study.scoring).select(train)
     measured = np.asarray(runs.measured[study.scoring].tpot_s)[train]
     bounded = [Bounded(f.keys, f.start, f.stop, (f.start + f.stop) / 2) for f in free]
     (values, loss, points), grid_seconds = _timed(lambda: _by_grid(study, model, runs, train))
     (fit,), seconds = _timed(lambda: calibrate(model, runs, bounded, train[None], scoring=study.scoring))
     return Comparison(study, model, free, affine, measured, values, loss, points, grid_seconds, fit, seconds)
-
-
-def free_axes(study: Study) -> Sequence[GridAxis]:
-    """The free constants of a study's search, with its finest step."""
-    if search := study.search:
-        return [GridAxis("per_layer", search.keys, search.start_us, search.stop_us, search.fine_step_us)]
-    assert study.grid is not None
-    return study.grid.free
 
 
 def _by_grid(study: Study, model: Model, runs: Runs, train: Mask) -> tuple[Vector, float, int]:

@@ -96,8 +96,8 @@ def _evaluate(engine: Engine, store: Store | None, manifest: dict[str, Any], to:
         sys.stderr.write(f"jaxroof: {store.target} is complete\n")
         sys.stdout.write(store.printed() if to.json else "")
         return
-    began, shard = time.monotonic(), manifest.get(shards.SHARD)
-    share = engine.chunks.share(*shard or (0, 1))
+    shard = manifest.get(shards.SHARD)
+    began, share = time.monotonic(), engine.chunks.share(*shard or (0, 1))
     if shard and not share:
         note([f"this shard has nothing to do: {shard[1]} shards, and chunks of the sweep: {len(engine.chunks)}"])
     if store is not None and not engine.plan.reductions:

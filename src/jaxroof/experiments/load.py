@@ -4,7 +4,6 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from jaxroof import defaults
 from jaxroof.catalogue.load import load_architecture, load_deployment, load_model
@@ -15,7 +14,7 @@ from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.recorded import Experiment, check_labels, load_published, load_recorded
 from jaxroof.experiments.runs import Runs, schedules_by_scoring, stack_runs
 from jaxroof.experiments.workloads import load_workloads
-from jaxroof.files import InputError, Range, check, data_dir
+from jaxroof.files import InputError, Range, check, data_dir, errors_at
 from jaxroof.parameters import Server, scalar
 from jaxroof.request.limits import check_sampling, check_window
 from jaxroof.request.schedule import Latency
@@ -23,7 +22,6 @@ from jaxroof.request.workload import Workload, exact, sampled
 from jaxroof.step import Model
 from jaxroof.units import MILLI
 
-Loaded = TypeVar("Loaded")
 # So many take some seconds.
 PAIRS = Range(high=2e9, limit="pairs of a prompt and an output to average over")
 
@@ -64,21 +62,15 @@ def load_experiments(path: str | Path | None = None, model: Model | None = None)
     return load_ground_truth(path, [model] if model else []).runs
 
 
-def _named(path: Path, key: str, load: Callable[[str], Loaded], name: str) -> Loaded:
-    """What a row names. Raises InputError that says which row."""
-    try:
-        return load(name)
-    except InputError as error:
-        raise InputError(path, key, str(error)) from None
-
-
 def _run(
     path: Path, e: Experiment, workloads: dict[str, Workload], models: Sequence[Model],
     servers: Callable[[str], Server], seed: int | None,
 ) -> Runs:  # fmt: skip
     """One experiment, unstacked."""
-    arch = _named(path, f"{e.name}.model", load_architecture, e.model)
-    server = _named(path, f"{e.name}.server", servers, e.server or defaults.server(models[0].step))
+    with errors_at(path, f"{e.name}.model"):
+        arch = load_architecture(e.model)
+    with errors_at(path, f"{e.name}.server"):
+        server = servers(e.server or defaults.server(models[0].step))
     deployment = load_deployment(f"{path}: {e.name}", arch, e.tp)
     if e.workload not in workloads:
         raise InputError(

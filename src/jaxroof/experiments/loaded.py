@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxroof.catalogue.load import load_architecture, load_deployment, load_model, with_settings
 from jaxroof.catalogue.sampling import sampled_by
-from jaxroof.files import AT_LEAST_ONE, CACHED_TOKENS, POSITIVE, TOKENS, InputError, Range, check, read_csv
+from jaxroof.files import AT_LEAST_ONE, CACHED_TOKENS, POSITIVE, TOKENS, Range, check, errors_at, read_csv
 from jaxroof.parameters import EP, TP, Mask, Vector
 from jaxroof.request.limits import SPREAD
 from jaxroof.request.predict import predict
@@ -75,8 +75,7 @@ def groups(points: Sequence[LoadedPoint]) -> dict[str, Mask]:
 
 
 def _itl_ms(path: Path, point: LoadedPoint, server: str | None, settings: Sequence[str]) -> float:
-    where = f"{path}: {point.name}"
-    try:
+    with errors_at(f"{path}: {point.name}"):
         model = load_model("kernels", point.hardware, server=server or point.server)
         model = with_settings(model, [*filter(None, point.set.split(";")), *settings], "set")
         arch = sampled_by("sampling", point.sampling, load_architecture(point.model))
@@ -86,6 +85,4 @@ def _itl_ms(path: Path, point: LoadedPoint, server: str | None, settings: Sequen
             model, arch, deployment, prompt=prompt, output=output, cached=cached, batch=point.batch,
             output_cv=point.output_cv,
         )  # fmt: skip
-    except InputError as error:
-        raise InputError(where, str(error)) from None
     return float(found.latency["tpot"]) / MILLI

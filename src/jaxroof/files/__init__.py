@@ -1,6 +1,6 @@
 """Input files are read and checked, output is written whole or not at all; every problem is one line."""
 
-from jaxroof.files.errors import InputError
+from jaxroof.files.errors import InputError, errors_at
 from jaxroof.files.ranges import (
     AT_LEAST_ONE,
     CACHED_TOKENS,
@@ -18,6 +18,6 @@ from jaxroof.files.write import DRAFT, check_writable, drafted, held, made, nami
 
 __all__ = [
     "AT_LEAST_ONE", "CACHED_TOKENS", "COUNT", "DRAFT", "FRACTION", "NON_NEGATIVE", "POSITIVE", "SHARE", "TOKENS",
-    "InputError", "Range", "check_writable", "choice", "data_dir", "drafted", "held", "made", "naming", "publish",
-    "read_csv", "read_json", "read_text", "read_toml", "remove", "to_struct", "within", "write",
+    "InputError", "Range", "check_writable", "choice", "data_dir", "drafted", "errors_at", "held", "made", "naming",
+    "publish", "read_csv", "read_json", "read_text", "read_toml", "remove", "to_struct", "within", "write",
 ]  # fmt: skip

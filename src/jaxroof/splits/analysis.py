@@ -92,7 +92,7 @@ def analyse(model: Model, truth: GroundTruth, study: Study, digits: Interval | N
     """
     if study.search is None:
         raise InputError(study.name, "searches nothing")
-    keys, values, count = study.search.keys, study.search.finest(), len(truth.experiments)
+    keys, values, count = study.search.keys, study.search.free[0].values(), len(truth.experiments)
     groups = {kind: truth.by(kind) for kind in KINDS}
     groups["all"] = {label: mask for masks in groups.values() for label, mask in masks.items()}
     published = truth.by("split").get("train", np.zeros(count, dtype=bool))

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from jaxroof.catalogue.load import load_model, with_settings
 from jaxroof.catalogue.names import beside, find
 from jaxroof.experiments.runs import Runs
-from jaxroof.files import InputError, check, read_toml, to_struct
+from jaxroof.files import InputError, check, errors_at, read_toml, to_struct
 from jaxroof.request.limits import check_takes_time
 from jaxroof.step import Model
 from jaxroof.studies.run import LABELS
@@ -49,10 +49,8 @@ def load_studies(name: str) -> tuple[Study | Collection | ComparisonSpec, dict[s
     spec: Any = to_struct(path, table, LISTS[key])
     _check_name(path, spec.name)
     check.no_repeats(path, key, table[key])
-    try:
+    with errors_at(path, key):
         studies = [load_study(beside(path, listed)) for listed in table[key]]
-    except InputError as error:
-        raise InputError(path, key, str(error)) from None
     check.no_repeats(path, key, [study.name for study in studies])
     for study in studies:
         if key == "members" and not {c.name for c in study.all_configurations()} >= RANKED:
@@ -164,15 +162,11 @@ def check_terms(file: object, study: Study, models: Mapping[str, Model], runs: R
 
 def _check_constants(path: Path, study: Study) -> None:
     """Names of files and keys of settings, found and legal before anything runs."""
-    try:
+    with errors_at(path):
         models = study_models(study)
         for step in study.also_step_model:
             study_models(study.on(step))
-        if study.search:
-            values = [(key, study.search.start_us) for key in study.search.keys]
-            with_settings(models[study.search.name], values, "search.keys")
-        if study.grid:
-            values = [(key, free.start) for free in study.grid.free for key in free.keys]
-            with_settings(models[study.grid.name], values, "grid.free.keys")
-    except InputError as error:
-        raise InputError(path, str(error)) from None
+        for search, where in ((study.search, "search.keys"), (study.grid, "grid.free.keys")):
+            if search is not None:
+                values = [(key, free.start) for free in search.free for key in free.keys]
+                with_settings(models[search.name], values, where)

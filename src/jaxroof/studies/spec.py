@@ -34,6 +34,20 @@ class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     settings: Mapping[str, Any] = field(name="set", default_factory=dict)
 
 
+class GridAxis(Struct, frozen=True, forbid_unknown_fields=True):
+    """A free constant of a grid: the keys that share it, start … stop by step."""
+
+    name: str
+    keys: Annotated[Sequence[OverheadKey], Meta(min_length=1, description="a list of keys in µs")]
+    start: Us = field(name="start_us")
+    stop: Us = field(name="stop_us")
+    step: StepUs = field(name="step_us")
+
+    def values(self) -> Vector:
+        """The grid on this axis."""
+        return _steps(self.start, self.stop, self.step)
+
+
 class Search(Configuration, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A configuration with the best of one value that all ``keys`` take, by grid search on ``split``.
 
@@ -63,23 +77,10 @@ class Search(Configuration, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         values = centre + self.fine_step_us * np.arange(-self.reach, self.reach + 1.0)
         return values[values >= 0]
 
-    def finest(self) -> Vector:
-        """The whole range by the step of the second pass: both passes in one."""
-        return _steps(self.start_us, self.stop_us, self.fine_step_us)
-
-
-class GridAxis(Struct, frozen=True, forbid_unknown_fields=True):
-    """A free constant of a product grid: the keys that share it, start … stop by step."""
-
-    name: str
-    keys: Annotated[Sequence[OverheadKey], Meta(min_length=1, description="a list of keys in µs")]
-    start: Us = field(name="start_us")
-    stop: Us = field(name="stop_us")
-    step: StepUs = field(name="step_us")
-
-    def values(self) -> Vector:
-        """The grid on this axis."""
-        return _steps(self.start, self.stop, self.step)
+    @property
+    def free(self) -> Sequence[GridAxis]:
+        """Its one constant on the whole range by the step of the second pass: both passes in one."""
+        return [GridAxis("per_layer", self.keys, self.start_us, self.stop_us, self.fine_step_us)]
 
 
 class ProductGrid(Configuration, frozen=True, kw_only=True, forbid_unknown_fields=True):
