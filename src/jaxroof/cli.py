@@ -70,8 +70,8 @@ def _open_stderr() -> None:
     """Have a stderr, also where it is closed or its disk is full: what is said there is no part of a result."""
     if sys.stderr is None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    raw = _Lossy(2, "w", closefd=False)
-    sys.stderr = io.TextIOWrapper(io.BufferedWriter(raw), errors="backslashreplace", line_buffering=True)
+    encoding, raw = getattr(sys.stderr, "encoding", None), io.BufferedWriter(_Lossy(2, "w", closefd=False))
+    sys.stderr = io.TextIOWrapper(raw, encoding, errors="backslashreplace", line_buffering=True)
 
 
 def _drop_stdout() -> None:

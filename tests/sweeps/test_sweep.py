@@ -206,7 +206,7 @@ def test_nothing_is_overwritten_or_resumed_by_mistake(tmp_path):
         code, _, err = run([*arguments, "--resume"])
         assert (code, err) == (0, f"jaxroof: {target} is complete\n")
     (folder / "best.csv").unlink()
-    gone = f"{folder}/results.json: --resume: is complete, but best.csv is gone; --force computes anew"
+    gone = f"{folder}/results.json: --resume: is complete, but best.csv is gone; --force in its place computes anew"
     refused(tmp_path, [*arguments, "--resume"], gone)
     mine = tmp_path / "new.parquet.part/chunk-notes.txt"
     mine.parent.mkdir()

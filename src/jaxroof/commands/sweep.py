@@ -92,7 +92,9 @@ def _evaluate(engine: Engine, store: Store | None, manifest: dict[str, Any], to:
     """Do this process's share of the chunks, unless that is done."""
     if store is not None and not store.begin(manifest):
         if store.target.name == RESULTS and (gone := missing(store.target.parent)):
-            raise InputError(store.target, "--resume", f"is complete, but {gone[0]} is gone; --force computes anew")
+            raise InputError(
+                store.target, "--resume", f"is complete, but {gone[0]} is gone; --force in its place computes anew"
+            )
         sys.stderr.write(f"jaxroof: {store.target} is complete\n")
         sys.stdout.write(store.printed() if to.json else "")
         return

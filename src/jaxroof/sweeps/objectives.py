@@ -137,10 +137,8 @@ def _served(constants: Any, values: Values, *, nodes: Mapping[str, int]) -> tupl
     itl_s = jnp.where(output > 1, result.tpot_s, jnp.nan)  # one token has no time between tokens
     seconds = jnp.stack([result.ttft_s, itl_s, result.e2e_s, result.e2e_s / output])
     held = held_tokens(prompt, cached, output, batch, model.constants.server.block_size)
-    feasible = (cached <= prompt) & attends_in_full(arch, prompt + output)
-    feasible &= (
-        takes_time(model) & can_serve(arch, tp, held, model.constants) & experts_divide(arch.num_experts, tp, ep)
-    )
+    feasible = (cached <= prompt) & attends_in_full(arch, prompt + output) & takes_time(model)
+    feasible &= can_serve(arch, tp, held, model.constants) & experts_divide(arch.num_experts, tp, ep)
     if model.step == "kernels":
         feasible &= can_sample(arch.sampling, model.constants.server.penalties.supported)
     return jnp.where(feasible, jnp.append(seconds / MILLI, tp), jnp.nan), feasible

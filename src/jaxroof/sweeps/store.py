@@ -29,9 +29,8 @@ from jaxroof.sweeps.stream import States
 MANIFEST = "manifest.json"
 STATE = "state.npz"
 FINISHED = "finished"
-PARTS = re.compile(
-    "|".join((*map(re.escape, (MANIFEST, STATE, FINISHED, LOCK)), r"chunk-\d{8}\.parquet", rf"{DRAFT}\d+"))
-)
+NAMES = "|".join(map(re.escape, (MANIFEST, STATE, FINISHED, LOCK)))
+PARTS = re.compile(rf"{NAMES}|chunk-\d{{8}}\.parquet|{re.escape(DRAFT)}\d+")
 METADATA = b"jaxroof"
 
 
@@ -106,11 +105,8 @@ class Store:
 
     def finish(self, files: Iterable[Path], schema: pyarrow.Schema, manifest: Mapping[str, Any]) -> None:
         """The chunks of ``files`` as one file, a row group each, that carries its manifest."""
-        draft = self.part / FINISHED
-        with (
-            naming(draft),
-            parquet.ParquetWriter(draft, schema.with_metadata({METADATA: dump(manifest).encode()})) as writer,
-        ):
+        draft, schema = self.part / FINISHED, schema.with_metadata({METADATA: dump(manifest).encode()})
+        with naming(self.target), parquet.ParquetWriter(draft, schema) as writer:
             for rows in map(parquet.ParquetFile, files):
                 for group in range(rows.num_row_groups):
                     table = rows.read_row_group(group).replace_schema_metadata(writer.schema.metadata)
