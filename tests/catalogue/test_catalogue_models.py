@@ -40,7 +40,7 @@ GEMMA_2, GEMMA_3 = ARXIV + "2408.00118", ARXIV + "2503.19786"  # tables of param
 LLAMA_3, GPT_OSS, GLM_4_5, KIMI_K2 = (ARXIV + n for n in ("2407.21783", "2508.10925", "2508.06471", "2507.20534"))
 PUBLISHED = {
     "codellama-34b": Published(HF + "codellama/CodeLlama-34b-Instruct-hf", "33.7"),
-    # 37 of the report is 36.6 without the embedding and 37.6 with it.
+    # 37 of the report is 36.6 without the embedding and 37.6 with it; which is meant is inferred from that.
     "deepseek-r1": Published(HF + "deepseek-ai/DeepSeek-R1", "671", "37", active_less=1),
     "deepseek-v3": Published(ARXIV + "2412.19437", "671", "37", active_less=1),
     "gemma-2-2b": Published(GEMMA_2, "2.61"),
@@ -69,7 +69,7 @@ PUBLISHED = {
     "llama-3.3-70b": Published(HF + "meta-llama/Llama-3.3-70B-Instruct", "70.6"),
     "llama-4-scout": Published(HF + "meta-llama/Llama-4-Scout-17B-16E-Instruct", "109", "17", more=VISION),
     "llama-4-maverick": Published(HF + "meta-llama/Llama-4-Maverick-17B-128E-Instruct", "402", "17", more=VISION),
-    # 10 is 9.8 without embedding and head, and 11.0 with them.
+    # 10 is 9.8 without embedding and head, and 11.0 with them; that they are left out is inferred from that.
     "minimax-m2": Published(HF + "MiniMaxAI/MiniMax-M2", "230", "10", active_less=2),
     "mistral-7b": Published(HF + "mistralai/Mistral-7B-v0.1", "7.24"),
     "mistral-large-2": Published(HF + "mistralai/Mistral-Large-Instruct-2407", "123"),
