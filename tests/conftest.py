@@ -16,6 +16,10 @@ install_import_hook("jaxroof", "annotations.checked")
 from jaxroof import load_ground_truth, load_model  # noqa: E402
 from jaxroof.commands.program_cache import KEEP_ALL  # noqa: E402
 
+QUICKLY = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+)
+
 pytest.register_assert_rewrite("command_line")
 gc.set_threshold(100_000, 50, 50)  # tracing makes many objects and little garbage
 jax.config.update("jax_enable_x64", True)
@@ -26,6 +30,8 @@ matplotlib.use("Agg")
 # One fresh cache for the run, its workers and the command lines that they start.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAXROOF_CACHE"] = tempfile.mkdtemp(prefix="jaxroof-tests-")
+    # Most of the run is compiling, and programs run for a moment: XLA compiles them quickly rather than well.
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICKLY}".strip()
 for name, value in {"jax_compilation_cache_dir": os.environ["JAXROOF_CACHE"], **KEEP_ALL}.items():
     jax.config.update(name, value)
 

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -206,6 +207,22 @@ def test_an_interruption_ends_the_process_wherever_it_comes(line):
     )
     done = subprocess.run([sys.executable, "-c", child, *line.split()], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (130, "")
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "<&- 2>&-"])
+def test_what_cannot_be_said_on_stderr_changes_no_exit_code(tmp_path, stderr):
+    """A file that is opened later is not written into in its place."""
+    child = (
+        "import sys; from jaxroof import app, cli\n"
+        "@app.app.command()\ndef says():\n"
+        "    with open('result', 'w') as file: sys.stderr.write('a note\\n'), file.write('1'), print('2')\n"
+        "cli.run_process()"
+    )
+    for arguments, expected in (["says"], (0, "2\n")), (["list", "nothing"], (2, "")):
+        line = shlex.join([sys.executable, "-c", child, *arguments])
+        done = subprocess.run(f"{line} {stderr}", shell=True, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == expected
+    assert (tmp_path / "result").read_text() == "1"
 
 
 def test_a_platform_that_is_not_there_is_one_line():

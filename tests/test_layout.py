@@ -11,8 +11,9 @@ SOURCE = Path(__file__).parents[1] / "src/jaxroof"
 
 # Bottom to top; a module imports from its own floor and those below.
 FLOORS = (
-    "defaults", "units", "files", "parameters", "step", "request", "serving", "catalogue", "report", "capacity",
-    "experiments", "sensitivity", "studies", "splits", "calibration", "sweeps", "commands", "app", "cli", "__main__",
+    "defaults", "units", "weights", "files", "parameters", "step", "request", "serving", "catalogue", "report",
+    "capacity", "experiments", "sensitivity", "studies", "splits", "calibration", "sweeps", "commands", "app",
+    "cli", "__main__",
 )  # fmt: skip
 # Slow to import, or of the terminal and the disk: at module level only in these files.
 EDGE_LIBRARIES = {"matplotlib", "pandas", "pyarrow", "rich", "typer"}
@@ -91,7 +92,7 @@ def test_modules_import_each_other_in_no_circle(trees):
 
 
 def test_ground_floors_need_no_jax(trees):
-    light = ("defaults", "units", "files")
+    light = ("defaults", "units", "weights", "files")
     heavy = [
         module
         for module, tree in trees.items()

@@ -74,7 +74,7 @@ def test_what_is_no_count_is_refused(h2b, llama, prompt, why):
 
 
 def test_what_a_model_cannot_say_is_refused(h2b, truth):
-    """A mixture outside ``kernels``, a window that is shorter than the request."""
+    """A mixture outside ``kernels``, a window that is shorter than the request, a line that nobody measured."""
     mixtral, mistral = map(jaxroof.load_architecture, ("mixtral-8x7b", "mistral-7b"))
     mixtures = dataclasses.replace(truth.runs, architecture=jax.tree.map(lambda leaf: np.stack([leaf] * 13), mixtral))
     one = jaxroof.Deployment(1)
@@ -83,6 +83,9 @@ def test_what_a_model_cannot_say_is_refused(h2b, truth):
             h2b, mixtral, one, prompt=8, output=2
         ): "predict: num_experts: the memory step time is for",
         lambda: jaxroof.latencies(h2b, mixtures): "runs: num_experts: the memory step time is for dense",
+        lambda: jaxroof.predict(
+            jaxroof.load_model("linear"), mistral, one, prompt=8, output=2
+        ): "predict: linear: steps take no time; name a file of a measured line",
         lambda: jaxroof.predict(h2b, mistral, one, prompt=4095, output=2): "the window of 4096 tokens is shorter",
     }.items():
         with pytest.raises(InputError, match=message):

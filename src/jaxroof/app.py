@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,8 @@ LIGHT, LISTS = {"listing"}, ("settings", "free", "vary", "zipped")
 # Whether this command line may use the compilation cache; its option is read before JAX is there.
 CACHED = contextvars.ContextVar("CACHED", default=True)
 
-FORCED = "Fit more constants than half the train experiments; replace another result in --out."
+OTHERS = "Replace another result in --out; one of this command (or study) is replaced anyway, whatever its options."
+FORCED = f"Fit more constants than half the train experiments. {OTHERS}"
 
 
 def _named(text: str) -> Path:
@@ -36,6 +38,7 @@ Formula = Annotated[str | None, typer.Option(help="Overhead formula: a name or a
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE of a Tier-0 constant, in its file's unit; repeatable.")
 ]
+MODEL = "A model's name, a Hugging Face config.json or its folder, or a downloaded organisation/name."
 HardwareName = Annotated[str, typer.Option(help="A GPU's name, TOML file or hardware_config.json.")]
 ServerName = Annotated[
     str | None,
@@ -52,7 +55,7 @@ KvCacheDtype = Annotated[
 ]
 ScoringName = Annotated[str, typer.Option(help="published, itl or e2e_per_token.")]
 GroundTruthPath = Annotated[Path | None, typer.Option(help="Folder or CSV of experiments. [default: the 13]")]
-Force = Annotated[bool, typer.Option("--force", help="Replace another result in --out.")]
+Force = Annotated[bool, typer.Option("--force", help=OTHERS)]
 Out = Annotated[Path | None, typer.Option(parser=_named, help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")]
 MfuTables = Annotated[Path | None, typer.Option(help="Folder of measured MFU tables for roofline. [default: analytic]")]
 
@@ -113,7 +116,7 @@ def evaluate(
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Option(help="A model's name, a Hugging Face config.json or its folder.")],
+    model: Annotated[str, typer.Option(help=MODEL)],
     hardware: HardwareName,
     tp: Annotated[int, typer.Option(help="Tensor-parallel degree: GPUs.")],
     prompt: Annotated[int, typer.Option(help="Prompt tokens.")],
@@ -139,7 +142,7 @@ def predict(
 
 @app.command()
 def simulate(
-    model: Annotated[str | None, typer.Option(help="A model's name, a Hugging Face config.json or its folder.")] = None,
+    model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     hardware: HardwareName | None = None,
     tp: Annotated[int | None, typer.Option(help="Tensor-parallel degree: GPUs.")] = None,
     ep: Annotated[int | None, typer.Option(help="Expert-parallel degree: 1, or as --tp. [default: 1]")] = None,
@@ -325,6 +328,7 @@ def sweep(
     json: Json = False,
 ) -> None:
     """Evaluate millions to billions of settings: all of them to a file, or the best, the front, the marginals."""
+    _check_join(join, locals())
     _run("sweep", locals())
 
 
@@ -341,6 +345,16 @@ def list_(
 ) -> None:
     """List what is there."""
     _run("listing", locals())
+
+
+def _check_join(join: Path | None, options: Mapping[str, Any]) -> None:
+    """Refuse what is given beside ``join``."""
+    from jaxroof.files import InputError
+
+    unset = {name: p.default for name, p in inspect.signature(sweep).parameters.items()}
+    given = {name for name, value in options.items() if value not in (unset[name], [])}
+    if join is not None and given - {"join", "force", "json"}:
+        raise InputError("--join", str(join), "knows its sweep: only --force and --json beside it")
 
 
 def _run(command: str, options: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import gc
 import io
 import os
 import sys
+from typing import Any
 
 import typer
 
@@ -17,6 +18,7 @@ def run_process() -> None:
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     interruption.answer()
+    _open_stderr()
     main()
 
 
@@ -52,6 +54,24 @@ def _no_cache_first(arguments: list[str]) -> list[str]:
     """``--no-cache`` may stand before or after the command."""
     others = [argument for argument in arguments if argument != "--no-cache"]
     return others if len(others) == len(arguments) else ["--no-cache", *others]
+
+
+class _Lossy(io.FileIO):
+    """What cannot be written is lost."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _open_stderr() -> None:
+    """Have a stderr, also where it is closed or its disk is full: what is said there is no part of a result."""
+    if sys.stderr is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    encoding, raw = getattr(sys.stderr, "encoding", None), io.BufferedWriter(_Lossy(2, "w", closefd=False))
+    sys.stderr = io.TextIOWrapper(raw, encoding, errors="backslashreplace", line_buffering=True)
 
 
 def _drop_stdout() -> None:

@@ -56,18 +56,21 @@ MODELS = [
     ('"num_hidden_layers": 32', '"num_hidden_layers": null', "num_hidden_layers: must be a number, got None"),
     ('"hidden_size"', '"hidden"', "hidden_size: missing key"),
     ('"num_key_value_heads": 32', '"num_key_value_heads": 5', "num_key_value_heads: 32 heads cannot be divided by 5"),
-    ('"torch_dtype"', '"torch_type"', "torch_dtype: missing key"),
     ('"float16"', '"float61"', "torch_dtype: must be one of "),
-    ('"float16"', '"float32"', "torch_dtype: vLLM serves a float32 checkpoint in 16 bit; state bfloat16 or float16"),
     ('"float16"', "[16]", "torch_dtype: must be one of "),
-    ('"hidden_size"', '"num_experts": 8, "hidden_size"', "num_experts_per_tok: missing key"),
+    ('"hidden_size"', '"num_experts": 8, "hidden_size"', "num_experts: not modelled"),
+    ('"llama"', '"olmoe", "num_experts": 8', "num_experts_per_tok: missing key"),
     (
-        '"hidden_size"',
-        '"num_experts": 8, "num_experts_per_tok": 9, "hidden_size"',
-        "num_experts_per_tok: must be ≤ num_experts",
+        '"llama"',
+        '"olmoe", "num_experts": 8, "num_experts_per_tok": 9',
+        "num_experts_per_tok: must be ≤ num_experts, got 9 > 8",
     ),
     ('"hidden_size"', '"kv_lora_rank": 512, "hidden_size"', "kv_lora_rank: not modelled"),
-    ('"hidden_size"', '"quantization_config": {"quant_method": "awq"}, "hidden_size"', "quantization_config: only fp8"),
+    (
+        '"hidden_size"',
+        '"quantization_config": {"quant_method": "bitsandbytes"}, "hidden_size"',
+        "quantization_config: understood are fp8, ",
+    ),
     ('"tie_word_embeddings": false', '"tie_word_embeddings": "false"', "tie_word_embeddings: must be true or false"),
 ]
 EXPERIMENTS = [

@@ -5,8 +5,9 @@ import json
 import pytest
 from command_line import CONFIGS, ROOT, numbers, predict, refused, works
 
-from jaxroof.catalogue.huggingface import MODELLED, parameter_count, shape_from_config
-from jaxroof.catalogue.load import load_architecture
+from jaxroof.catalogue.counts import counts
+from jaxroof.catalogue.huggingface import load_notes, load_shape, shape_from_config
+from jaxroof.files import InputError
 
 LLAMA = {
     "model_type": "llama", "num_hidden_layers": 32, "hidden_size": 4096, "intermediate_size": 14336,
@@ -62,39 +63,87 @@ PUBLISHED = {
 }  # fmt: skip
 
 
+MIXTURE = LLAMA | {
+    "model_type": "deepseek_v3", "num_hidden_layers": 4, "num_key_value_heads": 32, "n_routed_experts": 64,
+    "num_experts_per_tok": 6, "moe_intermediate_size": 1408, "n_shared_experts": 2, "first_k_dense_replace": 1,
+    "kv_lora_rank": 512, "q_lora_rank": None, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128,
+}  # fmt: skip
+GEMMA4 = LLAMA | {
+    "model_type": "gemma4_text", "num_hidden_layers": 6, "head_dim": 256, "global_head_dim": 512,
+    "num_global_key_value_heads": 2, "attention_k_eq_v": True, "sliding_window": 1024,
+}  # fmt: skip
+BLOCK = {"attention": {"n_heads_in_group": 8, "no_op": False}, "ffn": {"ffn_mult": 2.625, "no_op": False}}
+NAS = LLAMA | {"model_type": "nemotron-nas", "num_hidden_layers": 2, "num_key_value_heads": None}
+OPEN = LLAMA | {"model_type": "gpt_oss", "num_hidden_layers": 4, "num_local_experts": 32, "num_experts_per_tok": 4}
+
+
 def read(config):
     return shape_from_config(ROOT / "config.json", config)
+
+
+def layers(config, *fields):
+    """How many layers have which values of some fields."""
+    groups = read(config)["layers"]
+    values = zip(groups["num_hidden_layers"], *(groups[field] for field in fields), strict=True)
+    found = {}
+    for count, *value in values:
+        found[tuple(value)] = found.get(tuple(value), 0) + count
+    return found
+
+
+def write(folder, config):
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder / "config.json"
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_modelled_architecture_has_its_published_size(name):
     billions, config = PUBLISHED[name]
-    assert parameter_count(read(config)) / 1e9 == pytest.approx(billions, rel=0.01)
+    assert counts(read(config)).parameters / 1e9 == pytest.approx(billions, rel=0.01)
 
 
-def test_every_modelled_type_has_a_published_size():
-    assert {config["model_type"] for _, config in PUBLISHED.values()} == set(MODELLED)
+def test_a_plain_model_is_one_group_of_layers():
+    groups = read(LLAMA)["layers"]
+    assert {len(values) for values in groups.values()} == {1}
+    assert groups["num_hidden_layers"] == [32]
 
 
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"model_type": "gemma2", "sliding_window": 4096, "head_dim": 256}, "model_type: gemma2 is not modelled"),
-        (
-            {"model_type": "gemma3", "text_config": {"model_type": "gemma3_text", "sliding_window": 1024}},
-            "model_type: gemma3_text is not modelled; modelled are llama, mistral, ",
-        ),
-        ({"model_type": "gpt_oss", "layer_types": ["sliding_attention"]}, "model_type: gpt_oss is not modelled"),
-        (
-            {"model_type": "llama4", "text_config": {"model_type": "llama4_text", "interleave_moe_layer_step": 1}},
-            "model_type: llama4_text is not modelled",
-        ),
         ({"model_type": "nemotron_h", "hybrid_override_pattern": "M-M*-"}, "model_type: nemotron_h is not modelled"),
         ({"model_type": "qwen3_next", "linear_num_key_heads": 16}, "model_type: qwen3_next is not modelled"),
-        ({"model_type": "deepseek_v2", "kv_lora_rank": 512}, "model_type: deepseek_v2 is not modelled"),
-        ({"model_type": "jamba", "mamba_d_state": 16}, "model_type: jamba is not modelled"),
-        ({"model_type": "phi", "torch_dtype": "float16"}, "model_type: phi is not modelled"),
-        ({"model_type": "starcoder2", "sliding_window": 4096}, "model_type: starcoder2 is not modelled"),
+        (
+            {"model_type": "glm_moe_dsa", "index_topk": 2048},
+            "model_type: glm_moe_dsa is not modelled (index_topk: sparse MLA); modelled are llama, mistral, ",
+        ),
+        ({"model_type": "jamba", "mamba_d_state": 16}, "model_type: jamba is not modelled (mamba_d_state: Mamba la"),
+        ({"model_type": "minimax_m3_vl", "text_config": {"hidden_size": 8}}, "model_type: minimax_m3_vl is not"),
+        ({"model_type": "bloom", "torch_dtype": "float16"}, "model_type: bloom is not modelled; modelled are"),
+        (MIXTURE | {"index_topk": 2048}, "index_topk: not modelled (sparse MLA)"),
+        (GEMMA4 | {"num_kv_shared_layers": 2}, "num_kv_shared_layers: not modelled (layers that share a KV cache)"),
+        (GEMMA4 | {"hidden_size_per_layer_input": 256}, "hidden_size_per_layer_input: not modelled"),
+        (QWEN3 | {"layer_types": ["linear_attention"] * 36}, "layer_types: linear_attention is not modelled"),
+        (QWEN3 | {"layer_types": ["full_attention"] * 35}, "layer_types: must have an item for each of the 36 layers"),
+        (LLAMA | {"model_type": "minimax_m2", "attn_type_list": [1] * 31 + [0]}, "attn_type_list: 0 is not modelled"),
+        (LLAMA | {"num_local_experts": 8}, "num_local_experts: not modelled"),
+        (LLAMA | {"moe_layers_enum": "3,4"}, "moe_layers_enum: not modelled"),
+        (LLAMA | {"num_key_value_heads": 5}, "num_key_value_heads: 32 heads cannot be divided by 5 KV heads"),
+        (LLAMA | {"num_hidden_layers": 1e6}, "num_hidden_layers: must be ≤ 1000"),
+        (MISTRAL | {"sliding_window": -1}, "sliding_window: must be ≥ 0"),
+        (MIXTURE | {"num_experts_per_tok": 65}, "num_experts_per_tok: must be ≤ n_routed_experts, got 65 > 64"),
+        (MIXTURE | {"moe_layer_freq": [1]}, "moe_layer_freq: must have an item for each of the 4 layers, got 1"),
+        (MIXTURE | {"mlp_layer_types": ["dense"] * 3 + ["odd"]}, "mlp_layer_types: odd is not modelled"),
+        (NAS | {"block_configs": [BLOCK]}, "block_configs: must have an item for each of the 2 layers, got 1"),
+        (NAS, "block_configs: must have an item for each of the 2 layers, got 0"),
+        (
+            NAS | {"block_configs": [BLOCK, BLOCK | {"attention": {"replace_with_linear": True}}]},
+            "block_configs.1.attention.replace_with_linear: not modelled",
+        ),
+        (
+            NAS | {"block_configs": [BLOCK | {"attention": {"n_heads_in_group": 5}}] * 2},
+            "block_configs.0.attention.n_heads_in_group: 32 heads cannot be divided into groups of 5",
+        ),
         ({"text_config": LLAMA | {"model_type": None}}, "model_type: must be text"),
         (LLAMA | {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types: sliding_attention is not"),
         (LLAMA | {"layer_types": 3}, "layer_types: 3 is not modelled"),
@@ -103,24 +152,15 @@ def test_every_modelled_type_has_a_published_size():
         (LLAMA | {"linear_conv_kernel_dim": 4}, "linear_conv_kernel_dim: not modelled"),
         (LLAMA | {"interleave_moe_layer_step": 2}, "interleave_moe_layer_step: not modelled"),
         (LLAMA | {"kv_lora_rank": 512}, "kv_lora_rank: not modelled"),
-        (LLAMA | {"torch_dtype": "float32"}, "torch_dtype: vLLM serves a float32 checkpoint in 16 bit"),
-        (LLAMA | {"torch_dtype": None}, "torch_dtype: missing key; state the bfloat16 or float16"),
-        (
-            LLAMA | {
-                "quantization_config": {
-                    "quant_method": "compressed-tensors",
-                    "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int"}}},
-                }
-            },
-            "quantization_config: only fp8 and compressed-tensors with 8-bit float weights are modelled, "
-            "got compressed-tensors with 4-bit int weights",
-        ),
+        (LLAMA | {"torch_dtype": "int8"}, "torch_dtype: must be one of bfloat16, float16, float32"),
     ],
 )  # fmt: skip
 def test_what_is_not_modelled_is_refused_by_name(tmp_path, config, says):
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(config))
-    refused(tmp_path, predict(model=path), f"{path}: {says}")
+    path = write(tmp_path, config)
+    with pytest.raises(InputError) as error:
+        load_shape(str(tmp_path))
+    assert str(error.value).startswith(f"{path}: {says}")
+    assert "\n" not in str(error.value)
 
 
 def test_keys_that_say_nothing_are_not_refused():
@@ -137,11 +177,114 @@ def test_keys_that_say_nothing_are_not_refused():
         (LLAMA | {"sliding_window": 4096}, 0),
         (QWEN3 | {"sliding_window": 4096}, 0),
         (QWEN3 | {"sliding_window": 4096, "use_sliding_window": False}, 0),
-        (QWEN3 | {"sliding_window": 4096, "use_sliding_window": True}, 4096),
+        (QWEN3 | {"sliding_window": 4096, "use_sliding_window": True, "max_window_layers": 0}, 4096),
+        (QWEN3 | {"model_type": "qwen3_vl_text", "sliding_window": 4096, "use_sliding_window": True}, 0),
     ],
 )
 def test_which_window_is_one_of_attention(config, window):
-    assert read(config)["sliding_window"] == window
+    assert read(config)["layers"]["sliding_window"] == [window]
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        (QWEN3 | {"sliding_window": 4096, "use_sliding_window": True}, {(0,): 28, (4096,): 8}),
+        (OPEN | {"sliding_window": 128}, {(0,): 2, (128,): 2}),
+        (OPEN | {"sliding_window": 128, "layer_types": ["full_attention"] * 4}, {(0,): 4}),
+        (LLAMA | {"model_type": "gemma3_text", "sliding_window": 512}, {(512,): 27, (0,): 5}),
+        (
+            LLAMA | {"model_type": "gemma3_text", "sliding_window": 512, "sliding_window_pattern": 2},
+            {(512,): 16, (0,): 16},
+        ),
+        (
+            LLAMA | {"model_type": "exaone4", "sliding_window": 512, "sliding_window_pattern": "LLG"},
+            {(512,): 22, (0,): 10},
+        ),
+        (LLAMA | {"model_type": "exaone4"}, {(0,): 32}),
+    ],
+)  # fmt: skip
+def test_layers_with_and_without_a_window(config, found):
+    assert layers(config, "sliding_window") == found
+
+
+def test_layers_that_rotate_their_keys_attend_to_chunks():
+    scout = LLAMA | {
+        "model_type": "llama4_text", "num_local_experts": 16, "num_experts_per_tok": 1, "attention_chunk_size": 8192,
+        "intermediate_size_mlp": 16384, "interleave_moe_layer_step": 2,
+    }  # fmt: skip
+    fields = ("attention_chunk_size", "intermediate_size", "num_experts")
+    assert layers(scout, *fields) == {(8192, 16384, 0): 16, (8192, 14336, 16): 8, (0, 14336, 16): 8}
+    stated = {"moe_layers": [0], "no_rope_layers": [0] * 32}
+    assert layers(scout | stated, *fields) == {(0, 14336, 16): 1, (0, 16384, 0): 31}
+
+
+def test_latent_attention_and_shared_experts():
+    assert layers(MIXTURE, "intermediate_size", "num_experts") == {(14336, 0): 1, (2816, 64): 3}
+    fields = ("num_key_value_heads", "head_dim", "v_head_dim", "q_lora_rank", "kv_lora_rank", "qk_rope_head_dim")
+    assert layers(MIXTURE, *fields) == {(32, 192, 128, 0, 512, 64): 4}
+    assert counts(read(MIXTURE)).kv_bytes_per_token == 4 * (512 + 64) * 2
+    assert layers(MIXTURE | {"moe_layer_freq": [0, 0, 0, 1]}, "num_experts") == {(0,): 3, (64,): 1}
+
+
+def test_full_layers_with_heads_of_their_own():
+    fields = ("num_key_value_heads", "head_dim", "kv_projections")
+    assert layers(GEMMA4, *fields) == {(8, 256, 2): 5, (2, 512, 1): 1}
+    assert layers(GEMMA4 | {"attention_k_eq_v": False}, *fields) == {(8, 256, 2): 5, (8, 512, 2): 1}
+    own = {"per_layer_config": {"05": {"head_dim": 128, "num_key_value_heads": 4}}}
+    assert layers(GEMMA4 | own, *fields) == {(8, 256, 2): 5, (4, 128, 1): 1}
+    parallel = {"num_experts": 128, "top_k_experts": 8, "moe_intermediate_size": 704}
+    assert layers(GEMMA4 | parallel, "intermediate_size", "num_experts_per_tok") == {(14336, 8): 6}
+
+
+def test_settings_of_sliding_layers():
+    other = {"attention_type": "sliding_attention", "num_attention_heads": 96, "num_attention_groups": 8}
+    step = LLAMA | {
+        "model_type": "step3p5", "num_hidden_layers": 4, "num_key_value_heads": None, "num_attention_groups": 4,
+        "head_dim": 128, "num_attention_heads": 64, "attention_other_setting": other, "sliding_window": 512,
+        "layer_types": ["full_attention"] + ["sliding_attention"] * 4, "num_nextn_predict_layers": 1,
+        "moe_layers_enum": "1,2,3", "moe_num_experts": 288, "moe_top_k": 8, "moe_intermediate_size": 1280,
+        "share_expert_dim": 1280,
+    }  # fmt: skip
+    fields = ("num_attention_heads", "num_key_value_heads", "sliding_window", "num_experts", "intermediate_size")
+    assert layers(step, *fields) == {(64, 4, 0, 0, 14336): 1, (96, 8, 512, 288, 1280): 3}
+
+
+def test_blocks_with_heads_and_widths_of_their_own_or_none():
+    none = {"attention": {"n_heads_in_group": None, "no_op": True}, "ffn": {"ffn_mult": None, "no_op": True}}
+    fields = ("num_attention_heads", "num_key_value_heads", "intermediate_size")
+    assert layers(NAS | {"block_configs": [BLOCK, none]}, *fields) == {(32, 4, 7168): 1, (0, 0, 0): 1}
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    text = LLAMA | {"dtype": "float32", "torch_dtype": None, "num_nextn_predict_layers": 1}
+    write(tmp_path, {"model_type": "llava", "text_config": text, "vision_config": {}})
+    assert load_notes(str(tmp_path)) == [
+        "the text part of llava; its vision tower is left out",
+        "num_nextn_predict_layers: layers that predict further tokens (MTP) are left out",
+        "dtype: float32 in the file, served in bfloat16",
+    ]
+    write(tmp_path, LLAMA)
+    assert load_notes(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize("dtype", [None, "bfloat16", "float16", "float32"])
+def test_any_precision_is_served_in_16_bit(dtype):
+    assert read(LLAMA | {"torch_dtype": dtype})["activation_bytes"] == 2
+
+
+@pytest.mark.parametrize(
+    ("outer", "text", "tied"),
+    [(None, None, 0), (True, None, 1), (None, True, 1), (False, True, 0), (True, False, 0), (True, True, 1)],
+)
+def test_a_head_is_the_embedding_unless_somebody_says_no(outer, text, tied):
+    config = {"text_config": LLAMA | {"tie_word_embeddings": text}, "tie_word_embeddings": outer}
+    assert read(config)["tie_word_embeddings"] == tied
+
+
+def test_some_types_have_a_tied_head_unless_said_otherwise():
+    gemma = LLAMA | {"model_type": "gemma"}
+    assert read(gemma)["tie_word_embeddings"] == 1
+    assert read(gemma | {"tie_word_embeddings": False})["tie_word_embeddings"] == 0
 
 
 @pytest.mark.parametrize(
@@ -177,26 +320,8 @@ def test_a_folder_is_its_config_json(tmp_path):
     assert numbers(predict(model=f"{tmp_path}/")) == numbers(predict())
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ({"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": None}}, "quant_algo: FP8 is not modelled"),
-        ({"quantization": {"quant_algo": None, "kv_cache_quant_algo": "FP8"}}, "kv_cache_quant_algo: FP8 is not"),
-        ({"quantization": {"quant_algo": "NVFP4"}}, "quant_algo: NVFP4 is not modelled"),
-        ({"quantization": {"quant_algo": None}}, "kv_cache_quant_algo: missing key"),
-    ],
-)
-def test_a_quantised_checkpoint_is_refused(tmp_path, content, says):
-    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
-    beside = tmp_path / "hf_quant_config.json"
-    beside.write_text(json.dumps({"quantization": {"quant_algo": None, "kv_cache_quant_algo": None}}))
-    assert load_architecture(str(tmp_path / "config.json")) is not None
-    beside.write_text(json.dumps(content))
-    refused(tmp_path, predict(model=tmp_path), f"{beside}: quantization.{says}")
-
-
 def test_a_null_of_the_text_part_hides_nothing(tmp_path):
     outer = {"quantization_config": {"quant_method": "fp8"}, "tie_word_embeddings": True}
     text = LLAMA | dict.fromkeys(outer)
     shape = shape_from_config(tmp_path / "config.json", outer | {"text_config": text})
-    assert (shape["weight_bytes"], shape["tie_word_embeddings"]) == (1, 1)
+    assert (shape["layers"]["attention_weight_bytes"], shape["tie_word_embeddings"]) == ([1], 1)

@@ -236,6 +236,7 @@ def test_a_result_that_cannot_be_printed_is_no_success(to, why, unbuffered):
         ["evaluate"],
         ["sensitivity"],
         ["splits"],
+        ["calibrate", "--free=linear.per_context_token_us"],
         ["sweep", "--vary=server.per_step_us=1,2", "--best=1"],
         ["simulate", "--rate=1", "--prompt=64", "--output=5", "--set=linear.per_context_token_us=1"],
         predict(),
@@ -245,7 +246,18 @@ def test_a_line_that_nobody_measured_is_no_step_model(tmp_path, command):
     refused(tmp_path, [*command, "--step-model=linear"], "--step-model: linear: steps take no time; name a file")
 
 
-@pytest.mark.parametrize("name", ["../up", "/abs", ".", "a/b", "", "a\\u0000b", "x" * 300])
+def test_a_study_names_no_file_of_a_line_so_none_is_advised(tmp_path):
+    path, text = tmp_path / "mine.toml", (CONFIGS / "studies/h1.toml").read_text()
+    says = f"{path}: raw: set: linear: steps take no time; set one of linear.base_us, linear.per_new_token_us and"
+    path.write_text(text.replace('step_model = "memory"', 'step_model = "linear"'))
+    refused(tmp_path, ["study", path], says)
+    path.write_text(text.replace("[[configurations]]", 'also_step_model = ["linear"]\n\n[[configurations]]', 1))
+    refused(tmp_path, ["study", path], says)
+
+
+@pytest.mark.parametrize(
+    "name", ["../up", "/abs", ".", "a/b", "", "a\\u0000b", "x" * 300, "𠀀" * 64, "Findings.md", "x.png"]
+)
 def test_a_study_is_named_as_a_folder_can_be(tmp_path, name):
     path = tmp_path / "mine.toml"
     path.write_text((CONFIGS / "studies/h1.toml").read_text().replace('name = "h1"', f'name = "{name}"', 1))

@@ -12,7 +12,7 @@ from jaxroof import latencies, load_ground_truth, load_model, replace, tpot_mape
 from jaxroof.catalogue.load import load_architecture
 from jaxroof.parameters import Deployment, Sampling, get, walk
 from jaxroof.request.latency import latency, step_times, total
-from jaxroof.request.schedule import Knots, published
+from jaxroof.request.schedule import Knots, every_scoring
 from jaxroof.request.tracing import as_primitives
 from jaxroof.request.workload import exact
 from jaxroof.step import STEP_MODELS
@@ -60,7 +60,7 @@ def test_one_mean_prefill_node_and_the_chunks_apart_are_all_nodes(truth, workloa
     model = replace(load_model("memory", overheads="idea_e"), {"overheads.prefill.per_chunk_us": 700.0})
     starts = (0, 284, 2048, 4096, 6144)
     split = Knots((512.0,), {start: (512.0, 1024.0, 1536.0) for start in starts}, prefill_nodes=3)
-    schedule = published(exact(truth.workloads[workload]), Sampling(), 2048, split)
+    schedule = every_scoring(exact(truth.workloads[workload]), 2.0, Sampling(), 2048, split)[0]
     merged = latency(model, schedule, arch, deployment)
     every = total(schedule, *step_times(model, schedule, arch, deployment))
     np.testing.assert_allclose(merged.ttft_s, every.ttft_s, rtol=1e-12)

@@ -131,7 +131,7 @@ def test_many_sampled_requests_approach_the_exact_distribution():
     workload = Workload(284, Lengths(70, 35, 2, 200), Lengths(215, 80, 1, 512))
     arch, deployment = load_architecture("llama-2-7b"), Deployment(1)
     exact, drawn = (
-        latency(H2B, schedule.published(shares, Sampling(), BUDGET), arch, deployment)
+        latency(H2B, schedule.every_scoring(shares, 2.0, Sampling(), BUDGET)[0], arch, deployment)
         for shares in (request_workload.exact(workload), request_workload.sampled(workload, seed=1, count=1000))
     )
     np.testing.assert_allclose(drawn.e2e_s, exact.e2e_s, rtol=0.02)

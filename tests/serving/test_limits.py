@@ -57,9 +57,11 @@ def test_a_sweep_counts_what_does_not_fit_and_what_is_cached_beyond_the_prompt(t
 
 
 def test_a_window_shorter_than_the_request(tmp_path):
-    works(predict(model="mistral-7b", prompt=4000, output=96))
-    says = "mistral-7b: sliding_window: windowed attention is not modelled: the window of 4096 tokens is shorter than"
-    refused(tmp_path, predict(model="mistral-7b", prompt=4000, output=97), says)
+    mistral = {"model": "mistral-7b", "prompt": 4000, "step_model": "memory"}
+    works(predict(**mistral, output=96))
+    says = "mistral-7b: sliding_window: the memory step time has no windows; use kernels: the window of 4096 tokens is"
+    refused(tmp_path, predict(**mistral, output=97), says)
+    works(predict(**mistral | {"step_model": "kernels"}, output=97))
 
 
 def test_more_tokens_than_positions_are_said():

@@ -131,6 +131,7 @@ def test_a_request_alone_takes_as_long_as_is_predicted(step, server, name, sampl
 # Settings
 
 
+@pytest.mark.usefixtures("fused")
 def test_a_constant_of_the_model_varies():
     model, arch = load_model("memory", overheads="h2b"), architecture("llama-3.1-8b")
     load, efficiency = random_load(5, 2, (50, 600), (10, 100)), np.linspace(0.5, 0.9, 5)

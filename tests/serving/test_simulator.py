@@ -121,6 +121,7 @@ def stacked(loads):
     return jax.tree.map(lambda *leaves: np.stack(leaves), *loads)
 
 
+@pytest.mark.usefixtures("fused")
 def test_a_setting_is_the_same_alone_and_in_a_batch_of_several_chunks():
     many = CHUNK + 2
     cases = [random_case(seed, count=COUNT) for seed in range(many)]

@@ -1,5 +1,7 @@
 """The steady state against the simulation, an idle server and its own differences."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,18 +48,24 @@ def test_means_are_those_of_the_simulation(rate):
         np.testing.assert_allclose(float(getattr(means, name)), simulated, rtol=legal)
 
 
+@functools.cache
+def means_of(structure):
+    """The means as a function of an asked setting's leaves, and their Jacobian: traced once."""
+
+    def values(leaves):
+        found = steady(jax.tree.unflatten(structure, leaves))
+        return jnp.stack([getattr(found, name) for name in MEANS])
+
+    return jax.jit(values), jax.jit(jax.jacrev(values))
+
+
 @pytest.mark.parametrize("how", [{"rate_per_s": 9.0}, {"clients": 24.0}])
 def test_derivatives_are_differences_of_the_root(how):
     asked = make_asked(LINEAR, Demand(512.0, 200.0, **how), None, None, 4000.0)
     asked = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), asked)
     leaves, structure = jax.tree.flatten(asked)
-
-    @jax.jit
-    def values(leaves):
-        found = steady(jax.tree.unflatten(structure, leaves))
-        return jnp.stack([getattr(found, name) for name in MEANS])
-
-    slopes = jax.jit(jax.jacrev(values))(leaves)
+    values, jacobian = means_of(structure)
+    slopes = jacobian(leaves)
     middle = np.asarray(values(leaves))
     for i, leaf in enumerate(leaves):
         if np.ndim(leaf) or float(leaf) == 0:

@@ -195,7 +195,7 @@ def test_paths_in_a_study_or_a_list_of_them_are_relative_to_the_file(tmp_path):
 
 def test_a_collection_of_searches_and_of_other_configurations(tmp_path, capsys):
     """Its ranking shows where a curve is least, any name has a bar, and every FINDINGS.md says how to make it again."""
-    study = find("studies", "hg1").read_text().replace('"hg1"', '"mine"')
+    study = find("studies", "hg1").read_text().replace('"hg1"', '"my own"')
     (tmp_path / "own name.toml").write_text(
         study.replace("[search]", '[[configurations]]\nname = "half"\noverheads = "h2b"\n\n[search]')
     )
@@ -206,11 +206,12 @@ def test_a_collection_of_searches_and_of_other_configurations(tmp_path, capsys):
     assert (code, err) == (0, "")
     data = json.loads(out)
     rows = {row["configuration"]: row for row in data["ranking"] if row["scoring"] == "published"}
-    optimum = data["members"]["mine"]["search"]["optimum_us"]
+    optimum = data["members"]["my own"]["search"]["optimum_us"]
     said = {name: (row["free"], row["constants"], row["verdict"]) for name, row in rows.items()}
-    assert said["optimum"] == (1, f"{optimum:g} µs", data["members"]["mine"]["verdict"])
+    assert said["optimum"] == (1, f"{optimum:g} µs", data["members"]["my own"]["verdict"])
     assert said["half"] == (0, "–", "–")
-    assert f"own name.toml' --out {tmp_path}/out/mine\n" in (tmp_path / "out/mine/FINDINGS.md").read_text()
+    assert f"own name.toml' --out '{tmp_path}/out/my own'\n" in (tmp_path / "out/my own/FINDINGS.md").read_text()
+    assert "[`my own`](<my own/FINDINGS.md>): " in (tmp_path / "out/FINDINGS.md").read_text()
     assert f"\njaxroof study '{path}' --out {tmp_path}/out\n" in (tmp_path / "out/FINDINGS.md").read_text()
     assert (tmp_path / "out/ranking_memory_published.png").exists()
 

@@ -155,6 +155,15 @@ def test_a_group_and_constants_that_change_nothing(tmp_path):
     assert rows["tpot_mape_pct"].tolist() == pytest.approx([data["tpot_mape_pct"]] * 2, rel=1e-12)
 
 
+def test_a_line_that_varies_may_be_measured_nowhere(tmp_path):
+    """Where none of its constants has time, a point cannot be."""
+    rows = rows_of(tmp_path, ["sweep", "--step-model=linear", "--vary=linear.base_us=0:2000:1000"])
+    assert rows["tpot_mape_pct"].isna().tolist() == [True, False, False]
+    request = ["--model=llama-2-7b", "--tp=1", "--prompt=8", "--output=2", "--zip=linear.base_us=0,0,7"]
+    rows = rows_of(tmp_path, ["sweep", "--step-model=linear", *request, "--zip=linear.per_request_us=0,5,0"])
+    assert rows["ttft_ms"].isna().tolist() == [True, False, False]
+
+
 def test_constants_of_the_staircase_alone(tmp_path):
     axes = ["--vary=overheads.prefill.per_chunk_us=100", "--vary=overheads.prefill.chunk_tokens=2048,1"]
     rows = rows_of(tmp_path, ["sweep", FAST, *axes, "--scoring=itl"])
@@ -196,7 +205,10 @@ def test_nothing_is_overwritten_or_resumed_by_mistake(tmp_path):
         refused(tmp_path, arguments, f"{target}: --out: is there already; --force overwrites it")
         code, _, err = run([*arguments, "--resume"])
         assert (code, err) == (0, f"jaxroof: {target} is complete\n")
-    mine = tmp_path / "new.parquet.part/mine.txt"
+    (folder / "best.csv").unlink()
+    gone = f"{folder}/results.json: --resume: is complete, but best.csv is gone; --force in its place computes anew"
+    refused(tmp_path, [*arguments, "--resume"], gone)
+    mine = tmp_path / "new.parquet.part/chunk-notes.txt"
     mine.parent.mkdir()
     mine.touch()
     refused(
@@ -208,6 +220,18 @@ def test_nothing_is_overwritten_or_resumed_by_mistake(tmp_path):
     assert file.read_bytes() == before
     assert run([*other, "--force"])[0] == 0
     assert len(pd.read_parquet(file)) == 61
+
+
+def test_a_users_own_file_is_moved_and_the_sweep_that_was_computed_goes_on(tmp_path):
+    mine, arguments = tmp_path / "best.csv", ["sweep", VARY, FAST, "--best=1", f"--out={tmp_path}"]
+    mine.touch()
+    code, out, err = run(arguments)
+    assert (code, out.count("\n")) == (2, 4)
+    assert err == f"jaxroof: {mine}: --out: is there, and not of this result; move it, then --resume or --join again\n"
+    mine.unlink()
+    code, again, err = run([*arguments, "--resume"])
+    assert (code, again) == (0, out)
+    assert err.startswith("jaxroof: 0 points")
 
 
 @pytest.mark.parametrize("keep", [[], ["--best=3", "--pareto=tpot_mape_pct,ttft_mape_pct"]], ids=["rows", "kept"])
@@ -316,6 +340,9 @@ def test_a_block_is_halved_until_it_fits():
         ([VARY, "--shard=0/2", "--out=x.parquet"], "x.parquet: --out: must be a folder"),
         ([VARY, "--shard=0/2", "--best=1", "--json", "--out=x"], "--json: is for"),
         ([VARY, "--join=x"], "--join: x: knows its sweep"),
+        (["--join=x", "--best=0"], "--join: x: knows its sweep"),
+        (["--join=x", "--hardware=l40s", "--force"], "--join: x: knows its sweep"),
+        (["--join=x", "--precision=f32"], "--join: x: knows its sweep"),
         (["--join=no/such/folder"], "--join: no/such/folder: no finished shard is there"),
         ([VARY, "--best=1", "--scheduler=local:0"], "--scheduler: N of local:N: must be ≥ 1"),
         ([VARY, "--best=1", "--scheduler=here"], "--scheduler: here: "),

@@ -53,7 +53,8 @@ def test_killed_twenty_times_and_resumed_leaves_the_same_bytes(child, tmp_path):
 
 
 def test_eight_devices_give_the_bits_of_one(child):
-    ours, summary = ended(child([*SWEEP, "--best=7", "--json"], XLA_FLAGS="--xla_force_host_platform_device_count=8"))
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
+    ours, summary = ended(child([*SWEEP, "--best=7", "--json"], XLA_FLAGS=flags))
     assert "chunks of 8 × 64" in summary
     code, out, _ = run([*SWEEP, "--best=7", "--json"])
     assert code == 0

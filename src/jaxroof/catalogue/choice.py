@@ -11,7 +11,7 @@ from jaxroof.catalogue.load import load_model, with_settings
 from jaxroof.catalogue.names import is_original
 from jaxroof.files import COUNT, InputError, check
 from jaxroof.parameters import EP, TP
-from jaxroof.request.limits import LEGAL, check_line
+from jaxroof.request.limits import LEGAL, check_takes_time
 from jaxroof.step import Model
 
 REQUEST_RANGES = {"tp": TP, "ep": EP, **LEGAL, "batch": COUNT}
@@ -28,11 +28,11 @@ class ModelOptions:
     mfu_tables: Path | None
     settings: Sequence[str]
 
-    def model(self) -> Model:
-        """The model, checked. Raises InputError."""
+    def model(self, moved: Iterable[str] = ()) -> Model:
+        """The model, checked; ``moved`` are keys of constants that will have other values. Raises InputError."""
         model = load_model(self.step_model, self.hardware, self.formula, self.mfu_tables, self.server)
         model = with_settings(model, self.settings)
-        check_line("--step-model", model)
+        check_takes_time("--step-model", model, moved)
         return model
 
     def command(self, name: str, **others: object) -> str:

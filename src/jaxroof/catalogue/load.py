@@ -32,6 +32,7 @@ def load_architecture(name: str, kv_cache_dtype: str | None = None) -> Architect
     """A catalogue model (``jaxroof list models``), or any Hugging Face ``config.json`` or its folder.
 
     ``kv_cache_dtype`` is what the KV cache is kept in, in vLLM's words; by default as the file says.
+    ``organisation/name`` is what Hugging Face's client has downloaded of that repository; nothing is downloaded here.
     Raises InputError for an unknown name, a malformed file, and for what is not modelled.
 
     >>> float(jaxroof.load_architecture("llama-3.1-8b").hidden_size)

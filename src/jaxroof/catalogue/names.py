@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from jaxroof.catalogue.hub import cached_config, is_repository
 from jaxroof.files import InputError, check, data_dir
 
 KINDS = {"models": ".json", "hardware": ".toml", "servers": ".toml", "overheads": ".toml", "studies": ".toml"}
@@ -13,12 +14,18 @@ def catalogue(kind: str) -> list[str]:
 
 
 def find(kind: str, name: str) -> Path:
-    """The file of a catalogue name, or the path itself."""
+    """The file of a catalogue name, or the path itself; of ``organisation/name`` what the hub's client has cached.
+
+    Raises InputError for an unknown name.
+    """
+    if kind == "models" and is_repository(name):
+        return cached_config(name, catalogue(kind))
     if _is_path(name):
         return Path(name)
     names = catalogue(kind)
     if name not in names:
-        raise InputError(kind, name, f"not in the catalogue{check.suggestion(name, names)}")
+        near = check.suggestion(name, names) or ";"
+        raise InputError(kind, name, f"not in the catalogue{near} it has {', '.join(names)}")
     return data_dir() / "configs" / kind / f"{name}{KINDS[kind]}"
 
 

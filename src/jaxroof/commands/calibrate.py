@@ -15,6 +15,7 @@ from jaxroof.experiments.runs import settled
 from jaxroof.files import COUNT, Range
 from jaxroof.files.check import number, one_of
 from jaxroof.report.folder import check_out
+from jaxroof.request.limits import TAKE_TIME, check_takes_time
 from jaxroof.studies.load import load_study
 
 # All starts of all folds descend side by side: so many take a gigabyte and half a minute with the quickest model.
@@ -45,9 +46,10 @@ def run(
 ) -> None:
     """Fit on the train split and with each family left out; print tables, or one JSON object; fill ``out``."""
     fit.check()
-    model, truth = measured(options, scoring, ground_truth)
+    model, truth = measured(options, scoring, ground_truth, moved=TAKE_TIME)
     model = settled(model, truth.runs)
     free, where = load_free(fit.free, model), str(ground_truth or "the 13 H100 runs")
+    check_takes_time("--step-model", model, [key for constant in free for key in constant.keys])
     check_size(where, len(free), truth, fit.force)
     check_out(out, findings.NAME, fit.force)
     result = calibrate_folds(

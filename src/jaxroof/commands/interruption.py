@@ -3,6 +3,7 @@
 An exception would be lost, or fatal, where JAX or an import has called back into Python.
 """
 
+import contextlib
 import contextvars
 import os
 import signal
@@ -19,5 +20,6 @@ def answer() -> None:
 
 def _leave(*_: object) -> None:
     shows_cursor = "\x1b[?25h\n" if os.isatty(2) else ""  # which a progress bar hides
-    os.write(2, (shows_cursor + LAST_WORDS.get()).encode())
+    with contextlib.suppress(OSError):  # a closed stderr, or a full one
+        os.write(2, (shows_cursor + LAST_WORDS.get()).encode())
     os._exit(130)

@@ -3,9 +3,8 @@
 import dataclasses
 from typing import Any
 
-from jaxroof.catalogue.counts import counts
-from jaxroof.catalogue.huggingface import load_shape
 from jaxroof.catalogue.names import KINDS, catalogue, find
+from jaxroof.catalogue.summary import summary
 from jaxroof.experiments.recorded import load_recorded
 from jaxroof.files import check, data_dir, read_toml
 from jaxroof.report.report import Report, sheets
@@ -24,8 +23,4 @@ def _experiments() -> list[dict[str, Any]]:
 
 
 def _row(kind: str, name: str) -> dict[str, Any]:
-    if kind != "models":
-        return {"name": name, "title": read_toml(find(kind, name))["title"]}
-    shape = load_shape(name)
-    billions, layers = counts(shape).parameters / 1e9, shape["layers"]["num_hidden_layers"]
-    return {"name": name, "parameters_billion": billions, "layers": int(sum(layers))}
+    return summary(name) if kind == "models" else {"name": name, "title": read_toml(find(kind, name))["title"]}

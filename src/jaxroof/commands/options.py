@@ -1,5 +1,6 @@
 """What several commands load: the model and the measurements to compare them with."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from jaxroof.catalogue.choice import ModelOptions
@@ -13,10 +14,13 @@ from jaxroof.step import Model
 
 
 def measured(
-    options: ModelOptions, scoring: str, ground_truth: Path | None, seed: int | None = None
+    options: ModelOptions, scoring: str, ground_truth: Path | None, seed: int | None = None, moved: Iterable[str] = ()
 ) -> tuple[Model, GroundTruth]:
-    """The model, and the measurements to compare with under ``scoring``. Raises InputError."""
-    model = options.model()
+    """The model, and the measurements to compare with under ``scoring``. Raises InputError.
+
+    ``moved`` are keys of constants that will have other values.
+    """
+    model = options.model(moved)
     check.one_of("--scoring", "value", scoring, SCORINGS)
     if seed is not None:
         check.number("--sampled", "seed", seed, Range(whole=True))

@@ -78,7 +78,7 @@ def _notes(
     batch, slots = counts["batch"], float(tier0.server.max_num_seqs)
     crowded = f"{batch} requests are more than the server's {slots:g} slots (server.max_num_seqs)"
     held = counts["cached"] + batch * (context - counts["cached"])
-    need = float(gpu_bytes(arch, scalar(tp), scalar(held), batch, tier0.server.block_size)) / GIGA
+    need = float(gpu_bytes(arch, scalar(tp), scalar(held), scalar(batch), tier0.server.block_size)) / GIGA
     room = float(room_bytes(arch, scalar(tp), tier0)) / GIGA
     full = f"{batch} requests of {context:.0f} tokens and the weights need {need:.1f} GB per GPU of {room:.1f} usable"
     said = (beyond_positions(arch, tokens), crowded if batch > slots else None, full if need > room else None)
@@ -94,7 +94,7 @@ def check_memory(arch: Architecture, tp: int, counts: Mapping[str, Any], tier0: 
     fits = {n: most_requests(arch, scalar(n), tier0, **request) for n in degrees}
     held = held_tokens(**request, batch=batch, block_size=tier0.server.block_size)
     block = tier0.server.block_size
-    need, weights = (float(gpu_bytes(arch, scalar(tp), scalar(n), batch, block)) / GIGA for n in (held, 0))
+    need, weights = (float(gpu_bytes(arch, scalar(tp), scalar(n), scalar(batch), block)) / GIGA for n in (held, 0))
     wider = next((f"--tp {n}" for n, most in fits.items() if most >= batch), None)
     fewer = f"--batch {fits[tp]}" if fits[tp] else None
     raise InputError(

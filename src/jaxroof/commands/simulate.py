@@ -1,6 +1,5 @@
 """``jaxroof simulate``: a server under load."""
 
-import dataclasses
 from pathlib import Path
 from typing import cast
 
@@ -41,13 +40,8 @@ def run(
     said = Said(server.describe(), load.describe(), server.command(steady, **load.options(), out=out))
     report = simulate_tables.simulation_report(data, summary, made, sent, said)
     note(notes)
-    if out is not None:
-        report.write(out, force)
-    if requests_json and made:
-        report = dataclasses.replace(
-            report, record=data | {"requests": simulate_tables.requests_record(made.simulation)}
-        )
-    report.show(json or requests_json)
+    shown = data | {"requests": simulate_tables.requests_record(made.simulation)} if requests_json and made else None
+    report.deliver(out, force, json or requests_json, shown)
 
 
 def _means(demand: Demand, setting: Setting, kv_blocks: int | None) -> Summary:

@@ -15,7 +15,7 @@ from jaxroof.catalogue.choice import ModelOptions, RequestOptions
 from jaxroof.commands.interruption import LAST_WORDS
 from jaxroof.commands.sweep_cluster import Cluster, connected
 from jaxroof.files import InputError, write
-from jaxroof.report.folder import PART, RESULTS, check_out
+from jaxroof.report.folder import PART, RESULTS, SWEEP, check_out, missing
 from jaxroof.report.report import note
 from jaxroof.sweeps import findings, shards, stream
 from jaxroof.sweeps import store as sweep_store
@@ -31,7 +31,7 @@ from jaxroof.sweeps.stream import Program
 # What evaluates chunks.
 Engine = Program | Cluster
 KEEPS = "--best, --pareto or --marginals say what to keep"
-INFEASIBLE = "for heads or experts that are not divided, memory, a window, or more cached than prompt tokens"
+INFEASIBLE = "for heads or experts that are not divided, memory, a window, more cached than prompt tokens, or no time"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +51,6 @@ class Output:
 def run(options: ModelOptions, axes: Axes, request: RequestOptions, score: Score, keep: Keep, where: Output) -> None:
     """Evaluate every point of a space; write them all, or what is kept of them."""
     if where.join is not None:
-        mine = dataclasses.replace(where, join=None, force=False, json=False)
-        if any(value for group in (axes, request, score, keep, mine) for value in vars(group).values()):
-            raise InputError("--join", str(where.join), "knows its sweep: only --force and --json beside it")
         return _join(where.join, where)
     asked, plan = (options, axes, request, score, keep), load_plan(options, axes, request, score, keep)
     memory = parse_bytes("--memory", where.memory) if where.memory is not None else None
@@ -61,7 +58,7 @@ def run(options: ModelOptions, axes: Axes, request: RequestOptions, score: Score
     store = _store(plan, where, shard)
     LAST_WORDS.set(f"jaxroof: interrupted{'; --resume goes on' if store else ''}\n")
     with contextlib.ExitStack() as stack:
-        previous = stack.enter_context(store.held()) if store else None
+        previous = stack.enter_context(store.locked()) if store else None
         block = previous["block"] if previous and sweep_store.same_points(previous, plan.identity()) else None
         if where.scheduler is None:
             engine: Engine = stream.build(plan, memory, block, same_block=shard is not None)
@@ -85,15 +82,19 @@ def _store(plan: Plan, output: Output, shard: Shard | None) -> Store | None:
         says = "a folder: of shards, or of tables of what is kept" if folder else f"a FILE.parquet, unless {KEEPS}"
         raise InputError(out or "sweep", "--out", f"must be {says}")
     if kept and not shard:
-        check_out(out, "sweep", output.force)
+        check_out(out, SWEEP, output.force)
     target = out / (shards.name_of(shard, kept) if shard else RESULTS) if folder else out
-    part = out / PART if folder and not shard else target.with_name(f"{target.name}.part")
+    part = out / PART if folder and not shard else target.with_name(f"{target.name}{PART}")
     return Store(target, part, output.resume, output.force)
 
 
 def _evaluate(engine: Engine, store: Store | None, manifest: dict[str, Any], to: Output) -> None:
     """Do this process's share of the chunks, unless that is done."""
     if store is not None and not store.begin(manifest):
+        if store.target.name == RESULTS and (gone := missing(store.target.parent)):
+            raise InputError(
+                store.target, "--resume", f"is complete, but {gone[0]} is gone; --force in its place computes anew"
+            )
         sys.stderr.write(f"jaxroof: {store.target} is complete\n")
         sys.stdout.write(store.printed() if to.json else "")
         return
@@ -146,7 +147,7 @@ def _join(folder: Path, where: Output) -> None:
     if kept := files[0].suffix == ".npz":
         jax.config.update("jax_enable_x64", manifest["precision"] == "float64")
     store = Store(folder / (RESULTS if kept else "all.parquet"), folder / PART, False, where.force)
-    with store.held():
+    with store.locked():
         if not kept:
             if where.json:
                 raise InputError("--json", "is for what was kept: rows go to the file")

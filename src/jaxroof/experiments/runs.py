@@ -73,8 +73,7 @@ def schedules_by_scoring(
         jumps = set()  # outside a CUDA graph only all-reduces are slower
     mfu = models[0].constants.hardware.mfu
     splits = knots(mfu, arch, deployment, sorted(starts), longest, budget, chunks, sorted(jumps))
-    itl, per_token = schedule.realised(shares, output_tokens, sampling, budget, splits)
-    each = (schedule.published(shares, sampling, budget, splits), itl, per_token)
+    each = schedule.every_scoring(shares, output_tokens, sampling, budget, splits)
     return dict(zip(metrics.SCORINGS, each, strict=True))
 
 

@@ -14,10 +14,10 @@ from jaxroof.files.ranges import (
 )
 from jaxroof.files.read import data_dir, read_csv, read_json, read_text, read_toml
 from jaxroof.files.structs import choice, to_struct, within
-from jaxroof.files.write import check_writable, held, publish, write, write_folder
+from jaxroof.files.write import DRAFT, check_writable, drafted, held, made, naming, publish, remove, write
 
 __all__ = [
-    "AT_LEAST_ONE", "CACHED_TOKENS", "COUNT", "FRACTION", "NON_NEGATIVE", "POSITIVE", "SHARE", "TOKENS", "InputError",
-    "Range", "check_writable", "choice", "data_dir", "errors_at", "held", "publish", "read_csv", "read_json",
-    "read_text", "read_toml", "to_struct", "within", "write", "write_folder",
+    "AT_LEAST_ONE", "CACHED_TOKENS", "COUNT", "DRAFT", "FRACTION", "NON_NEGATIVE", "POSITIVE", "SHARE", "TOKENS",
+    "InputError", "Range", "check_writable", "choice", "data_dir", "drafted", "errors_at", "held", "made", "naming",
+    "publish", "read_csv", "read_json", "read_text", "read_toml", "remove", "to_struct", "within", "write",
 ]  # fmt: skip

@@ -25,9 +25,10 @@ def no_repeats(path: object, key: str, names: Sequence[str]) -> None:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """'; did you mean …?' for the nearest known name, or the empty string."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    """'; did you mean …?' for the nearest known name, whatever its case, or the empty string."""
+    lower = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=1)
+    return f"; did you mean {lower[near[0]]}?" if near else ""
 
 
 def one_of(path: object, key: str, value: Any, known: Iterable[str]) -> str:

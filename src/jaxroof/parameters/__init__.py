@@ -20,8 +20,8 @@ from jaxroof.parameters.sampling import Sampling
 from jaxroof.parameters.server import Server
 
 __all__ = [
-    "EP", "TP", "AnalyticMfu", "Architecture", "Deployment", "Efficiency", "Flag", "Groups", "Hardware", "Layers", "Line", "Mask",
-    "MeasuredMfu", "OverheadTerms", "Overheads", "Sampling", "Scalar", "Server", "Tier0", "Traffic", "Values",
-    "Vector", "alike", "declared", "experts_divide", "get", "heads_divide", "inlined", "kv_heads_divide", "leaf", "numbers",
-    "put", "replace", "scalar", "setting_axes", "walk",
+    "EP", "TP", "AnalyticMfu", "Architecture", "Deployment", "Efficiency", "Flag", "Groups", "Hardware", "Layers",
+    "Line", "Mask", "MeasuredMfu", "OverheadTerms", "Overheads", "Sampling", "Scalar", "Server", "Tier0", "Traffic",
+    "Values", "Vector", "alike", "declared", "experts_divide", "get", "heads_divide", "inlined", "kv_heads_divide",
+    "leaf", "numbers", "put", "replace", "scalar", "setting_axes", "walk",
 ]  # fmt: skip

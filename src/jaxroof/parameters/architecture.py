@@ -51,13 +51,15 @@ class Architecture(eqx.Module):
 
 def alike(archs: Sequence[Architecture]) -> list[Architecture]:
     """The same models, all with as many groups of layers, so that they stack: further ones have no layers."""
-    most = max(np.shape(arch.layers.head_dim)[-1] for arch in archs)
+    most = max(np.shape(leaf)[-1] for arch in archs for leaf in jax.tree.leaves(arch.layers))
 
     def padded(layers: Layers) -> Layers:
-        missing = most - np.shape(layers.head_dim)[-1]
-        longer = jax.tree.map(lambda leaf: np.append(leaf, np.repeat(leaf[-1:], missing)), layers)
-        count = np.append(layers.num_hidden_layers, np.zeros(missing))
-        return cast(Layers, dataclasses.replace(longer, num_hidden_layers=count)) if missing else layers
+        leaves, structure = jax.tree.flatten(layers)
+        columns = np.broadcast_arrays(*leaves)
+        missing = most - columns[0].size
+        longer = [np.append(column, np.repeat(column[-1:], missing)) for column in columns]
+        count = np.append(columns[0], np.zeros(missing))
+        return cast(Layers, dataclasses.replace(jax.tree.unflatten(structure, longer), num_hidden_layers=count))
 
     return [dataclasses.replace(arch, layers=padded(arch.layers)) for arch in archs]
 

@@ -8,6 +8,11 @@ def bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+def link(path: str) -> str:
+    """A path as a link's target."""
+    return f"<{path}>" if " " in path else path
+
+
 def one_line(text: str) -> str:
     """A text of a TOML file without its line breaks."""
     return " ".join(text.split())

@@ -61,11 +61,16 @@ class Report:
     beside: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     digits: int = 1
 
-    def deliver(self, out: Path | None, force: bool, as_json: bool) -> None:
-        """The files into ``out``, if it is given; then the tables and sentences, or the JSON object, on stdout."""
-        if out is not None:
-            self.write(out, force)
-        self.show(as_json)
+    def deliver(self, out: Path | None, force: bool, as_json: bool, shown: Mapping[str, Any] | None = None) -> None:
+        """The files into ``out``, if it is given; then the tables and sentences, or the JSON object, on stdout.
+
+        Another object may be ``shown``.
+        """
+        try:
+            if out is not None:
+                self.write(out, force)
+        finally:  # also where the folder is refused, after all that was computed
+            dataclasses.replace(self, record=shown or self.record).show(as_json)
 
     def show(self, as_json: bool) -> None:
         """Tables and sentences, or the JSON object, on stdout."""
@@ -88,7 +93,7 @@ class Report:
         replace_result(folder, drawn, force)
 
     def files(self) -> dict[str, Any]:
-        """Every file by its path, results.json last."""
+        """Every file by its path, FINDINGS.md first, which knows them all, and results.json last."""
         files: dict[str, Any] = {}
         text: list[str] = []
         for block in self.document():
@@ -103,8 +108,8 @@ class Report:
                 text.append(block)
         for name, member in self.members.items():
             files |= {f"{name}/{path}": content for path, content in member.files().items()}
-        files[FINDINGS] = signed("\n\n".join(text), self.result, [*files, FINDINGS, RESULTS])
-        return {**files, RESULTS: dump({**self.record, **self.beside})}
+        findings = signed("\n\n".join(text), self.result, [*files, FINDINGS, RESULTS])
+        return {FINDINGS: findings, **files, RESULTS: dump({**self.record, **self.beside})}
 
 
 def _bytes(content: Any) -> bytes:

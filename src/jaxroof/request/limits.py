@@ -1,5 +1,6 @@
 """What cannot be predicted is refused in one sentence, before anything is traced."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -14,6 +15,9 @@ from jaxroof.step import Model
 SPREAD = Range(high=10)
 # A measured batch is a mean, and need not be whole.
 LEGAL = {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": AT_LEAST_ONE, "output_cv": SPREAD}
+# The keys of which one must have a value on a measured line.
+TAKE_TIME = ("linear.base_us", "linear.per_new_token_us", "linear.per_request_us")
+SET_OR_FILE = "name a file of a measured line, or set"
 
 
 def check_request(model: Model, arch: Architecture, deployment: Deployment, sampling: Sampling, **request: Any) -> None:
@@ -31,6 +35,7 @@ def check_request(model: Model, arch: Architecture, deployment: Deployment, samp
         check_deployment("predict", arch, float(deployment.tp), float(deployment.ep))
     check_sampling("predict", sampling, model.step, model.constants.server)
     refuse_layers("predict", model.step, arch)
+    check_takes_time("predict", model)
     if known(arch.layers.sliding_window, prompt, output):
         check_window("predict", model.step, arch, prompt + output)
 
@@ -55,15 +60,15 @@ def can_sample(sampling: Sampling, penalties_supported: Scalar) -> Flag:
 
 def refuse_layers(where: object, step_model: str, arch: Architecture) -> None:
     """Only ``kernels`` knows more than equal plain layers; ``arch`` may be many. Raises InputError."""
-    layers = arch.layers
-    if step_model == "kernels" or not known(*jax.tree.leaves(layers)):
+    if step_model == "kernels" or not known(*jax.tree.leaves(arch.layers)):
         return
-    if np.any(np.asarray(layers.num_experts) > 0):
+    layers = jax.tree.map(np.asarray, arch.layers)
+    if np.any(layers.num_experts > 0):
         raise InputError(where, "num_experts", f"the {step_model} step time is for dense models; use kernels")
     others = {"kv_lora_rank": layers.kv_lora_rank > 0, "attention_chunk_size": layers.attention_chunk_size > 0,
               "ffn_matrices": layers.ffn_matrices < 3, "kv_projections": layers.kv_projections < 2,
               "v_head_dim": layers.value_dim != layers.head_dim}  # fmt: skip
-    if key := next((key for key, odd in others.items() if np.any(np.asarray(odd))), None):
+    if key := next((key for key, odd in others.items() if np.any(odd)), None):
         raise InputError(where, key, f"the {step_model} step time is for plain layers; use kernels")
     if np.shape(layers.head_dim)[-1] > 1:
         raise InputError(where, "layers", f"the {step_model} step time is for equal layers; use kernels")
@@ -91,12 +96,19 @@ def known(*values: Any) -> bool:
     return not any(isinstance(value, jax.core.Tracer) for value in values)
 
 
-def check_line(where: object, model: Model) -> None:
-    """Raise InputError for a line of which a step takes no time: that of a prompt has no context yet."""
+def check_takes_time(where: object, model: Model, moved: Iterable[str] = (), advice: str = SET_OR_FILE) -> None:
+    """Raise InputError for a line whose steps take no time, unless keys that will give them some are ``moved``.
+
+    Zeros are what nobody has measured: every latency would be 0, and a simulated clock would stand still.
+    """
+    if not known(*jax.tree.leaves(model.constants.linear)) or {*moved} & {*TAKE_TIME}:
+        return
+    if not np.all(takes_time(model)):
+        keys = f"{', '.join(TAKE_TIME[:-1])} and {TAKE_TIME[-1]}"
+        raise InputError(where, "linear", f"steps take no time; {advice} one of {keys}")
+
+
+def takes_time(model: Model) -> Flag | bool:
+    """Whether each step takes time: on a line that of a prompt has no context yet."""
     line = model.constants.linear
-    always = (line.base_s, line.per_new_token_s, line.per_request_s)
-    if model.step == "linear" and np.any(sum(np.asarray(constant) for constant in always) <= 0):
-        raise InputError(
-            where, "linear", "steps take no time; name a file of a measured line, or set one of linear.base_us, "
-            "linear.per_new_token_us and linear.per_request_us",
-        )  # fmt: skip
+    return line.base_s + line.per_new_token_s + line.per_request_s > 0 if model.step == "linear" else True

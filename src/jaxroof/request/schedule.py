@@ -91,7 +91,22 @@ class Knots:
     decode_nodes: int = 2
 
 
-def published(shares: Sequence[Share], sampling: Sampling, budget: int, knots: Knots = Knots()) -> Schedule:
+def every_scoring(
+    shares: Sequence[Share], output_tokens: float, sampling: Sampling, budget: int, knots: Knots = Knots()
+) -> tuple[Schedule, Schedule, Schedule]:
+    """Published, ITL and E2E-per-token scoring; the first of drawn outputs, the others as :func:`realised`."""
+    prefill = _prefill(shares, budget, knots)
+    return (_published(shares, sampling, prefill, knots), *_realised(shares, output_tokens, sampling, prefill, knots))
+
+
+def realised(
+    shares: Sequence[Share], output_tokens: float, sampling: Sampling, budget: int, knots: Knots = Knots()
+) -> tuple[Schedule, Schedule]:
+    """ITL and E2E-per-token scoring of requests that each give ``output_tokens`` (need not be whole)."""
+    return _realised(shares, output_tokens, sampling, _prefill(shares, budget, knots), knots)
+
+
+def _published(shares: Sequence[Share], sampling: Sampling, prefill: Sequence[Vector], knots: Knots) -> Schedule:
     """The published scoring: n/(n−1)·mean decode step as TPOT (n = 1 skipped), TTFT + n·step as E2E."""
     counted = sum(share.weight * share.output[2:].sum() for share in shares)
     tpot, e2e = [], []
@@ -102,20 +117,19 @@ def published(shares: Sequence[Share], sampling: Sampling, budget: int, knots: K
         e2e.append(_tail_sums(per_request))
         tpot.append(_tail_sums(np.where(n > 1, per_request / steps, 0.0)) / counted)
     mean = sum(share.weight * float(share.output @ np.arange(len(share.output))) for share in shares)
-    return _build(shares, tpot, e2e, (0.0, mean, 0.0, sampling), knots, budget)
+    return _build(shares, tpot, e2e, (0.0, mean, 0.0, sampling), prefill, knots)
 
 
-def realised(
-    shares: Sequence[Share], output_tokens: float, sampling: Sampling, budget: int, knots: Knots = Knots()
+def _realised(
+    shares: Sequence[Share], output_tokens: float, sampling: Sampling, prefill: Sequence[Vector], knots: Knots
 ) -> tuple[Schedule, Schedule]:
-    """ITL and E2E-per-token scoring of requests that each give ``output_tokens`` (need not be whole)."""
     steps = output_tokens - 1
     taken = np.clip(steps - np.arange(max(math.ceil(steps), 1)), 0.0, 1.0)
     e2e = [share.weight * taken for share in shares]
     drawn = (output_tokens, 0.0, sampling)
-    itl = _build(shares, [weights / (steps or 1.0) for weights in e2e], e2e, (0.0, *drawn), knots, budget)
+    itl = _build(shares, [weights / (steps or 1.0) for weights in e2e], e2e, (0.0, *drawn), prefill, knots)
     first = (1 / output_tokens, *drawn)
-    per_token = _build(shares, [weights / output_tokens for weights in e2e], e2e, first, knots, budget)
+    per_token = _build(shares, [weights / output_tokens for weights in e2e], e2e, first, prefill, knots)
     return itl, per_token
 
 
@@ -127,12 +141,10 @@ def _tail_sums(per_request: Vector) -> Vector:
 
 def _build(
     shares: Sequence[Share], tpot: list[Vector], e2e: list[Vector], others: tuple[float, float, float, Sampling],
-    knots: Knots, budget: int,
+    prefill: Sequence[Vector], knots: Knots,
 ) -> Schedule:  # fmt: skip
     """The nodes, and what else a schedule has, in its order."""
     context, weights = _decode_rule(shares, tpot, e2e, knots)
-    measures = _prefill_measures(shares, budget)
-    prefill = (*_prefill_rule(measures, knots), *_chunk_rule(measures, knots))
     tpot_ttft, output, cv, sampling = others
     nodes = [scalar(leaf) for leaf in (*prefill, context, *weights, tpot_ttft, output, cv)]
     return Schedule(*nodes, sampling)  # type: ignore[call-arg]  # mypy counts a list as one
@@ -152,6 +164,12 @@ def _decode_rule(
             measure[start : start + len(spread)] += spread
     points = np.arange(measures.shape[1], dtype=float)
     return rule(points, list(np.maximum(measures, 0.0)), knots.decode, knots.decode_nodes)
+
+
+def _prefill(shares: Sequence[Share], budget: int, knots: Knots) -> tuple[Vector, ...]:
+    """The prefill and chunk nodes with their weights, which all scorings share."""
+    measures = _prefill_measures(shares, budget)
+    return (*_prefill_rule(measures, knots), *_chunk_rule(measures, knots))
 
 
 def _prefill_measures(shares: Sequence[Share], budget: int) -> dict[int, Vector]:

@@ -9,7 +9,7 @@ from jaxroof.files import NON_NEGATIVE, InputError, Range
 from jaxroof.parameters import Architecture, Deployment, Server
 from jaxroof.parameters.architecture import check_deployment
 from jaxroof.parameters.leaves import check_numbers
-from jaxroof.request.limits import SPREAD, check_line, check_sampling, check_window, known, refuse_layers
+from jaxroof.request.limits import SPREAD, check_sampling, check_takes_time, check_window, known, refuse_layers
 from jaxroof.serving.capacity import beyond_positions
 from jaxroof.serving.demand import Demand
 from jaxroof.serving.load import Load
@@ -36,7 +36,7 @@ def check_setting(
     if model.step not in SIMULATED:
         raise InputError(where, "step model", f"{model.step} is not simulated: only {', '.join(SIMULATED)} are")
     check_load(where, load)
-    check_line(where, model)
+    check_takes_time(where, model)
     _check_server(where, model.constants.server)
     prompt, longest = np.max(load.prompt_tokens), np.max(load.prompt_tokens + load.output_tokens)
     if model.step != "linear":
@@ -55,7 +55,7 @@ def check_demand(where: object, model: Model, demand: Demand, arch: Architecture
         raise InputError(where, "needs a rate_per_s or clients, and not both")
     if np.any(np.asarray(demand.cached_tokens) > demand.prompt_tokens):
         raise InputError(where, "cached_tokens", "must be ≤ prompt_tokens")
-    check_line(where, model)
+    check_takes_time(where, model)
     _check_server(where, model.constants.server)
     if model.step != "linear":
         prompt, output = (np.max(tokens) for tokens in (demand.prompt_tokens, demand.output_tokens))

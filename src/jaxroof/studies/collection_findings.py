@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from jaxroof.report.document import bullets, one_line, reproducing
+from jaxroof.report.document import bullets, link, one_line, reproducing
 from jaxroof.report.figures import Figure
+from jaxroof.report.folder import FINDINGS
 from jaxroof.report.report import Block, File, Report, Sheet, sheets
 from jaxroof.report.tables import columns
 from jaxroof.studies.findings import named, study_report
@@ -40,7 +41,7 @@ def _document(
     for name, (results, _) in found.items():
         verdicts = ", ".join(f"{r.study.step_model}/{r.scoring}: {r.verdict}" for r in results)
         hypothesis = one_line(results[0].study.hypothesis)
-        lines.append(f"[`{name}`]({name}/FINDINGS.md): **{results[0].verdict}**. {hypothesis} ({verdicts})")
+        lines.append(f"[`{name}`]({link(f'{name}/{FINDINGS}')}): **{results[0].verdict}**. {hypothesis} ({verdicts})")
     yield from (f"# {spec.title}", f"**Source of the hypotheses:** {spec.source}", "## Verdicts", bullets(lines))
     yield from shown
     yield from _files(spec, ranked)

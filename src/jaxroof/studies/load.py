@@ -13,7 +13,7 @@ from jaxroof.catalogue.load import load_model, with_settings
 from jaxroof.catalogue.names import beside, find
 from jaxroof.experiments.runs import Runs
 from jaxroof.files import InputError, check, errors_at, read_toml, to_struct
-from jaxroof.request.limits import check_line
+from jaxroof.request.limits import check_takes_time
 from jaxroof.step import Model
 from jaxroof.studies.run import LABELS
 from jaxroof.studies.spec import Collection, ComparisonSpec, Study
@@ -23,7 +23,9 @@ from jaxroof.studies.waterfall import FLOORS, HOST, WORK, part_names
 LISTS: dict[str, type[Collection] | type[ComparisonSpec]] = {"members": Collection, "problems": ComparisonSpec}
 # What a ranking compares.
 RANKED = {"h2b", "none", "optimum"}
-FOLDER = re.compile(r"\w[\w .+-]{0,99}")
+# Beside the folders of a collection's members are its files.
+FOLDER = re.compile(r"\w[\w .+-]{0,99}(?<!\.md)(?<!\.json)(?<!\.csv)(?<!\.png)", re.IGNORECASE)
+MOST_BYTES = 255
 MAX_GRID_STEPS, MAX_GRID_POINTS = 1_000_000, 10_000_000
 
 
@@ -62,7 +64,7 @@ def load_studies(name: str) -> tuple[Study | Collection | ComparisonSpec, dict[s
 
 def _check_name(path: Path, name: str) -> None:
     """What a study is called its folder is, in a collection's."""
-    if not FOLDER.fullmatch(name):
+    if not FOLDER.fullmatch(name) or len(name.encode()) > MOST_BYTES:
         raise InputError(path, "name", f"must be a name that a folder can have, got {reprlib.repr(name)}")
 
 
@@ -128,7 +130,7 @@ def study_models(study: Study) -> dict[str, Model]:
     for c in study.all_configurations():
         where = f"{c.name}: set"
         models[c.name] = with_settings(load_model(c.step_model, study.hardware, c.overheads), c.settings.items(), where)
-        check_line(where, models[c.name])
+        check_takes_time(where, models[c.name], advice="set")
     return models
 
 
@@ -163,7 +165,7 @@ def _check_constants(path: Path, study: Study) -> None:
     with errors_at(path):
         models = study_models(study)
         for step in study.also_step_model:
-            check_line("also_step_model", load_model(step, study.hardware))
+            study_models(study.on(step))
         for search, where in ((study.search, "search.keys"), (study.grid, "grid.free.keys")):
             if search is not None:
                 values = [(key, free.start) for free in search.free for key in free.keys]

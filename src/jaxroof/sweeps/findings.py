@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from jaxroof.report.figures import Figure
+from jaxroof.report.folder import SWEEP
 from jaxroof.report.report import Block, File, Report, Sheet, sheets
 from jaxroof.report.tables import records
 from jaxroof.sweeps.plan import Plan
@@ -32,7 +33,7 @@ def sweep_report(plan: Plan, states: States, manifest: Mapping[str, Any]) -> Rep
     tables |= {f"least {by} at each {keys}": table for keys, table in marginals(plan, states).items()}
     shown = sheets({title: _readable(plan, table) for title, table in tables.items()})
     document = partial(_document, plan, states, shown)
-    return Report("sweep", record(plan, states), shown, document=document, beside={"sweep": manifest}, digits=4)
+    return Report(SWEEP, record(plan, states), shown, document=document, beside={"sweep": manifest}, digits=4)
 
 
 def _document(plan: Plan, states: States, shown: Sequence[Sheet]) -> Iterator[Block]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from jaxroof.files import InputError, check_writable
+from jaxroof.files import InputError, check_writable, made, naming
 
 LOCK = "lock"
 
@@ -21,18 +21,17 @@ def alone(folder: Path) -> Iterator[None]:
     The operating system lets go of the lock when its process ends, however it ends. Raises InputError
     where another process holds it.
     """
-    made = not folder.parent.exists()
     check_writable(folder.parent)
-    file = _locked(folder)
-    try:
-        yield
-    finally:
-        (folder / LOCK).unlink(missing_ok=True)
-        file.close()
-        with contextlib.suppress(OSError):  # not empty
-            folder.rmdir()
-            if made:
-                folder.parent.rmdir()
+    with made(folder.parent):
+        with naming(folder):
+            file = _locked(folder)
+        try:
+            yield
+        finally:
+            (folder / LOCK).unlink(missing_ok=True)
+            file.close()
+            with contextlib.suppress(OSError):  # not empty
+                folder.rmdir()
 
 
 def _locked(folder: Path) -> TextIO:

@@ -20,7 +20,7 @@ from jaxroof.experiments.runs import Runs
 from jaxroof.parameters import Architecture, Deployment, experts_divide, get, put, replace, scalar, walk
 from jaxroof.request.fixed_lengths import FixedLengths, chunks_of, fixed_schedule
 from jaxroof.request.latency import step_times, total
-from jaxroof.request.limits import can_sample
+from jaxroof.request.limits import can_sample, takes_time
 from jaxroof.request.schedule import Latency
 from jaxroof.serving.capacity import attends_in_full, can_serve, held_tokens
 from jaxroof.step import Model
@@ -90,19 +90,22 @@ def scored(
 def _scored(constants: Any, values: Values, *, scoring: str, each: bool) -> Evaluated:
     models, runs, group = constants
     count = next(iter(values.values())).shape
-    predicted = latencies(_model(models, values), runs, scoring=scoring)
+    model = _model(models, values)
+    predicted = latencies(model, runs, scoring=scoring)
     # A latency that no varied constant enters comes back as [experiment], without settings (the TTFT, say, where
     # only a decode constant varies). It is the same at every setting, so it is repeated for each.
     filled: Latency = jax.tree.map(lambda x: jnp.broadcast_to(x.reshape(len(x), -1), x.shape[:1] + count), predicted)
-    if each:
-        table = jnp.stack([filled[metric] for metric in METRICS], axis=1) / MILLI
-        return table.reshape(-1, *count), jnp.ones(count, dtype=bool)
 
     def mape(metric: str) -> Float[Any, " setting"]:
         measured = jnp.asarray(runs.measured[scoring][metric])
         return mean(ape(filled[metric], measured[:, None]), group) / PERCENT
 
-    return jnp.stack([mape(metric) for metric in ("tpot", "ttft", "e2e")]), jnp.ones(count, dtype=bool)
+    if each:
+        table = (jnp.stack([filled[metric] for metric in METRICS], axis=1) / MILLI).reshape(-1, *count)
+    else:
+        table = jnp.stack([mape(metric) for metric in ("tpot", "ttft", "e2e")])
+    feasible = jnp.broadcast_to(takes_time(model), count)
+    return jnp.where(feasible, table, jnp.nan), feasible
 
 
 def served(
@@ -133,7 +136,7 @@ def _served(constants: Any, values: Values, *, nodes: Mapping[str, int]) -> tupl
     itl_s = jnp.where(output > 1, result.tpot_s, jnp.nan)  # one token has no time between tokens
     seconds = jnp.stack([result.ttft_s, itl_s, result.e2e_s, result.e2e_s / output])
     held = held_tokens(prompt, cached, output, batch, model.constants.server.block_size)
-    feasible = (cached <= prompt) & can_serve(arch, tp, held, batch, model.constants)
+    feasible = (cached <= prompt) & can_serve(arch, tp, held, batch, model.constants) & takes_time(model)
     feasible &= jnp.all(experts_divide(arch.layers, tp, ep))
     if model.step != "kernels":
         feasible &= attends_in_full(arch, prompt + output)

@@ -84,7 +84,7 @@ def load_plan(options: ModelOptions, axes: Axes, request: RequestOptions, score:
     if objectives.BUDGET in varied:
         raise InputError("--vary", objectives.BUDGET, "decides how many steps a prompt takes: give it by --set")
     base = dataclasses.replace(options, formula=None if "formula" in varied else options.formula)
-    space = load_space(axes, _keys(base.model(), varied, serves))
+    space = load_space(axes, _keys(base.model(varied), varied, serves))
     models = _models(base, space, [objectives.TUNED] if serves else [])
     if serves:
         objective, settled = _served(options, models, space, request, score)
@@ -125,7 +125,9 @@ def _models(options: ModelOptions, space: Space, tables: Sequence[str]) -> Varia
     chosen: list[dict[str, Any]] = [
         dict(zip(labels, each, strict=True)) for each in itertools.product(*labels.values())
     ]
-    return objectives.variants([dataclasses.replace(options, **each).model() for each in chosen], labels, tables)
+    return objectives.variants(
+        [dataclasses.replace(options, **each).model(space.block(0, 0)) for each in chosen], labels, tables
+    )
 
 
 def _served(

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from jaxroof.files import InputError, publish, read_json, write
+from jaxroof.files import DRAFT, InputError, naming, publish, read_json, write
 from jaxroof.report import report
 from jaxroof.sweeps.lock import LOCK, alone
 from jaxroof.sweeps.plan import Plan
@@ -28,7 +29,8 @@ from jaxroof.sweeps.stream import States
 MANIFEST = "manifest.json"
 STATE = "state.npz"
 FINISHED = "finished"
-PARTS = (MANIFEST, STATE, FINISHED, LOCK, "chunk-")
+NAMES = "|".join(map(re.escape, (MANIFEST, STATE, FINISHED, LOCK)))
+PARTS = re.compile(rf"{NAMES}|chunk-\d{{8}}\.parquet|{re.escape(DRAFT)}\d+")
 METADATA = b"jaxroof"
 
 
@@ -45,7 +47,7 @@ class Store:
     force: bool
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[dict[str, Any] | None]:
+    def locked(self) -> Iterator[dict[str, Any] | None]:
         """Keep others off; the manifest to go on from, if any. Raises InputError where results would be lost."""
         with alone(self.part):
             yield self._previous()
@@ -54,7 +56,7 @@ class Store:
         there, manifest = self.target.exists(), self.part / MANIFEST
         if self.target.is_dir():
             raise InputError(self.target, "--out", "is a folder")
-        if foreign := next((path for path in self.part.glob("*") if not path.name.startswith(PARTS)), None):
+        if foreign := next((path for path in self.part.glob("*") if not PARTS.fullmatch(path.name)), None):
             raise InputError(foreign, "--out", "is in the way: no part of a sweep")
         if self.resume:
             return read_json(manifest) if manifest.exists() else finished_manifest(self.target)
@@ -103,8 +105,8 @@ class Store:
 
     def finish(self, files: Iterable[Path], schema: pyarrow.Schema, manifest: Mapping[str, Any]) -> None:
         """The chunks of ``files`` as one file, a row group each, that carries its manifest."""
-        draft = self.part / FINISHED
-        with parquet.ParquetWriter(draft, schema.with_metadata({METADATA: dump(manifest).encode()})) as writer:
+        draft, schema = self.part / FINISHED, schema.with_metadata({METADATA: dump(manifest).encode()})
+        with naming(self.target), parquet.ParquetWriter(draft, schema) as writer:
             for rows in map(parquet.ParquetFile, files):
                 for group in range(rows.num_row_groups):
                     table = rows.read_row_group(group).replace_schema_metadata(writer.schema.metadata)

@@ -58,7 +58,14 @@ def _unrotated(text: Config, layer: int) -> str:
 
 
 def _hybrid(text: Config, layer: int) -> str:
-    return _sliding(bool(text.per_layer("hybrid_layer_pattern", _layers(text))[layer]))
+    return _sliding(bool(text.per_layer("hybrid_layer_pattern")[layer]))
+
+
+def _softmax(text: Config, layer: int) -> str:
+    """1 is attention; others of the same family have layers without."""
+    if "attn_type_list" in text.table and (kind := text.per_layer("attn_type_list")[layer]) != 1:
+        raise text.error("attn_type_list", f"{kind} is not modelled")
+    return FULL
 
 
 def _stated(text: Config, layer: int) -> str:
@@ -77,17 +84,18 @@ WINDOWS: dict[str, Rule] = {
     "rotated": _rotated,
     "unrotated": _unrotated,
     "hybrid": _hybrid,
+    "softmax": _softmax,
     "stated": _stated,
 }
 
 
 def layer_kinds(text: Config, kind: Kind) -> list[str]:
     """Each layer's kind: ``full_attention``, ``sliding_attention`` or ``chunked_attention``. Raises InputError."""
-    layers = _layers(text)
+    layers = text.layers
     if not text.get("layer_types") or "layer_types" not in kind.reads:
         return [WINDOWS[kind.window](text, layer) for layer in range(layers)]
     known = (FULL, CHUNKED) if kind.window == "rotated" else (FULL, SLIDING)
-    stated = text.per_layer("layer_types", layers)
+    stated = text.per_layer("layer_types")
     if odd := [value for value in stated if value not in known]:
         raise text.error("layer_types", f"{odd[0]} is not modelled")
     return stated
@@ -118,7 +126,7 @@ def _of_layer(text: Config, layer: str, index: int) -> Config:
     if odd := [key for key in own.table if key not in OWN]:
         raise own.error(odd[0], "not modelled")
     of_kind = other.table if other.get("attention_type") == layer else {}
-    return Config(text.path, {**text.table, **of_kind, **own.table})
+    return text.between({}, {**of_kind, **own.table})
 
 
 def _heads(text: Config, keys: Any) -> dict[str, float]:
@@ -151,7 +159,3 @@ def _latent(text: Config) -> dict[str, float]:
         "kv_lora_rank": text.count("kv_lora_rank"),
         "qk_rope_head_dim": rope,
     }
-
-
-def _layers(text: Config) -> int:
-    return int(text.count("num_hidden_layers"))

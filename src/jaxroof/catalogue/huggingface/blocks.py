@@ -9,7 +9,7 @@ ODD = ("replace_with_linear", "sparsify", "window_length", "num_sink_tokens", "u
 
 def block_layers(text: Config) -> list[dict[str, float]]:
     """Attention and FFN of each layer. Raises InputError."""
-    blocks = text.per_layer("block_configs", int(text.count("num_hidden_layers")))
+    blocks = text.per_layer("block_configs")
     return [_block(text, Config(text.path, {"block": block}, f"block_configs.{i}.")) for i, block in enumerate(blocks)]
 
 

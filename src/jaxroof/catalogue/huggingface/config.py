@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxroof.files import COUNT, NON_NEGATIVE, InputError
+from jaxroof.files import COUNT, NON_NEGATIVE, InputError, Range
 from jaxroof.files.check import number, required
 
 Table = Mapping[str, Any]
+# Each layer is looked at: far above what any model has.
+LAYERS = Range(low=1, high=1000, whole=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,9 +20,16 @@ class Config:
     path: Path
     table: Table
     where: str = ""
+    nulls: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
+        nulls = frozenset(key for key, value in self.table.items() if value is None)
+        object.__setattr__(self, "nulls", self.nulls | nulls)
         object.__setattr__(self, "table", {key: value for key, value in self.table.items() if value is not None})
+
+    def between(self, under: Table, over: Table) -> "Config":
+        """With what stands in for missing keys, and what comes before those that are there."""
+        return Config(self.path, {**under, **self.table, **over}, self.where, self.nulls)
 
     def error(self, key: str, why: str) -> InputError:
         """One line: file, key and why."""
@@ -36,7 +45,7 @@ class Config:
 
     def count(self, key: str, default: float | None = None) -> float:
         """A whole number ≥ 1; ``default`` stands in for a missing one."""
-        value = required(self.path, self.table, key, self.where) if default is None else self.table.get(key, default)
+        value = self._required(key) if default is None else self.table.get(key, default)
         return number(self.path, f"{self.where}{key}", value, COUNT)
 
     def optional(self, key: str) -> float:
@@ -64,9 +73,18 @@ class Config:
             raise self.error(key, "must be a list")
         return value
 
-    def per_layer(self, key: str, layers: int) -> list[Any]:
+    @property
+    def layers(self) -> int:
+        """How many layers there are."""
+        return int(number(self.path, f"{self.where}num_hidden_layers", self._required("num_hidden_layers"), LAYERS))
+
+    def per_layer(self, key: str) -> list[Any]:
         """A list that has an item for each layer; some files add those of layers that predict further tokens."""
-        values = self.items(key)
+        values, layers = self.items(key), self.layers
         if len(values) not in (layers, layers + self.optional("num_nextn_predict_layers")):
             raise self.error(key, f"must have an item for each of the {layers} layers, got {len(values)}")
         return values[:layers]
+
+    def _required(self, key: str) -> Any:
+        """What stands there; a null is no missing key, and no number either."""
+        return None if key in self.nulls and key not in self.table else required(self.path, self.table, key, self.where)

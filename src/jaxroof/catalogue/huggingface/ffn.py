@@ -14,7 +14,7 @@ def _every(text: Config, key: str, layer: int) -> bool:
 def _frequency(text: Config, key: str, layer: int) -> bool:
     """A list says it of each layer, a number how often."""
     if isinstance(text.get(key), list):
-        return bool(text.per_layer(key, int(text.count("num_hidden_layers")))[layer])
+        return bool(text.per_layer(key)[layer])
     return bool(layer % text.count(key, 1) == 0)
 
 
@@ -54,7 +54,7 @@ def ffn(text: Config, kind: Kind, layer: int) -> dict[str, float]:
 def _has_experts(text: Config, kind: Kind, layer: int) -> bool:
     if TYPES not in kind.reads or not text.get(TYPES):
         return all(rule(text, key, layer) for key, rule in SPARSE.items() if key in kind.reads and key in text.table)
-    stated = text.per_layer(TYPES, int(text.count("num_hidden_layers")))[layer]
+    stated = text.per_layer(TYPES)[layer]
     if stated not in ("dense", "sparse"):
         raise text.error(TYPES, f"{stated} is not modelled")
     return bool(stated == "sparse")

@@ -135,7 +135,12 @@ KINDS: dict[str, Kind] = {
         mixture=Mixture(dense="intermediate_size_mlp", shared_width="intermediate_size"),
         names=Names("feed_forward", "feed_forward.shared_expert", "feed_forward.experts.0"),
     ),
-    "minimax_m2": Kind(reads=("attn_type_list",), mixture=Mixture(), names=_BLOCK_SPARSE),
+    "minimax_m2": Kind(
+        window="softmax",
+        reads=("attn_type_list",),
+        mixture=Mixture(shared_width="shared_intermediate_size"),
+        names=_BLOCK_SPARSE,
+    ),
     "mimo_v2_flash": Kind(
         window="hybrid",
         reads=("hybrid_layer_pattern", "moe_layer_freq", "layer_types", "mlp_layer_types"),

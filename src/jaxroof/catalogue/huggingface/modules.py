@@ -21,7 +21,7 @@ def precision(
 ) -> dict[str, float]:
     """``…_weight_bytes`` and ``…_input_bytes`` of each part of a layer."""
     parts: dict[str, list[tuple[float, float, float]]] = {}
-    for part, module, count in _modules(layer, hidden, names):
+    for part, module, count in modules(layer, hidden, names):
         scheme = quantisation.scheme(_aliases(index, module)) if quantisation.rules else PLAIN
         parts.setdefault(part, []).append((count, scheme.weight, scheme.input))
     result = {}
@@ -46,12 +46,14 @@ def _aliases(index: int, module: str) -> Iterator[str]:
             yield f"{prefix}layers.{index}.{inner}.{name}"
 
 
-def _modules(layer: Mapping[str, float], hidden: float, names: Names) -> Iterator[Module]:
+def modules(layer: Mapping[str, float], hidden: float, names: Names) -> Iterator[Module]:
+    """Each with its part (attention, ffn or expert), its name within the layer, and its weights."""
     for name, count in _attention(layer, hidden).items():
         yield "attention", f"self_attn.{name}", count
     mixture = layer.get("num_experts", 0.0) > 0
     dense, expert = layer["intermediate_size"], layer.get("moe_intermediate_size", 0.0)
-    for matrix in names.matrices if mixture else ("gate_proj", "up_proj", "down_proj"):
+    gated = layer.get("ffn_matrices", 3.0) > 2
+    for matrix in (names.matrices if mixture else Names.matrices)[not gated :]:
         if mixture:
             yield "expert", f"{names.expert}.{matrix}", hidden * expert
         yield "ffn", f"{names.shared if mixture else names.dense}.{matrix}", hidden * dense

@@ -75,6 +75,8 @@ def _compressed_tensors(settings: Config) -> Quantisation:
     groups = settings.part("config_groups")
     parts = [groups.part(name) for name in groups.table]
     schemes = [group_scheme(part) for part in parts]
+    if (sparse := settings.part("sparsity_config").get("format")) not in (None, "dense"):
+        raise settings.error("sparsity_config", f"{sparse} is not modelled")
     if not parts or None in schemes:
         found = " and ".join(sorted({formats(part) for part in parts})) or "no"
         raise _not_understood(Config(settings.path, {}), f"compressed-tensors with {found} weights")

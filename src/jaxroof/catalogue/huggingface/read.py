@@ -53,7 +53,7 @@ def load_notes(name: str) -> list[str]:
     config = read_json(path)
     text, every = _parts(path, config)
     notes = []
-    if text.table is not every.table and config.get("text_config"):
+    if config.get("text_config") or config.get("vision_config"):
         notes.append(f"the text part of {config.get('model_type', 'a model')}; its vision tower is left out")
     if key := text.first(*MTP_KEYS):
         notes.append(f"{key}: layers that predict further tokens (MTP) are left out")
@@ -70,7 +70,7 @@ def shape_from_config(path: Path, config: Mapping[str, Any], beside: Config | No
     """
     text, every = _parts(path, config)
     kind = kind_of(_model_type(path, config), text)
-    text = Config(path, {**kind.defaults, **text.table})
+    text = text.between(kind.defaults, {})
     quantisation = read_quantisation(every, beside)
     tied = _tied([text, Config(path, config)], kind)
     _check_dtype(text, every)
@@ -93,7 +93,7 @@ def _parts(path: Path, config: Mapping[str, Any]) -> tuple[Config, Config]:
     text = whole.part("text_config")
     if not text.table:
         return whole, whole
-    return Config(path, text.table), Config(path, {**whole.table, **text.table})
+    return Config(path, config["text_config"]), whole.between({}, text.table)
 
 
 def _model_type(path: Path, config: Mapping[str, Any]) -> str:

@@ -13,8 +13,9 @@ REASONS = {
     r"sparse_attention_config": "sparse attention",
     r"hybrid_override_pattern|mamba_.*|ssm_.*": "Mamba layers",
     r"linear_.*|full_attention_interval": "linear attention",
-    r"compress_ratios|compression_config": "a compressed KV cache",
-    r"num_kv_shared_layers": "layers that share a KV cache",
+    r"compress_ratios": "a compressed KV cache",
+    r"compression_config": "an old form of quantization_config",
+    r"num_kv_shared_layers|use_cla": "layers that share a KV cache",
     r"hidden_size_per_layer_input": "embeddings of each layer",
     r"use_double_wide_mlp": "FFNs of two widths",
     r"cross_attention_layers|add_cross_attention|is_encoder_decoder": "cross-attention",
@@ -22,7 +23,8 @@ REASONS = {
 }
 # A list over layers, by its name; and single numbers that make layers differ.
 PATTERN = re.compile(
-    r".*(_layers|layer_types|_pattern|_freq|_type_list|_layers_enum|block_configs|per_layer_config|attention_other_setting)"
+    r"(?!num_|max_).*(_layers|layer_types|_pattern|_freq|_type_list|_layers_enum)"
+    r"|block_configs|per_layer_config|attention_other_setting"
 )
 NUMBERS = (
     "kv_lora_rank", "first_k_dense_replace", "moe_layer_freq", "decoder_sparse_step", "interleave_moe_layer_step",
