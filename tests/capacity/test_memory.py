@@ -1,5 +1,6 @@
 """What a GPU's memory is spent on, by hand and by vLLM's own formula."""
 
+import dataclasses
 import json
 
 import jax
@@ -94,11 +95,8 @@ def test_windows_keep_blocks_of_a_window_and_one_more(tmp_path):
     for tokens, window in (64, 64), (144, 144), (1600, 128 + 16):
         held = float(capacity.gpu_bytes(arch, scalar(1), float(tokens), 1.0, 16.0)) - none
         assert held == per_token * (tokens + window)
-    chunked = replace(arch, {})
-    layers = chunked.layers
+    layers = arch.layers
     sizes = np.where(np.asarray(layers.sliding_window) > 0, 100.0, 0.0)
-    import dataclasses
-
     chunked = dataclasses.replace(
         arch, layers=dataclasses.replace(layers, sliding_window=0 * sizes, attention_chunk_size=sizes)
     )
