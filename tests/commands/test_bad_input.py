@@ -205,7 +205,11 @@ def test_an_original_hardware_config_is_the_h100_and_h2b(tmp_path, nest):
 def test_a_good_config_json_in_another_form_is_the_same_model(tmp_path, change):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(change(json.loads((CONFIGS / "models/llama-2-7b.json").read_text()))))
-    assert numbers(predict(model=path)) == numbers(predict())
+    code, out, err = run([*predict(model=path), "--json"])
+    found, known = json.loads(out), numbers(predict())
+    assert (code, {**found, "notes": []}) == (0, {**known, "inputs": found["inputs"]})
+    said = [f"jaxroof: note: {note}\n" for note in found["notes"]]
+    assert (err, len(said)) == ("".join(said), "text_config" in path.read_text())
 
 
 def test_control_characters_of_a_file_reach_no_terminal(tmp_path):
