@@ -113,6 +113,12 @@ def test_a_folder_without_mfu_tables(tmp_path):
             predict(set="overheads.decode.bass_us=1"),
             "--set: overheads.decode.bass_us: unknown key; did you mean overheads.",
         ),
+        (
+            predict(kv_cache_dtype="int8"),
+            "--kv-cache-dtype: value: must be one of auto, bfloat16, float16, fp8, fp8_e4m3",
+        ),
+        (["capacity", "--model=llama-2-7b"], "Missing option '--hardware'"),
+        (["capacity", "--hardware=h100-sxm"], "Missing option '--model'"),
         (predict(plot="x.png"), "predict: --plot: is the PNG of --breakdown"),
         (["list"], "Missing argument"),
         (["study"], "Missing argument"),
@@ -125,7 +131,7 @@ def test_a_folder_without_mfu_tables(tmp_path):
             for option in ("tp", "prompt", "output", "batch")
         ),
         (predict(tp=1.5), "Invalid value for '--tp'"),
-        *(([command, "--out="], "Invalid value for '--out': is empty") for command in ("splits", "sweep")),
+        *(([command, "--out="], "Invalid value for '--out': is empty") for command in ("splits", "sweep", "capacity")),
     ],
 )
 def test_wrong_option(tmp_path, arguments, says):

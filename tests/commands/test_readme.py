@@ -1,4 +1,4 @@
-"""What README says that ``predict`` and ``simulate`` print is what they print."""
+"""What README says that ``predict``, ``simulate`` and ``capacity`` print is what they print."""
 
 import re
 import shlex
@@ -8,7 +8,7 @@ from command_line import ROOT, run
 
 NUMBER = re.compile(r"-?\d+\.\d+")
 CONSOLES = re.findall(r"```console\n\$ (.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-BLOCKS = [block for block in CONSOLES if block.startswith(("jaxroof predict", "jaxroof simulate"))]
+BLOCKS = [block for block in CONSOLES if block.startswith(("jaxroof predict", "jaxroof simulate", "jaxroof capacity"))]
 
 
 def command_and_lines(block):
@@ -18,7 +18,7 @@ def command_and_lines(block):
 
 
 def test_there_are_such_blocks():
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: " ".join(block.split()[1:4]))

@@ -226,7 +226,7 @@ def test_refused(tmp_path, options, says):
         ),
         (
             ["simulate", "--model=llama-3.1-70b", "--hardware=h100-sxm", "--tp=1", "--rate=1", *LENGTHS],
-            "--tp: 141.1 GB of weights per GPU leave no KV cache in 72.0 GB (0.9 of its memory); --tp 2 would fit",
+            "--tp: 141.1 GB of weights per GPU leave no KV cache in 73.5 GB (0.9 of its memory, less",
         ),
         ([*LLAMA[:3], "--tp=3", "--rate=1", *LENGTHS], "tp: 32 attention heads cannot be divided by 3"),
     ],

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Deployment, Scalar, Tier0
+from jaxroof.parameters import Architecture, Deployment, Groups, Scalar, Tier0
 from jaxroof.step.shard import sharded
 
 # Tokens of context that MLA expands at once: vLLM 0.15.1, model_executor/layers/attention/mla_attention.py, the most of
@@ -27,7 +27,7 @@ def activation_bytes(arch: Architecture, tp: Scalar, tier0: Tier0) -> Scalar:
     return server.activations_in_budget * (hidden + jnp.maximum(layers + context, logits))
 
 
-def _layer_columns(arch: Architecture, tp: Scalar) -> Scalar:
+def _layer_columns(arch: Architecture, tp: Scalar) -> Groups:
     """Columns beside the residual, by groups of layers."""
     shard, layers, hidden = sharded(arch, Deployment(tp)), arch.layers, arch.hidden_size
     first = layers.ffn_matrices - 1
