@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from command_line import CONFIGS, ROOT, numbers, predict, refused, works
+from command_line import CONFIGS, ROOT, numbers, predict, refused, run, works
 
 from jaxroof.catalogue.counts import counts
 from jaxroof.catalogue.huggingface import load_notes, load_shape, shape_from_config
@@ -303,16 +303,20 @@ def test_positions_count_the_rope_scaling(rope, positions):
     assert read(stated)["max_position_embeddings"] == positions
 
 
-def test_a_request_beyond_the_window_is_refused(tmp_path):
-    works(predict(model="mistral-7b", prompt=4000, cached=1000, output=96))
-    says = "sliding_window: windowed attention is not modelled: the window of 4096 tokens is shorter than the request's"
-    refused(tmp_path, predict(model="mistral-7b", prompt=4000, cached=1000, output=97), f"mistral-7b: {says} 4097")
+def test_a_request_beyond_the_window_is_refused_by_step_times_without_windows(tmp_path):
+    mistral = {"model": "mistral-7b", "prompt": 4000, "cached": 1000}
+    works(predict(**mistral, step_model="memory", output=96))
+    works(predict(**mistral, output=97))
+    says = "sliding_window: the memory step time has no windows; use kernels: the window of 4096 tokens is shorter than"
+    refused(tmp_path, predict(**mistral, step_model="memory", output=97), f"mistral-7b: {says} the request's 4097")
     folder = tmp_path / "truth"
     folder.mkdir()
     header = "name,model,tp,workload,split,ttft_ms,tpot_ms,e2e_ms,source\n"
     (folder / "experiments.csv").write_text(f"{header}one,mistral-7b,1,summarization,test,100,10,1000,x\n")
     (folder / "workloads.toml").write_text((ROOT / "ground_truth/workloads.toml").read_text())
-    refused(tmp_path, ["evaluate", "--ground-truth", folder], f"{folder}/experiments.csv: one: {says} 10240")
+    evaluate = ["evaluate", "--ground-truth", folder]
+    refused(tmp_path, [*evaluate, "--step-model=memory"], f"{folder}/experiments.csv: one: {says} the request's 10240")
+    assert run(evaluate)[0] == 0
 
 
 def test_a_folder_is_its_config_json(tmp_path):

@@ -7,12 +7,13 @@ from jaxroof.parameters import Architecture, Hardware
 from jaxroof.step.cost import has_unit
 
 CACHE_OF_8_BITS = "the KV cache is FP8: attention has the efficiency that it has with 16 bits"
+LATENT = "attention to latents (MLA) has the floors and efficiencies of kernels that read keys and values"
 
 
 def model_notes(name: str, arch: Architecture, gpus: dict[str, Hardware]) -> list[str]:
     """Of the file, and where ``gpus`` have no unit for inputs as narrow as its own. Raises InputError."""
-    notes = [*load_notes(name), *([CACHE_OF_8_BITS] if float(arch.kv_cache_bytes) < 2 else [])]
-    layers = arch.layers
+    layers, notes = arch.layers, load_notes(name)
+    notes += [CACHE_OF_8_BITS] * (float(arch.kv_cache_bytes) < 2) + [LATENT] * bool(np.any(layers.latent))
     inputs = (
         (layers.attention_input_bytes, layers.num_attention_heads),
         (layers.ffn_input_bytes, layers.intermediate_size),
