@@ -1,6 +1,7 @@
 """How precise a checkpoint is, part by part: bytes of a weight and of its inputs, and of the KV cache."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -27,7 +28,7 @@ NVFP4 = {"num_bits": 4, "type": "float", "group_size": 16}
 FP8 = {"num_bits": 8, "type": "float"}
 
 
-def shape(settings, config=DENSE, path="config.json"):
+def shape(settings, config=DENSE, path=Path("config.json")):
     return shape_from_config(path, config | {"quantization_config": settings})
 
 
@@ -85,7 +86,7 @@ def test_bytes_of_a_weight_with_its_scales(settings, weight, inputs):
 
 
 def test_without_quantisation_all_is_16_bit():
-    groups = shape_from_config("config.json", DENSE)["layers"]
+    groups = shape_from_config(Path("config.json"), DENSE)["layers"]
     assert {groups[f"{part}_{of}_bytes"][0] for part in PARTS for of in ("weight", "input")} == {2}
 
 
@@ -128,7 +129,7 @@ GEMMA4 = DENSE | {"model_type": "gemma4_text", "attention_k_eq_v": True, "num_gl
 
 @pytest.mark.parametrize("config", [DENSE, UNGATED, MIXTURE, MIXTURE | {"q_lora_rank": None}, GEMMA4])
 def test_the_modules_have_the_weights_of_the_layer(config):
-    groups = shape_from_config("config.json", config)["layers"]
+    groups = shape_from_config(Path("config.json"), config)["layers"]
     for values in zip(*groups.values(), strict=True):
         layer = dict(zip(groups, values, strict=True))
         found = {}
