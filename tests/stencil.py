@@ -1,4 +1,4 @@
-"""Gradients of a step's time against central differences along every leaf: one compiled program for all cases."""
+"""Steps of a few requests, and gradients of their time against central differences: one program for all cases."""
 
 import functools
 
@@ -18,6 +18,18 @@ IN_FLIGHT = ("generated_tokens", "longest_tokens", "spread_tokens")
 # Counts and flags have no derivative, nor has a staircase.
 LEAVES = {
     key: path for key, path, leaf in walk(load_tier0()) if not leaf.range.whole and not key.endswith("chunk_tokens")
+}
+
+
+def requests(*rows):
+    """Requests of (context, new tokens, count) each."""
+    return Requests(*(np.array(column, dtype=float) for column in (zip(*rows, strict=True) if rows else ([], [], []))))
+
+
+BATCHES = {
+    "prefill": Batch(requests((300, 700, 1), (0, 40, 1)), requests()),
+    "decode": Batch(requests(), requests((700, 1, 3), (900, 1, 2))),
+    "mixed": Batch(requests((100, 300, 1)), requests((700, 1, 4))),
 }
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 from quick import jit
-from stencil import check_leaves, filled
+from stencil import check_leaves, filled, requests
 
 from jaxroof.catalogue.load import load_architecture, load_tier0
 from jaxroof.parameters import Deployment, numbers, replace
-from jaxroof.step import Batch, Requests
+from jaxroof.step import Batch
 from jaxroof.step.cost import smooth_maximum
 from jaxroof.step.kernels import kernels
 
@@ -28,10 +28,6 @@ def all_reduce_s(tier0, tp, moved, in_graph):
 
 reduce_s, reduce_each = jit(all_reduce_s), jit(jax.vmap(all_reduce_s, in_axes=(None, None, 0, None)))
 MIB = 2**20
-
-
-def requests(*rows):
-    return Requests(*(np.array(column, dtype=float) for column in (zip(*rows, strict=True) if rows else ([], [], []))))
 
 
 def decode(count, context=10):

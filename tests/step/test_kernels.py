@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from quick import jit, replace_anywhere
-from stencil import check_leaves, filled
+from stencil import BATCHES, check_leaves, filled, requests
 
 from jaxroof.catalogue.load import load_architecture, load_tier0, with_settings
 from jaxroof.catalogue.names import catalogue
 from jaxroof.experiments import metrics
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.parameters import Deployment, get, replace, walk
-from jaxroof.step import Batch, Model, Requests
+from jaxroof.step import Batch, Model
 from jaxroof.step.kernels import kernels
 from jaxroof.step.memory import memory
 from jaxroof.studies.load import load_study, study_models
@@ -33,17 +33,6 @@ IDEAL = replace_anywhere(
 STEP = jit(kernels)
 GRADIENT = jit(jax.grad(lambda arch, tp, batch: kernels(batch, arch, tp, TIER0).total_s, argnums=(0, 1, 2)))
 STEP_MEMORY = jit(memory)
-
-
-def requests(*rows):
-    return Requests(*(np.array(column, dtype=float) for column in (zip(*rows, strict=True) if rows else ([], [], []))))
-
-
-BATCHES = {
-    "prefill": Batch(requests((300, 700, 1), (0, 40, 1)), requests()),
-    "decode": Batch(requests(), requests((700, 1, 3), (900, 1, 2))),
-    "mixed": Batch(requests((100, 300, 1)), requests((700, 1, 4))),
-}
 
 
 def seconds(batch, tier0=TIER0, model="llama-2-7b", tp=2.0, **architecture):

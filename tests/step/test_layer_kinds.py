@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from quick import jit
-from stencil import filled
+from stencil import BATCHES, filled
 
 from jaxroof.catalogue.load import load_tier0
 from jaxroof.files import InputError
@@ -14,7 +14,6 @@ from jaxroof.parameters import Architecture, Deployment, Layers, replace
 from jaxroof.parameters.architecture import alike, check_deployment
 from jaxroof.request.limits import refuse_layers
 from jaxroof.serving.capacity import gpu_bytes
-from jaxroof.step import Batch, Requests
 from jaxroof.step.kernels import kernels
 from jaxroof.step.span import attended_pairs, first_attended
 from jaxroof.step.work import kv_bytes_per_token
@@ -36,17 +35,6 @@ def arch(*groups, hidden=4096):
     defaults = {"ffn_matrices": 3.0}
     columns = {key: [float(group.get(key, defaults.get(key, 0.0))) for group in each] for key in keys}
     return Architecture(hidden, 128256, Layers(**columns))
-
-
-def requests(*rows):
-    return Requests(*(np.array(column, dtype=float) for column in (zip(*rows, strict=True) if rows else ([], [], []))))
-
-
-BATCHES = {
-    "prefill": Batch(requests((300, 700, 1), (0, 40, 1)), requests()),
-    "decode": Batch(requests(), requests((700, 1, 3), (900, 1, 2))),
-    "mixed": Batch(requests((100, 300, 1)), requests((700, 1, 4))),
-}
 
 
 def step(model, batch, tp=2.0):

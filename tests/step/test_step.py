@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from quick import jit
-from stencil import check_leaves, filled
+from stencil import check_leaves, filled, requests
 
 from jaxroof.catalogue.load import load_architecture, load_tier0, with_settings
 from jaxroof.parameters import Deployment, get, replace, walk
-from jaxroof.step import STEP_MODELS, Batch, Requests
+from jaxroof.step import STEP_MODELS, Batch
 from jaxroof.step.memory import memory
 from jaxroof.step.overhead import overhead_s
 from jaxroof.step.roofline import roofline
@@ -23,10 +23,6 @@ W = 2 * 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)
 K = 2 * 32 * 32 * 128 * 2
 STEP = jit(lambda model, *args: model(*args), static_argnums=0)
 TERMS = ("base", "per_layer", "per_layer_replicated", "per_sqrt_layer", "per_vocab", "per_kv_group", "per_request")
-
-
-def requests(*rows):
-    return Requests(*(np.array(column, dtype=float) for column in (zip(*rows, strict=True) if rows else ([], [], []))))
 
 
 PREFILL = Batch(requests((100, 600, 1)), requests())

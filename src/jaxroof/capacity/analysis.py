@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
 
-from jaxroof.parameters import Architecture, Tier0, heads_divide, kv_heads_divide, scalar
+from jaxroof.parameters import Architecture, Tier0, scalar
+from jaxroof.parameters.architecture import undivided
 from jaxroof.serving import capacity
 from jaxroof.serving.activations import activation_bytes
 
@@ -54,7 +54,7 @@ class Fit:
 def analyse(arch: Architecture, tier0s: Mapping[str, Tier0], degrees: Sequence[int], tokens: int) -> list[Fit]:
     """Every GPU of ``tier0s`` and degree; a request has ``tokens`` tokens in the end."""
     layers = jax.tree.map(np.asarray, arch.layers)
-    reasons = {tp: _undivided(layers, tp) for tp in degrees}
+    reasons = {tp: undivided(layers, tp) for tp in degrees}
     return [
         Fit(name, tp, None if reasons[tp] else _memory(arch, tp, tier0, tokens), reasons[tp])
         for name, tier0 in tier0s.items()
@@ -75,12 +75,3 @@ def _memory(arch: Architecture, tp: int, tier0: Tier0, tokens: int) -> Memory:
         capacity.most_requests(arch, degree, tier0, prompt=tokens, cached=0, output=0),
         float(tier0.server.max_num_seqs), max(0.0, one - room),
     )  # fmt: skip
-
-
-def _undivided(layers: Any, tp: int) -> str | None:
-    """Why ``tp`` GPUs cannot share attention, in some group of layers."""
-    if not np.all(whole := heads_divide(layers, tp)):
-        return f"{layers.num_attention_heads[~whole][0]:g} attention heads cannot be divided by {tp}"
-    if not np.all(whole := kv_heads_divide(layers, tp)):
-        return f"{layers.num_key_value_heads[~whole][0]:g} KV heads can be neither divided nor replicated over {tp}"
-    return None

@@ -2,7 +2,7 @@
 
 import dataclasses
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,17 @@ from jaxroof.request.limits import LEGAL, check_takes_time
 from jaxroof.step import Model
 
 REQUEST_RANGES = {"tp": TP, "ep": EP, **LEGAL, "batch": COUNT}
+
+
+def command_line(name: str, options: Mapping[str, object]) -> str:
+    """A command with ``options``: values, lists of them, or whether; None is not given."""
+    words = [
+        f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}")
+        for key, given in options.items()
+        for value in (given if isinstance(given, list) else [given])
+        if value is not None and value is not False
+    ]
+    return shlex.join(["jaxroof", name, *words])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +50,7 @@ class ModelOptions:
         """The command line that chooses the same again, and ``others``: values, lists of them, or whether."""
         keys = ("step_model", "formula", "hardware", "server", "mfu_tables")
         mine = {key: others.pop(key, getattr(self, key)) for key in keys}
-        words = [
-            f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}")
-            for key, given in {**mine, "set": [*self.settings], **others}.items()
-            for value in (given if isinstance(given, list) else [given])
-            if value is not None and value is not False
-        ]
-        return shlex.join(["jaxroof", name, *words])
+        return command_line(name, {**mine, "set": [*self.settings], **others})
 
     def overheads_source(self) -> str:
         """Where the overheads come from, before ``--set``."""

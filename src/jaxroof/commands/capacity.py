@@ -1,7 +1,6 @@
 """``jaxroof capacity``: what a model takes of GPUs' memory, and what fits."""
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from jaxroof import defaults
 from jaxroof.capacity import findings
 from jaxroof.capacity.analysis import analyse
 from jaxroof.capacity.record import record
+from jaxroof.catalogue.choice import command_line
 from jaxroof.catalogue.counts import counts
 from jaxroof.catalogue.huggingface import load_notes, load_shape
 from jaxroof.catalogue.load import load_architecture, load_tier0, with_settings
@@ -55,7 +55,9 @@ def run(options: CapacityOptions, out: Path | None, force: bool, json: bool) -> 
     }  # fmt: skip
     data = record(counts(shape), analyse(arch, tier0s, degrees, tokens), inputs, notes)
     note(notes)
-    findings.capacity_report(data, _command(options, out)).deliver(out, force, json)
+    given = vars(options) | {"settings": None, "out": out, "set": [*options.settings]}
+    again = command_line(WHERE, given)
+    findings.capacity_report(data, again).deliver(out, force, json)
 
 
 def _names(text: str) -> list[str]:
@@ -86,11 +88,3 @@ def _tokens(options: CapacityOptions, positions: float) -> tuple[int, str]:
     if not positions:
         raise InputError(WHERE, "--prompt", f"is missing: {options.model} does not say how long its contexts may be")
     return int(positions), "the model's longest context"
-
-
-def _command(options: CapacityOptions, out: Path | None) -> str:
-    """The command line that asks the same again."""
-    given = {**vars(options), "out": out}
-    settings = [f"--set={setting}" for setting in given.pop("settings")]
-    words = [f"--{key.replace('_', '-')}={value}" for key, value in given.items() if value is not None]
-    return shlex.join(["jaxroof", "capacity", *words, *settings])

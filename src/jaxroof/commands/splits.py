@@ -1,8 +1,8 @@
 """``jaxroof splits``: HG1's search on every train/test split, group and sampled workload."""
 
-import shlex
 from pathlib import Path
 
+from jaxroof.catalogue.choice import command_line
 from jaxroof.catalogue.load import load_model
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.report.folder import check_out
@@ -22,6 +22,5 @@ def run(step_model: str, server: str | None, out: Path | None, force: bool, json
     refuse_layers("ground truth", step_model, truth.runs.architecture)
     check_out(out, findings.NAME, force)
     result = analyse(model, truth, load_study("hg1"), tpot_digits(truth))
-    options = {"step-model": step_model, "server": server, "out": out}
-    again = shlex.join(["jaxroof", "splits", *(f"--{key}={given}" for key, given in options.items() if given)])
+    again = command_line(findings.NAME, {"step_model": step_model, "server": server, "out": out})
     findings.splits_report(result, record(result), again).deliver(out, force, json)

@@ -101,13 +101,24 @@ def check_deployment(where: object, arch: Architecture, tp: float, ep: float = 1
     check.number(where, "tp", tp, TP)
     check.number(where, "ep", ep, EP)
     layers = jax.tree.map(np.asarray, arch.layers)
-
-    def first(counts: Groups, divided: Flag) -> float | None:
-        return None if np.all(divided) else float(counts[~np.broadcast_to(divided, counts.shape)][0])
-
-    if heads := first(layers.num_attention_heads, heads_divide(layers, tp)):
-        raise InputError(where, "tp", f"{heads:g} attention heads cannot be divided by {tp:g}")
-    if kv_heads := first(layers.num_key_value_heads, kv_heads_divide(layers, tp)):
-        raise InputError(where, "tp", f"{kv_heads:g} KV heads can be neither divided nor replicated over {tp:g}")
-    if (experts := first(layers.num_experts, experts_divide(layers, tp, ep))) is not None:
+    if reason := undivided(layers, tp):
+        raise InputError(where, "tp", reason)
+    if not np.all(whole := experts_divide(layers, tp, ep)):
+        experts = _first(layers.num_experts, whole)
         raise InputError(where, "ep", f"must be 1 or the tp of {tp:g}, and divide the {experts:g} experts, got {ep:g}")
+
+
+def undivided(layers: Layers, tp: float) -> str | None:
+    """Why ``tp`` GPUs cannot share attention in some group of layers, which are NumPy's."""
+    if not np.all(whole := heads_divide(layers, tp)):
+        return f"{_first(layers.num_attention_heads, whole):g} attention heads cannot be divided by {tp:g}"
+    if not np.all(whole := kv_heads_divide(layers, tp)):
+        kv_heads = _first(layers.num_key_value_heads, whole)
+        return f"{kv_heads:g} KV heads can be neither divided nor replicated over {tp:g}"
+    return None
+
+
+def _first(counts: Groups, whole: Flag) -> float:
+    """The first count that is not ``whole``."""
+    counts, whole = np.broadcast_arrays(counts, whole)
+    return float(counts[~whole][0])

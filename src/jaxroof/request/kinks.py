@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Efficiency, Groups, Scalar, Vector
+from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Efficiency, Scalar, Vector
 from jaxroof.request.schedule import Knots
 from jaxroof.step import work
 from jaxroof.step.roofline import BUCKET_TOKENS, heads
@@ -48,12 +48,9 @@ def knots(
 
 def _spans(arch: Architecture, longest: int) -> list[float]:
     """Contexts at which layers begin to slide, or to attend to a chunk of their own."""
-    windows, chunks = (np.unique(size[size > 0]) for size in map(np.asarray, _sizes(arch)))
+    sizes = (arch.layers.sliding_window, arch.layers.attention_chunk_size)
+    windows, chunks = (np.unique(size[size > 0]) for size in map(np.asarray, sizes))
     return [*(windows - 1), *(end for chunk in chunks for end in np.arange(chunk, longest, chunk) - 1)]
-
-
-def _sizes(arch: Architecture) -> tuple[Groups, Groups]:
-    return arch.layers.sliding_window, arch.layers.attention_chunk_size
 
 
 @jax.jit

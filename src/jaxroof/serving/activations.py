@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from jaxroof.parameters import Architecture, Deployment, Groups, Scalar, Tier0
-from jaxroof.step.shard import sharded
+from jaxroof.step.shard import Shard, sharded
 
 # Tokens of context that MLA expands at once: vLLM 0.15.1, model_executor/layers/attention/mla_attention.py, the most of
 # determine_chunked_prefill_workspace_size, which models of 8192 positions and more have.
@@ -20,16 +20,17 @@ def activation_bytes(arch: Architecture, tp: Scalar, tier0: Tier0) -> Scalar:
     """
     server, width = tier0.server, arch.activation_bytes
     tokens, hidden = server.max_num_batched_tokens, arch.hidden_size * server.max_num_batched_tokens * width
-    layers = jnp.max(_layer_columns(arch, tp)) * tokens * width
-    context = EXPANDED_TOKENS * jnp.max(sharded(arch, Deployment(tp)).kv_up) * width
+    shard = sharded(arch, Deployment(tp))
+    layers = jnp.max(_layer_columns(arch, shard)) * tokens * width
+    context = EXPANDED_TOKENS * jnp.max(shard.kv_up) * width
     rows = jnp.minimum(server.max_num_seqs, tokens)
     logits = rows * arch.vocab_size * server.sampler.peak_bytes_per_logit
     return server.activations_in_budget * (hidden + jnp.maximum(layers + context, logits))
 
 
-def _layer_columns(arch: Architecture, tp: Scalar) -> Groups:
+def _layer_columns(arch: Architecture, shard: Shard) -> Groups:
     """Columns beside the residual, by groups of layers."""
-    shard, layers, hidden = sharded(arch, Deployment(tp)), arch.layers, arch.hidden_size
+    layers, hidden = arch.layers, arch.hidden_size
     first = layers.ffn_matrices - 1
     attention = shard.qkv + shard.q_up + jnp.maximum(hidden, shard.values)
     ffn = first * shard.dense + jnp.maximum(hidden, shard.dense)
