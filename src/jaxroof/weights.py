@@ -46,8 +46,8 @@ def cached(layer: Any) -> Any:
 
 
 def _where(condition: Any, yes: Any, no: Any) -> Any:
-    """NumPy's or JAX's, as the condition is: who only counts a file's weights loads no JAX."""
-    if isinstance(condition, bool | np.bool_ | np.ndarray):
+    """JAX's where one of them is: who only counts a file's weights loads no JAX."""
+    if all(isinstance(each, float | int | np.generic | np.ndarray) for each in (condition, yes, no)):
         return np.where(condition, yes, no)
     import jax.numpy as jnp
 

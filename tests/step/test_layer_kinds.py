@@ -10,7 +10,7 @@ from stencil import BATCHES, filled
 
 from jaxroof.catalogue.load import load_tier0
 from jaxroof.files import InputError
-from jaxroof.parameters import Architecture, Deployment, Layers, replace
+from jaxroof.parameters import Architecture, Deployment, layers_of, replace
 from jaxroof.parameters.architecture import alike, check_deployment
 from jaxroof.request.limits import refuse_layers
 from jaxroof.serving.capacity import gpu_bytes
@@ -34,11 +34,17 @@ def arch(*groups, hidden=4096):
     keys = {key for group in each for key in group}
     defaults = {"ffn_matrices": 3.0}
     columns = {key: [float(group.get(key, defaults.get(key, 0.0))) for group in each] for key in keys}
-    return Architecture(hidden, 128256, Layers(**columns))
+    return Architecture(hidden, 128256, layers_of(columns))
 
 
 def step(model, batch, tp=2.0):
     return STEP(filled(BATCHES[batch]), model, Deployment(tp), TIER0)
+
+
+def test_a_model_without_latents_has_no_products_of_them_in_its_step():
+    plain = arch((32, {}))
+    assert plain.layers.latents is None and not {"q_up", "kv_up"} & set(step(plain, "prefill").parts)
+    assert all(each.layers.latents is not None for each in alike([plain, arch((61, LATENT))]))
 
 
 @pytest.mark.parametrize("batch", BATCHES)

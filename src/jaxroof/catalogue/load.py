@@ -16,7 +16,7 @@ from jaxroof.catalogue.sampling import load_generation
 from jaxroof.catalogue.servers import load_server
 from jaxroof.catalogue.sourced_tree import read_inherited, read_tree
 from jaxroof.files import NON_NEGATIVE, POSITIVE, InputError, Range, check, data_dir, read_json
-from jaxroof.parameters import Layers, Line, Overheads, Tier0, put, replace, scalar, walk
+from jaxroof.parameters import Line, Overheads, Tier0, layers_of, put, replace, scalar, walk
 from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
 from jaxroof.parameters.constants import Traffic
 from jaxroof.parameters.hardware import Hardware
@@ -40,7 +40,7 @@ def load_architecture(name: str, kv_cache_dtype: str | None = None) -> Architect
     """
     shape = load_shape(name)
     shape["kv_cache_bytes"] = kv_cache_bytes(kv_cache_dtype, shape["kv_cache_bytes"])
-    layers = Layers(**{key: np.array(values, dtype=float) for key, values in shape.pop("layers").items()})
+    layers = layers_of({key: np.array(values, dtype=float) for key, values in shape.pop("layers").items()})
     return cast(Architecture, jax.device_put(Architecture(**shape, layers=layers, sampling=load_generation(name))))
 
 

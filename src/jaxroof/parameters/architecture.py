@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, InputError, Range, check
 from jaxroof.parameters.arrays import Flag, Scalar
-from jaxroof.parameters.layers import Groups, Layers
+from jaxroof.parameters.layers import Groups, Latents, Layers
 from jaxroof.parameters.leaves import inlined, leaf
 from jaxroof.parameters.sampling import Sampling
 
@@ -50,10 +50,15 @@ class Architecture(eqx.Module):
 
 
 def alike(archs: Sequence[Architecture]) -> list[Architecture]:
-    """The same models, all with as many groups of layers, so that they stack: further ones have no layers."""
+    """The same models, all with as many groups of layers, so that they stack: further ones have no layers.
+
+    All have latents where one does.
+    """
     most = max(np.shape(leaf)[-1] for arch in archs for leaf in jax.tree.leaves(arch.layers))
+    none = None if all(arch.layers.latents is None for arch in archs) else Latents()
 
     def padded(layers: Layers) -> Layers:
+        layers = dataclasses.replace(layers, latents=layers.latents or none)
         leaves, structure = jax.tree.flatten(layers)
         columns = np.broadcast_arrays(*leaves)
         missing = most - columns[0].size

@@ -1,18 +1,31 @@
 """Groups of equal layers: what attention, FFN and experts each has, and how precise their weights are."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
+import numpy as np
 from jaxtyping import Float
 
 from jaxroof import weights
 from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, Range
 from jaxroof.parameters.arrays import Flag, Values
-from jaxroof.parameters.leaves import leaf
+from jaxroof.parameters.leaves import declared, inlined, leaf, scalar
 
 Groups = Float[Any, " group"]
 GATED = Range(low=2, high=3, whole=True)
 PROJECTIONS = Range(low=1, high=2, whole=True)
+
+
+class Latents(eqx.Module):
+    """Multi-head latent attention (MLA): the cache holds ``kv_lora_rank + qk_rope_head_dim`` numbers per token.
+
+    Of groups of layers; all 0 in one that has none. ``q_lora_rank`` 0: queries are not compressed.
+    """
+
+    kv_lora_rank: Groups = leaf("kv_lora_rank", range=NON_NEGATIVE, grouped=True, default=0.0)
+    q_lora_rank: Groups = leaf("q_lora_rank", range=NON_NEGATIVE, grouped=True, default=0.0)
+    qk_rope_head_dim: Groups = leaf("qk_rope_head_dim", range=NON_NEGATIVE, grouped=True, default=0.0)
 
 
 class Layers(eqx.Module):
@@ -21,8 +34,8 @@ class Layers(eqx.Module):
     Names are those of a Hugging Face ``config.json``. **Attention**: ``num_attention_heads`` of ``head_dim`` (queries
     and keys) and ``v_head_dim`` (values; 0: as keys), 0 heads: none. ``sliding_window`` [tokens] is how many the last
     one attends to, itself included; ``attention_chunk_size`` [tokens]: only to those of its own chunk (0: to all).
-    ``kv_projections`` 1: values are the keys. With a ``kv_lora_rank`` it is multi-head latent attention (MLA): the
-    cache holds ``kv_lora_rank + qk_rope_head_dim`` numbers per token; ``q_lora_rank`` 0: queries are not compressed.
+    ``kv_projections`` 1: values are the keys. ``latents`` are absent from a model without, and so is their work from
+    its step: use :func:`layers_of`.
     **FFN**: a dense one of ``intermediate_size`` (0: none; a mixture's shared experts are one) of ``ffn_matrices``, 3
     gated or 2 not, and ``num_experts`` routed ones of ``moe_intermediate_size``.
     **Precision** [B]: ``…_weight_bytes`` of a weight with its scales, ``…_input_bytes`` of a product's inputs: with 2
@@ -37,9 +50,6 @@ class Layers(eqx.Module):
     kv_projections: Groups = leaf("kv_projections", range=PROJECTIONS, grouped=True, default=2.0)
     sliding_window: Groups = leaf("sliding_window", range=NON_NEGATIVE, grouped=True, default=0.0)
     attention_chunk_size: Groups = leaf("attention_chunk_size", range=NON_NEGATIVE, grouped=True, default=0.0)
-    q_lora_rank: Groups = leaf("q_lora_rank", range=NON_NEGATIVE, grouped=True, default=0.0)
-    kv_lora_rank: Groups = leaf("kv_lora_rank", range=NON_NEGATIVE, grouped=True, default=0.0)
-    qk_rope_head_dim: Groups = leaf("qk_rope_head_dim", range=NON_NEGATIVE, grouped=True, default=0.0)
     intermediate_size: Groups = leaf("intermediate_size", range=NON_NEGATIVE, grouped=True, default=0.0)
     ffn_matrices: Groups = leaf("ffn_matrices", range=GATED, grouped=True, default=3.0)
     num_experts: Groups = leaf("num_experts", range=NON_NEGATIVE, grouped=True, default=0.0)
@@ -52,6 +62,8 @@ class Layers(eqx.Module):
     expert_weight_bytes: Groups = leaf("expert_weight_bytes", range=POSITIVE, grouped=True, default=2.0)
     expert_input_bytes: Groups = leaf("expert_input_bytes", range=POSITIVE, grouped=True, default=2.0)
 
+    latents: Latents | None = inlined(default=None)
+
     @property
     def latent(self) -> Flag:
         """Whether attention is multi-head latent attention."""
@@ -61,3 +73,28 @@ class Layers(eqx.Module):
     def value_dim(self) -> Values:
         """Width of a head's values."""
         return weights.value_dim(self)
+
+    @property
+    def kv_lora_rank(self) -> Groups:
+        """Numbers of a token's latent."""
+        return self._of_latents("kv_lora_rank")
+
+    @property
+    def q_lora_rank(self) -> Groups:
+        """Numbers that queries are compressed to."""
+        return self._of_latents("q_lora_rank")
+
+    @property
+    def qk_rope_head_dim(self) -> Groups:
+        """Numbers of a key that turn with its position and stand beside the latent."""
+        return self._of_latents("qk_rope_head_dim")
+
+    def _of_latents(self, name: str) -> Groups:
+        return scalar(np.zeros(1)) if self.latents is None else getattr(self.latents, name)
+
+
+def layers_of(fields: Mapping[str, Any]) -> Layers:
+    """Layers of such fields, those of ``Latents`` among them; each a number or one for each group."""
+    of_latents = {key: value for key, value in fields.items() if key in declared(Latents)}
+    latents = Latents(**of_latents) if np.any(list(of_latents.values())) else None
+    return Layers(**{key: value for key, value in fields.items() if key not in of_latents}, latents=latents)

@@ -58,9 +58,9 @@ def _groups(value: Any) -> Any:
     return array if np.ndim(array) else array[None]
 
 
-def inlined() -> Any:
-    """A field that holds a tree whose keys are the keys of the tree that it is a field of."""
-    return eqx.field(metadata={"inlined": True})
+def inlined(**kwargs: Any) -> Any:
+    """A field that holds a tree whose keys are the keys of the tree that it is a field of; as :func:`leaf`."""
+    return eqx.field(metadata={"inlined": True}, **kwargs)
 
 
 def declared(cls: type) -> dict[str, tuple[str, Leaf]]:

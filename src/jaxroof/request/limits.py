@@ -60,17 +60,20 @@ def can_sample(sampling: Sampling, penalties_supported: Scalar) -> Flag:
 
 def refuse_layers(where: object, step_model: str, arch: Architecture) -> None:
     """Only ``kernels`` knows more than equal plain layers; ``arch`` may be many. Raises InputError."""
-    if step_model == "kernels" or not known(*jax.tree.leaves(arch.layers)):
+    layers = arch.layers
+    fields = [layers.num_experts, layers.kv_lora_rank, layers.attention_chunk_size, layers.ffn_matrices,
+              layers.kv_projections, layers.v_head_dim, layers.head_dim]  # fmt: skip
+    if step_model == "kernels" or not known(*fields):
         return
-    layers = jax.tree.map(np.asarray, arch.layers)
-    if np.any(layers.num_experts > 0):
+    # Asked before every prediction: of NumPy, and only what tells.
+    experts, rank, chunk, matrices, projections, values, keys = map(np.asarray, fields)
+    if (experts > 0).any():
         raise InputError(where, "num_experts", f"the {step_model} step time is for dense models; use kernels")
-    others = {"kv_lora_rank": layers.kv_lora_rank > 0, "attention_chunk_size": layers.attention_chunk_size > 0,
-              "ffn_matrices": layers.ffn_matrices < 3, "kv_projections": layers.kv_projections < 2,
-              "v_head_dim": layers.value_dim != layers.head_dim}  # fmt: skip
-    if key := next((key for key, odd in others.items() if np.any(odd)), None):
+    others = {"kv_lora_rank": rank > 0, "attention_chunk_size": chunk > 0, "ffn_matrices": matrices < 3,
+              "kv_projections": projections < 2, "v_head_dim": (values > 0) & (values != keys)}  # fmt: skip
+    if key := next((key for key, odd in others.items() if odd.any()), None):
         raise InputError(where, key, f"the {step_model} step time is for plain layers; use kernels")
-    if np.shape(layers.head_dim)[-1] > 1:
+    if keys.shape[-1] > 1:
         raise InputError(where, "layers", f"the {step_model} step time is for equal layers; use kernels")
 
 

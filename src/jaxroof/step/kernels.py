@@ -57,18 +57,18 @@ def _new_tokens(requests: Requests) -> Scalar:
 def _projections(m: Scalar, batch: Batch, shard: Shard, arch: Architecture, hardware: Hardware) -> dict[str, Part]:
     """Of queries, keys and values, and of attention's output; a latent is expanded for every token of a prefill."""
     precision = arch.layers.attention_weight_bytes, arch.layers.attention_input_bytes
-    expanded = _new_tokens(batch.decode) + jnp.sum(
-        batch.prefill.count * (batch.prefill.context_tokens + batch.prefill.new_tokens)
-    )
 
     def product(rows: Scalar, k: Values, n: Values) -> Part:
         return cost.gemm(shard.layers, rows, k, n, precision, arch, hardware)
 
-    return {
-        "qkv": product(m, shard.hidden, shard.qkv),
+    ends = {"qkv": product(m, shard.hidden, shard.qkv), "attention_output": product(m, shard.values, shard.hidden)}
+    if arch.layers.latents is None:
+        return ends
+    of_prompts = batch.prefill.count * (batch.prefill.context_tokens + batch.prefill.new_tokens)
+    expanded = _new_tokens(batch.decode) + jnp.sum(of_prompts)
+    return ends | {
         "q_up": product(m, arch.layers.q_lora_rank, shard.q_up),
         "kv_up": product(expanded, arch.layers.kv_lora_rank, shard.kv_up),
-        "attention_output": product(m, shard.values, shard.hidden),
     }
 
 
