@@ -11,6 +11,8 @@ from jaxroof.parameters import AnalyticMfu, Efficiency, declared
 
 Tree = TypeVar("Tree")
 
+# What a sourced value may have further: within which two values it lies in 90 % of the cases, and who says so.
+RANGE = ("low", "high", "range_source")
 # What a file can hold of a branch that has several forms.
 CONCRETE: dict[Any, Any] = {Efficiency: AnalyticMfu}
 
@@ -104,8 +106,27 @@ def _wanted(field: "dataclasses.Field[Any]") -> bool:
 
 
 def sourced(path: Path, entry: Any, key: str, legal: Range) -> float:
-    """The value of ``{ value, source }`` in the unit of its file. Raises InputError."""
+    """The value of ``{ value, source }`` in the unit of its file, whose range is checked too. Raises InputError."""
     if not isinstance(entry, dict) or not isinstance(entry.get("source"), str) or not entry["source"]:
         raise InputError(path, key, 'must be { value = …, source = "…" }')
-    check.unknown_key(path, entry, ["value", "source"], f"{key}.")
-    return check.number(path, key, check.required(path, entry, "value", f"{key}."), legal)
+    check.unknown_key(path, entry, ["value", "source", *RANGE], f"{key}.")
+    value = check.number(path, key, check.required(path, entry, "value", f"{key}."), legal)
+    sourced_range(path, entry, key, legal, value)
+    return value
+
+
+def sourced_range(path: Path, entry: Mapping[str, Any], key: str, legal: Range, value: float) -> tuple[float, float]:
+    """What 90 % of the cases lie between, from ``low``, ``high`` and ``range_source``; the value twice without.
+
+    In the unit of the file. Raises InputError.
+    """
+    if not any(name in entry for name in RANGE):
+        return value, value
+    for name in RANGE:
+        check.required(path, entry, name, f"{key}.")
+    if not check.text_at(path, entry, "range_source", f"{key}."):
+        raise InputError(path, f"{key}.range_source", "must be text, got none")
+    low, high = (check.number(path, f"{key}.{name}", entry[name], legal) for name in ("low", "high"))
+    if not low <= value <= high or low == high:
+        raise InputError(path, key, f"low and high must be on both sides of {value:g}, got {low:g} and {high:g}")
+    return low, high
