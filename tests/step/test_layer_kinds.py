@@ -43,7 +43,8 @@ def step(model, batch, tp=2.0):
 
 def test_a_model_without_latents_has_no_products_of_them_in_its_step():
     plain = arch((32, {}))
-    assert plain.layers.latents is None and not {"q_up", "kv_up"} & set(step(plain, "prefill").parts)
+    assert plain.layers.latents is None
+    assert not {"q_up", "kv_up"} & set(step(plain, "prefill").parts)
     assert all(each.layers.latents is not None for each in alike([plain, arch((61, LATENT))]))
 
 
