@@ -13,6 +13,7 @@ import pytest
 
 from jaxroof.app import app
 from jaxroof.cli import main
+from jaxroof.intervals.words import end_name
 
 ROOT = Path(__file__).parents[1]
 ERRORS = {"ttft_ms", "tpot_ms", "e2e_ms", "ttft_ape_pct", "tpot_ape_pct", "tpot_signed_pct", "e2e_ape_pct"}
@@ -96,7 +97,9 @@ def test_evaluate_json(jaxroof):
     settings = "--set overheads.decode.per_layer_us=80 --set overheads.prefill.per_layer_us=80"
     data = json.loads(jaxroof(f"evaluate --step-model memory --formula h2b --scoring published {settings} --json"))
     assert data["configurations"] == ["run"]
-    assert set(data["experiments"][0]["run"]) == ERRORS
+    ends = {f"{metric}_{end}" for metric in ("ttft", "tpot", "e2e") for end in ("low_ms", "high_ms", "inside")}
+    assert set(data["experiments"][0]["run"]) == ERRORS | ends
+    assert data["inside"]["all"].keys() == {"ttft_pct", "tpot_pct", "e2e_pct"}
     assert data["aggregate"]["run"]["train"]["tpot_mape_pct"] == pytest.approx(13.9, abs=1)
     assert data["aggregate"]["run"]["test"]["tpot_mape_pct"] == pytest.approx(23.0, abs=1)
 
@@ -119,8 +122,11 @@ def test_evaluate_sampled_is_reproducible_and_near_the_exact(jaxroof):
 def test_predict_json(jaxroof):
     data = json.loads(jaxroof(f"{PREDICT} --json"))
     assert list(data) == [
-        "ttft_ms", "itl_ms", "e2e_ms", "tpot_e2e_per_token_ms", "tokens_per_s", "breakdown", "inputs", "notes",
+        *(numbers := ("ttft_ms", "itl_ms", "e2e_ms", "tpot_e2e_per_token_ms", "tokens_per_s")),
+        *(end_name(name, end) for name in numbers for end in ("low", "high")),
+        "interval", "breakdown", "inputs", "notes",
     ]  # fmt: skip
+    assert all(data[end_name(name, "low")] <= data[name] <= data[end_name(name, "high")] for name in numbers)
     assert data["e2e_ms"] == pytest.approx(data["ttft_ms"] + 63 * data["itl_ms"], rel=1e-12)
     assert data["tpot_e2e_per_token_ms"] == pytest.approx(data["e2e_ms"] / 64, rel=1e-12)
     assert all(key.endswith("_ms") for key in data["breakdown"])

@@ -11,8 +11,8 @@ SOURCE = Path(__file__).parents[1] / "src/jaxroof"
 
 # Bottom to top; a module imports from its own floor and those below.
 FLOORS = (
-    "defaults", "units", "weights", "files", "parameters", "step", "request", "serving", "catalogue", "report",
-    "capacity", "experiments", "sensitivity", "studies", "splits", "calibration", "sweeps", "commands", "app",
+    "defaults", "units", "weights", "files", "parameters", "intervals", "step", "request", "serving", "catalogue",
+    "report", "capacity", "experiments", "sensitivity", "studies", "splits", "calibration", "sweeps", "commands", "app",
     "cli", "__main__",
 )  # fmt: skip
 # Slow to import, or of the terminal and the disk: at module level only in these files.

@@ -57,6 +57,9 @@ ScoringName = Annotated[str, typer.Option(help="published, itl or e2e_per_token.
 GroundTruthPath = Annotated[Path | None, typer.Option(help="Folder or CSV of experiments. [default: the 13]")]
 Force = Annotated[bool, typer.Option("--force", help=OTHERS)]
 Out = Annotated[Path | None, typer.Option(parser=_named, help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")]
+Samples = Annotated[
+    int | None, typer.Option(help="Take the interval from so many samples, a Sobol sequence. [default: by gradients]")
+]
 MfuTables = Annotated[Path | None, typer.Option(help="Folder of measured MFU tables for roofline. [default: analytic]")]
 
 
@@ -108,6 +111,7 @@ def evaluate(
     mfu_tables: MfuTables = None,
     ground_truth: GroundTruthPath = None,
     sampled: Annotated[int | None, typer.Option(help="Draw 50 requests per experiment with this seed.")] = None,
+    samples: Samples = None,
     json: Json = False,
 ) -> None:
     """Score predictions against measurements, per experiment and on average."""
@@ -134,9 +138,10 @@ def predict(
     mfu_tables: MfuTables = None,
     breakdown: Annotated[bool, typer.Option(help="Show what the latency is made of, and plot it.")] = False,
     plot: Annotated[Path | None, typer.Option(help="The PNG of --breakdown. [default: breakdown.png]")] = None,
+    samples: Samples = None,
     json: Json = False,
 ) -> None:
-    """Predict the latency of one request, and what it is made of."""
+    """Predict the latency of one request, within what, and what it is made of."""
     _run("predict", locals())
 
 

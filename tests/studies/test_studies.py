@@ -105,16 +105,16 @@ def test_fine_grid_is_clipped_at_zero_and_ties_go_to_the_smaller_value():
 
 def test_one_trace_per_sweep(truth):
     """A second sweep of the same shape compiles nothing new."""
-    from jaxroof.experiments.evaluate import _latencies
+    from jaxroof.experiments.evaluate import latencies_at
 
     def sweep(low):
         settings = replace(H2B, dict.fromkeys(PER_LAYER, np.linspace(low, 200, 17)))
         return latencies(settings, truth.runs).tpot_s
 
     first = sweep(0)
-    before = _latencies._cache_size()
+    before = latencies_at._cache_size()
     assert sweep(5).shape == first.shape == (13, 17)
-    assert _latencies._cache_size() == before
+    assert latencies_at._cache_size() == before
 
 
 def test_mape_of_settings_is_the_mape_of_each(truth):

@@ -9,6 +9,8 @@ from typing import Any
 from jaxroof import defaults
 from jaxroof.catalogue.load import load_model, with_settings
 from jaxroof.catalogue.names import is_original
+from jaxroof.catalogue.ranges import load_ranges
+from jaxroof.catalogue.sourced_tree import Ranged
 from jaxroof.files import COUNT, InputError, check
 from jaxroof.parameters import EP, TP
 from jaxroof.request.limits import LEGAL, check_takes_time
@@ -45,6 +47,12 @@ class ModelOptions:
         model = with_settings(model, self.settings)
         check_takes_time("--step-model", model, moved)
         return model
+
+    def ranges(self, server: str | None = None) -> dict[str, Ranged]:
+        """What the files of the constants state that they lie between; ``server`` is the one where none is named."""
+        line = Path(self.step_model) if self.step_model.endswith(".toml") else None
+        used = self.server or server or defaults.server("linear" if line else self.step_model)
+        return load_ranges(self.hardware, self.formula, used, line)
 
     def command(self, name: str, **others: object) -> str:
         """The command line that chooses the same again, and ``others``: values, lists of them, or whether."""

@@ -14,7 +14,7 @@ from jaxroof.catalogue.mfu_tables import load_mfu_tables
 from jaxroof.catalogue.names import find, is_original
 from jaxroof.catalogue.sampling import load_generation
 from jaxroof.catalogue.servers import load_server
-from jaxroof.catalogue.sourced_tree import read_inherited, read_tree
+from jaxroof.catalogue.sourced_tree import read_tree, titled_table
 from jaxroof.files import NON_NEGATIVE, POSITIVE, InputError, Range, check, data_dir, read_json
 from jaxroof.parameters import Line, Overheads, Tier0, layers_of, put, replace, scalar, walk
 from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
@@ -151,9 +151,7 @@ def with_settings(tree: Tree, settings: Iterable[str | tuple[str, Any]], where: 
 
 def _load(path: Path, kind: str, cls: type[File]) -> File:
     """A file of ``configs/<kind>/`` with a title and the tree of ``cls``. Raises InputError."""
-    table = read_inherited(path, kind)
-    table.pop("title", None)
-    return read_tree(path, cls, table)
+    return read_tree(path, cls, titled_table(path, kind))
 
 
 def _original(path: Path) -> tuple[dict[str, float], dict[str, float]]:

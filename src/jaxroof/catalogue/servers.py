@@ -28,6 +28,12 @@ def load_server(name: str = defaults.SERVER, hardware: str = defaults.HARDWARE) 
     >>> float(jaxroof.load_server("vllm-0.15", "l40s").max_num_batched_tokens)  # 8192 on an H100
     2048.0
     """
+    path, table, tuned = server_table(name, hardware)
+    return dataclasses.replace(read_tree(path, Server, table), tuned_moe=tuned)
+
+
+def server_table(name: str, hardware: str) -> tuple[Path, dict[str, Any], NDArray[np.float64]]:
+    """A server's file, the table of its constants on a GPU, and the shapes of experts that are tuned there."""
     path = find("servers", name)
     table = read_inherited(path, "servers")
     for label in ("title", "engine", "version"):
@@ -47,7 +53,7 @@ def load_server(name: str = defaults.SERVER, hardware: str = defaults.HARDWARE) 
         if held < least or any(word in gpu for word in named for gpu in gpus):
             table = merged(table, small)
     gpu = next((name for name in gpus if name in tuned), gpus[0])
-    return dataclasses.replace(read_tree(path, Server, table), tuned_moe=_tuned(path, tuned, gpu))
+    return path, table, _tuned(path, tuned, gpu)
 
 
 def _tuned(path: Path, tuned: Mapping[str, Any], gpu: str) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from jaxroof.catalogue.names import beside, find
 from jaxroof.files import InputError, Range, check, read_toml
@@ -20,6 +20,11 @@ CONCRETE: dict[Any, Any] = {Efficiency: AnalyticMfu}
 def read_inherited(path: Path, kind: str) -> dict[str, Any]:
     """A file of ``configs/<kind>/``, over the one that its ``base`` names, if any. Raises InputError."""
     return read_lineage(path, kind)[0]
+
+
+def titled_table(path: Path, kind: str) -> dict[str, Any]:
+    """As :func:`read_inherited`, without the title."""
+    return {key: value for key, value in read_inherited(path, kind).items() if key != "title"}
 
 
 def read_lineage(path: Path, kind: str) -> tuple[dict[str, Any], list[str]]:
@@ -95,6 +100,24 @@ def _branch(path: Path, cls: type[Tree], table: Mapping[str, Any], where: str) -
     return cls(**dict(map(value, table)))
 
 
+class Ranged(NamedTuple):
+    """A constant, and the two values that it lies between in 90 % of the cases, in the unit of its file."""
+
+    value: float
+    low: float
+    high: float
+
+
+def read_ranges(path: Path, cls: Any, table: Mapping[str, Any], where: str) -> Iterator[tuple[str, Ranged]]:
+    """(dotted key below ``where``, range) of the constants that state one, of a table that :func:`read_tree` takes."""
+    leaves, fields = declared(cls), {field.name: field for field in dataclasses.fields(cls)}
+    for key, entry in table.items():
+        if key not in leaves:
+            yield from read_ranges(path, _class(fields[key]), entry, f"{where}{key}.")
+        elif any(name in entry for name in RANGE):
+            yield f"{where}{key}", sourced_range(path, entry, key, leaves[key][1].range)
+
+
 def _class(field: "dataclasses.Field[Any]") -> Any:
     return CONCRETE.get(field.type, field.type)
 
@@ -106,27 +129,23 @@ def _wanted(field: "dataclasses.Field[Any]") -> bool:
 
 
 def sourced(path: Path, entry: Any, key: str, legal: Range) -> float:
-    """The value of ``{ value, source }`` in the unit of its file, whose range is checked too. Raises InputError."""
+    """The value of ``{ value, source }``, with a range or without, in the unit of its file. Raises InputError."""
     if not isinstance(entry, dict) or not isinstance(entry.get("source"), str) or not entry["source"]:
         raise InputError(path, key, 'must be { value = …, source = "…" }')
     check.unknown_key(path, entry, ["value", "source", *RANGE], f"{key}.")
-    value = check.number(path, key, check.required(path, entry, "value", f"{key}."), legal)
-    sourced_range(path, entry, key, legal, value)
-    return value
+    if any(name in entry for name in RANGE):
+        return sourced_range(path, entry, key, legal).value
+    return check.number(path, key, check.required(path, entry, "value", f"{key}."), legal)
 
 
-def sourced_range(path: Path, entry: Mapping[str, Any], key: str, legal: Range, value: float) -> tuple[float, float]:
-    """What 90 % of the cases lie between, from ``low``, ``high`` and ``range_source``; the value twice without.
-
-    In the unit of the file. Raises InputError.
-    """
-    if not any(name in entry for name in RANGE):
-        return value, value
+def sourced_range(path: Path, entry: Mapping[str, Any], key: str, legal: Range) -> Ranged:
+    """``low`` and ``high`` beside the value of ``{ value, source, low, high, range_source }``. Raises InputError."""
     for name in RANGE:
         check.required(path, entry, name, f"{key}.")
     if not check.text_at(path, entry, "range_source", f"{key}."):
         raise InputError(path, f"{key}.range_source", "must be text, got none")
+    value = check.number(path, key, check.required(path, entry, "value", f"{key}."), legal)
     low, high = (check.number(path, f"{key}.{name}", entry[name], legal) for name in ("low", "high"))
     if not low <= value <= high or low == high:
         raise InputError(path, key, f"low and high must be on both sides of {value:g}, got {low:g} and {high:g}")
-    return low, high
+    return Ranged(value, low, high)

@@ -13,11 +13,14 @@ from jaxroof.catalogue.model_notes import model_notes
 from jaxroof.catalogue.sampling import sampled_by
 from jaxroof.commands import predict_tables
 from jaxroof.files import InputError
+from jaxroof.intervals.bounds import bounds, check_samples
+from jaxroof.intervals.constants import constants_of
+from jaxroof.intervals.words import interval_in_words
 from jaxroof.parameters import TP, Architecture, Tier0, scalar
 from jaxroof.report.report import Report, dump, note, sheets
 from jaxroof.report.tables import columns
-from jaxroof.request import predict as core_prediction
 from jaxroof.request.limits import check_window, refuse_layers
+from jaxroof.request.predict import latency_of, predict, prepared
 from jaxroof.serving.capacity import (
     beyond_positions,
     divides,
@@ -32,12 +35,15 @@ from jaxroof.units import GIGA
 KEYS = ("prompt", "output", "cached", "batch", "output_cv", "ep")
 
 
-def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: Path | None, json: bool) -> None:
-    """Latency of one request; with ``breakdown`` its parts too, and as the PNG ``plot``."""
+def run(
+    options: ModelOptions, request: RequestOptions, breakdown: bool, plot: Path | None, samples: int | None, json: bool
+) -> None:
+    """Latency of one request and its interval; with ``breakdown`` its parts too, and as the PNG ``plot``."""
     assert request.model is not None  # as the command line requires
     assert request.tp is not None
     if plot and not breakdown:
         raise InputError("predict", "--plot", "is the PNG of --breakdown, which is not given")
+    check_samples("predict", samples)
     counts = request.checked("predict", KEYS)
     if counts["cached"] > counts["prompt"]:
         raise InputError("predict", "--cached", f"must be ≤ --prompt {counts['prompt']}, got {counts['cached']}")
@@ -48,7 +54,9 @@ def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: P
     deployment = load_deployment("predict", arch, request.tp, ep)
     check_memory(arch, request.tp, counts, model.constants)
     refuse_layers(request.model, model.step, arch)
-    p = jax.device_get(core_prediction.predict(model, arch, deployment, **counts, parts=json or breakdown))
+    p = jax.device_get(predict(model, arch, deployment, **counts, parts=json or breakdown))
+    traced, static = prepared(model, arch, deployment, **counts)
+    interval = bounds(latency_of, model, traced, constants_of(model, options.ranges()), static, samples)
     parts = {n: predict_tables.breakdown(s) for n, s in {"TTFT": p.prefill, "ITL": p.decode}.items() if s.parts}
     context = float(p.context_tokens)
     gpu = {options.hardware: model.constants.hardware}
@@ -59,15 +67,16 @@ def run(options: ModelOptions, request: RequestOptions, breakdown: bool, plot: P
         "sampling": arch.sampling.given(), "kv_cache_dtype": request.kv_cache_dtype or "auto",
         "step_model": options.step_model, "formula": options.overheads_source(), "set": list(options.settings),
     }  # fmt: skip
-    data = predict_tables.prediction(p.latency, counts["output"], counts["batch"], parts)
+    data = predict_tables.prediction(p.latency, interval, counts["output"], counts["batch"], parts)
     data |= {"inputs": inputs, "notes": notes}
     dump(data)  # refused before anything is written where a latency is no number
     note(notes)
     title = f"{request.model} on {request.tp} × {options.hardware}, {model.step} step time"
     if breakdown:
         predict_tables.write_breakdown(plot or Path("breakdown.png"), title, inputs, parts)
-    tables = {title: [predict_tables.shown(data)], **{f"{n}, part by part, on one GPU": r for n, r in parts.items()}}
+    tables = {title: predict_tables.shown(data), **{f"{n}, part by part, on one GPU": r for n, r in parts.items()}}
     shown, said = sheets({title: columns(rows) for title, rows in tables.items()}), [predict_tables.setting(inputs)]
+    said.append(interval_in_words(data["interval"]))
     Report("prediction", data, shown, said, digits=3).show(json)
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxroof.files import InputError, check_writable, write
+from jaxroof.intervals.bounds import Bounds
+from jaxroof.intervals.words import end_name, interval_record
 from jaxroof.parameters import Scalar
 from jaxroof.report.figures import Figure
 from jaxroof.request.schedule import Latency
@@ -46,22 +48,41 @@ def _bound(part: Part) -> str:
     return max(sides, key=lambda name: float(sides[name]))
 
 
-def prediction(latency: Latency, output: int, batch: int, parts: Mapping[str, Rows]) -> dict[str, Any]:
-    """The JSON object of ``predict``; a single output token has no ITL. Tokens per second are those of the batch."""
-    ms = {name: float(latency[name]) / MILLI for name in ("ttft", "tpot", "e2e")}
+def prediction(
+    latency: Latency, interval: Bounds, output: int, batch: int, parts: Mapping[str, Rows]
+) -> dict[str, Any]:
+    """The JSON object of ``predict``: each number as it is, and in 90 % of the cases at least and at most."""
+    low, high = (_latencies(end, output) for end in (interval.low, interval.high))
+    ends = {name: {"low": low[name], "high": high[name]} for name in low}
+    speed = [batch * output / float(each["e2e"]) for each in (latency, interval.high, interval.low)]
+    numbers = _latencies(latency, output) | {"tokens_per_s": speed[0]}
+    ends["tokens_per_s"] = {"low": speed[1], "high": speed[2]}
     return {
-        "ttft_ms": ms["ttft"],
-        "itl_ms": ms["tpot"] if output > 1 else None,
-        "e2e_ms": ms["e2e"],
-        "tpot_e2e_per_token_ms": ms["e2e"] / output,
-        "tokens_per_s": batch * output / float(latency["e2e"]),
+        **numbers,
+        **{end_name(name, end): value for name, both in ends.items() for end, value in both.items()},
+        "interval": interval_record(interval),
         "breakdown": {f"{name.lower()}_{row['part']}_ms": row["ms"] for name, rows in parts.items() for row in rows},
     }
 
 
-def shown(data: Mapping[str, Any]) -> dict[str, float]:
-    """The row of numbers of ``predict``."""
-    return {k: math.nan if v is None else v for k, v in data.items() if k.endswith("_ms") or k == "tokens_per_s"}
+def _latencies(latency: Latency, output: int) -> dict[str, float | None]:
+    """By their names in JSON [ms]; a single output token has no ITL."""
+    ttft, itl, e2e = (float(latency[name]) / MILLI for name in ("ttft", "tpot", "e2e"))
+    per_token = {"tpot_e2e_per_token_ms": e2e / output}
+    return {"ttft_ms": ttft, "itl_ms": itl if output > 1 else None, "e2e_ms": e2e, **per_token}
+
+
+def shown(data: Mapping[str, Any]) -> Rows:
+    """The rows of numbers of ``predict``: as predicted, and both ends of the interval. Tokens/s are the batch's."""
+    names = [
+        name for name in data if name == "tokens_per_s" or (name.endswith("_ms") and end_name(name, "low") in data)
+    ]
+    ends = {"predicted": "", "at least": "low", "at most": "high"}
+    keys = {row: {name: end_name(name, end) if end else name for name in names} for row, end in ends.items()}
+    return [
+        {"": row} | {name: math.nan if data[key] is None else data[key] for name, key in each.items()}
+        for row, each in keys.items()
+    ]
 
 
 def setting(inputs: Mapping[str, Any]) -> str:

@@ -44,7 +44,7 @@ def latencies(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> L
     if known(runs.architecture.layers.sliding_window, schedule.decode_context_tokens):
         longest = np.max(schedule.decode_context_tokens, axis=-1) + 1
         check_window("runs", model.step, runs.architecture, longest)
-    return cast(Latency, _latencies(model, schedule, runs.architecture, runs.deployment, runs.server))
+    return cast(Latency, latencies_at(model, schedule, runs.architecture, runs.deployment, runs.server))
 
 
 def tpot_mape(
@@ -89,7 +89,10 @@ def stack(*settings: Model) -> Model:
 
 
 @jax.jit
-def _latencies(model: Model, schedule: Schedule, arch: Architecture, deployment: Deployment, server: Server) -> Latency:
+def latencies_at(
+    model: Model, schedule: Schedule, arch: Architecture, deployment: Deployment, server: Server
+) -> Latency:
+    """:func:`latencies` of stacked runs, part by part and unchecked: nothing of them is static."""
     axes = setting_axes(model)
 
     def one(schedule: Schedule, arch: Architecture, deployment: Deployment, server: Server) -> Latency:

@@ -11,7 +11,8 @@ from jaxroof.catalogue.sampling import sampled_by
 from jaxroof.files import AT_LEAST_ONE, CACHED_TOKENS, POSITIVE, TOKENS, Range, check, errors_at, read_csv
 from jaxroof.parameters import EP, TP, Mask, Vector
 from jaxroof.request.limits import SPREAD
-from jaxroof.request.predict import predict
+from jaxroof.request.predict import Traced, latency_of, prepared
+from jaxroof.step import Model
 from jaxroof.units import MILLI
 
 # One token has no time between tokens.
@@ -75,14 +76,21 @@ def groups(points: Sequence[LoadedPoint]) -> dict[str, Mask]:
 
 
 def _itl_ms(path: Path, point: LoadedPoint, server: str | None, settings: Sequence[str]) -> float:
+    model, (traced, static) = prepared_point(path, point, server, settings)
+    return float(latency_of(model, *traced, *static)["tpot"]) / MILLI
+
+
+def prepared_point(
+    path: Path, point: LoadedPoint, server: str | None, settings: Sequence[str]
+) -> tuple[Model, tuple[Traced, tuple[int, int]]]:
+    """The model and the request of a point, as :func:`jaxroof.request.predict.latency_of` takes them."""
     with errors_at(f"{path}: {point.name}"):
         model = load_model("kernels", point.hardware, server=server or point.server)
         model = with_settings(model, [*filter(None, point.set.split(";")), *settings], "set")
         arch = sampled_by("sampling", point.sampling, load_architecture(point.model))
         deployment = load_deployment("deployment", arch, point.tp, point.ep)
         prompt, output, cached = (int(getattr(point, f"{key}_tokens")) for key in ("prompt", "output", "cached"))
-        found = predict(
+        return model, prepared(
             model, arch, deployment, prompt=prompt, output=output, cached=cached, batch=point.batch,
             output_cv=point.output_cv,
         )  # fmt: skip
-    return float(found.latency["tpot"]) / MILLI

@@ -1,5 +1,6 @@
 """How a constant is declared; the trees of constants and shapes."""
 
+from jaxroof.parameters.along import Predicted, slopes_along, values_along
 from jaxroof.parameters.architecture import (
     EP,
     TP,
@@ -21,7 +22,8 @@ from jaxroof.parameters.server import Server
 
 __all__ = [
     "EP", "TP", "AnalyticMfu", "Architecture", "Deployment", "Efficiency", "Flag", "Groups", "Hardware", "Latents",
-    "Layers", "Line", "Mask", "MeasuredMfu", "OverheadTerms", "Overheads", "Sampling", "Scalar", "Server", "Tier0",
-    "Traffic", "Values", "Vector", "alike", "declared", "experts_divide", "get", "heads_divide", "inlined",
-    "kv_heads_divide", "layers_of", "leaf", "numbers", "put", "replace", "scalar", "setting_axes", "walk",
+    "Layers", "Line", "Mask", "MeasuredMfu", "OverheadTerms", "Overheads", "Predicted", "Sampling", "Scalar", "Server",
+    "Tier0", "Traffic", "Values", "Vector", "alike", "declared", "experts_divide", "get", "heads_divide", "inlined",
+    "kv_heads_divide", "layers_of", "leaf", "numbers", "put", "replace", "scalar", "setting_axes", "slopes_along",
+    "values_along", "walk",
 ]  # fmt: skip

@@ -70,6 +70,21 @@ def predict(
     >>> print(prediction.latency)
     Latency(ttft_ms=8.347, tpot_ms=8.303, e2e_ms=1062...)
     """
+    traced, nodes = prepared(
+        model, arch, deployment, prompt=prompt, output=output, cached=cached, batch=batch, output_cv=output_cv,
+        sampling=sampling,
+    )  # fmt: skip
+    return cast(Prediction, _predict(model, *traced, *nodes, parts))
+
+
+Traced = tuple[Schedule | FixedLengths, Architecture, Deployment, Scalar]
+
+
+def prepared(
+    model: Model, arch: Architecture, deployment: Deployment, *, prompt: int, output: int, cached: int = 0,
+    batch: float = 1, output_cv: float = 0.0, sampling: Sampling | None = None,
+) -> tuple[Traced, tuple[int, int]]:  # fmt: skip
+    """Arguments of :func:`latency_of`, traced and static ones, for a request as :func:`predict` takes it, checked."""
     sampling = sampling or arch.sampling
     check_request(
         model, arch, deployment, sampling, prompt=prompt, output=output, cached=cached, batch=batch, output_cv=output_cv
@@ -84,8 +99,15 @@ def predict(
         splits = knots(mfu, arch, deployment, range(held, prompt, budget), prompt + output, budget)
         share = Share(1.0, held, workload.point(prompt - held), workload.point(output))
         steps, _ = schedule.realised([share], output, sampling, budget, splits)
-    nodes = chunks_of(prompt, budget), panels_of(mfu, [arch])
-    return cast(Prediction, _predict(model, steps, arch, deployment, scalar(batch), *nodes, parts))
+    return (steps, arch, deployment, scalar(batch)), (chunks_of(prompt, budget), panels_of(mfu, [arch]))
+
+
+def latency_of(
+    model: Model, steps: Schedule | FixedLengths, arch: Architecture, deployment: Deployment, batch: Scalar,
+    chunks: int, panels: int,
+) -> Latency:  # fmt: skip
+    """The latency alone of a request that is :func:`prepared` [s]."""
+    return cast(Latency, _predict(model, steps, arch, deployment, batch, chunks, panels, False).latency)
 
 
 @functools.partial(jax.jit, static_argnames=("chunks", "panels", "parts"))

@@ -6,18 +6,17 @@ agree, at a kink both are true, and a constant at an end of its range has only o
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxroof import defaults
 from jaxroof.experiments.evaluate import latencies
 from jaxroof.experiments.runs import Runs, settled
-from jaxroof.parameters import Mask, Vector, numbers, replace, walk
+from jaxroof.parameters import Mask, Vector, numbers, slopes_along, walk
 from jaxroof.request.schedule import Latency, Schedule
 from jaxroof.step import Model
 
@@ -165,25 +164,17 @@ def _along_each(
     both = [runs.scheduled(name) for name in (scoring, "itl")]
     # Both stacked, so that they share one program; without their names, so that all scorings do.
     runs = dataclasses.replace(runs, schedules={"both": jax.tree.map(lambda *x: np.stack(x), *both)}, measured={})
-    found = _directional(points, np.tile(alone.astype(float), (rows, 1)), model, runs, keys=keys)
+    directions = np.tile(alone.astype(float), (rows, 1))
+    found = slopes_along(_of_both, model, (runs,), points, directions, keys=keys)
     seconds, slopes = ({m: np.asarray(x).reshape(rows, count, -1) for m, x in part.items()} for part in found)
     return seconds, slopes
 
 
-@functools.partial(jax.jit, static_argnames="keys")
-def _directional(
-    points: Float[Array, "point constant"], directions: Float[Array, "point constant"], model: Model, runs: Runs,
-    *, keys: Sequence[str],
-) -> tuple[dict[str, Array], dict[str, Array]]:  # fmt: skip
-    """Each metric ``[point experiment]`` and its derivative along the point's direction."""
+def _of_both(model: Model, runs: Runs) -> dict[str, Array]:
+    """Each metric ``[experiment]`` of the two scorings' schedules."""
 
-    def predicted(values: Float[Array, " constant"]) -> dict[str, Array]:
-        moved = replace(model, dict(zip(keys, values, strict=True)))
+    def one(schedule: Schedule) -> Latency:
+        return latencies(model, dataclasses.replace(runs, schedules={"one": schedule}), scoring="one")
 
-        def one(schedule: Schedule) -> Latency:
-            return latencies(moved, dataclasses.replace(runs, schedules={"one": schedule}), scoring="one")
-
-        both = jax.vmap(one)(runs.schedules["both"])
-        return by_metric(*(jax.tree.map(lambda leaf, i=i: leaf[i], both) for i in range(2)))
-
-    return jax.vmap(lambda point, direction: jax.jvp(predicted, (point,), (direction,)))(points, directions)
+    both = jax.vmap(one)(runs.schedules["both"])
+    return by_metric(*(jax.tree.map(lambda leaf, i=i: leaf[i], both) for i in range(2)))

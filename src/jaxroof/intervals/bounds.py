@@ -1,0 +1,104 @@
+"""An interval from the ranges of constants: to first order by the gradients, or by samples.
+
+Constants are taken as independent, each with its 5 % and 95 % quantile at the ends of its range.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxroof.files import Range, check
+from jaxroof.intervals.constants import Constants
+from jaxroof.parameters import Mask, Predicted, Values, Vector, slopes_along, values_along
+
+QUANTILES = (0.05, 0.95)
+# Distance of those quantiles from the median of a normal distribution, in standard deviations.
+DEVIATIONS = 1.6448536269514722
+# What rounding leaves of a derivative that is 0, as a share of the number per share of the constant.
+ROUNDING = 1e-9
+SAMPLES = Range(low=16, high=65536, whole=True)
+
+
+def check_samples(where: object, samples: int | None) -> None:
+    """Raise InputError for a number of samples that is none; None is by gradients."""
+    if samples is not None:
+        check.number(where, "--samples", samples, SAMPLES)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Trees of what was predicted, and of its lower and its upper end.
+
+    It depends on the constants ``depends``, of which ``ranged`` state a range; the others count as exact.
+    ``samples`` is how many points were tried, 0 where the gradients told.
+    """
+
+    value: Any
+    low: Any
+    high: Any
+    depends: frozenset[str]
+    ranged: frozenset[str]
+    samples: int = 0
+
+
+def bounds(
+    predicted: Predicted, model: Any, traced: Sequence[Any], constants: Constants, static: Sequence[Any] = (),
+    samples: int | None = None,
+) -> Bounds:  # fmt: skip
+    """What 90 % of the cases lie between: to first order, or over ``samples`` points of a Sobol sequence.
+
+    ``predicted`` and its arguments as for :func:`jaxroof.parameters.slopes_along`. To first order the upper end is
+    ``y + √(Σ max(g·(high − θ), g·(low − θ))²)`` with g = dy/dθ, and the lower one as far down.
+    """
+    count = len(constants.keys)
+    points, directions = np.tile(constants.values, (count, 1)), np.eye(count)
+    found = slopes_along(predicted, model, traced, points, directions, keys=constants.keys, static=static)
+    values, slopes = jax.tree.map(np.asarray, found)
+    pairs = zip(jax.tree.leaves(values), jax.tree.leaves(slopes), strict=True)
+    felt = np.any([_felt(value, slope, constants.values) for value, slope in pairs], axis=0)
+    depends, ranged = (frozenset(np.array(constants.keys)[of].tolist()) for of in (felt, felt & constants.ranged))
+    value = jax.tree.map(lambda y: y[0], values)
+    if samples:
+        low, high = _quantiles(predicted, model, traced, constants, samples, static)
+    else:
+        low, high = (
+            jax.tree.map(lambda y, g, sign=sign: _end(sign, y, g, constants), value, slopes) for sign in (-1, 1)
+        )
+    return Bounds(value, low, high, depends, ranged, samples or 0)
+
+
+def _end(sign: int, value: Values, slope: Vector, constants: Constants) -> Vector:
+    widths = (constants.high - constants.values, constants.low - constants.values)
+    most = np.maximum(*(sign * _along(slope, width) for width in widths))
+    return np.asarray(value + sign * np.sqrt((most**2).sum(axis=0)))
+
+
+def _quantiles(
+    predicted: Predicted, model: Any, traced: Sequence[Any], constants: Constants, samples: int, static: Sequence[Any]
+) -> list[Any]:
+    """Both ends. Below and above its value a constant is normal, with the ends of its range at its quantiles."""
+    from scipy.stats import norm, qmc
+
+    moving = [i for i, moves in enumerate(constants.ranged) if moves]
+    drawn = qmc.Sobol(max(1, len(moving)), seed=0).random(samples)[:, : len(moving)]
+    normal = norm.ppf(drawn) / DEVIATIONS
+    every = (constants.values, constants.low, constants.high, *constants.legal)
+    at, low, high, *legal = (each[moving] for each in every)
+    points = np.clip(at + normal * np.where(normal < 0, at - low, high - at), *legal)
+    keys = tuple(constants.keys[i] for i in moving)
+    found = values_along(predicted, model, traced, points, keys=keys, static=static)
+    return [jax.tree.map(lambda x, q=q: np.quantile(x, q, axis=0), found) for q in QUANTILES]
+
+
+def _along(slope: Vector, width: Vector) -> Vector:
+    """``[constant …] × [constant]``."""
+    return slope * width.reshape(-1, *[1] * (slope.ndim - 1))
+
+
+def _felt(value: Vector, slope: Vector, at: Vector) -> Mask:
+    """Which constants change the number at all ``[constant]``."""
+    share = abs(_along(slope, np.where(at == 0, 1.0, at)))
+    return np.asarray((share > ROUNDING * abs(value)).reshape(len(at), -1).any(axis=1))
