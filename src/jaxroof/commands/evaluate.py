@@ -19,7 +19,7 @@ from jaxroof.experiments.runs import settled
 from jaxroof.files import InputError
 from jaxroof.intervals.bounds import Bounds, check_samples
 from jaxroof.intervals.words import end_name, interval_in_words, interval_record
-from jaxroof.report.report import Report, sheets
+from jaxroof.report.report import Report, note, sheets
 from jaxroof.report.tables import Table, columns
 from jaxroof.step import Model
 from jaxroof.units import MILLI, PERCENT
@@ -35,6 +35,7 @@ def run(
         given = {"--scoring": scoring != defaults.SCORING, "--sampled": sampled is not None}
         return _loaded(options, ground_truth, given, samples, json)
     model, truth = measured(options, scoring, ground_truth, sampled)
+    note(truth.notes())
     predicted = scores.evaluate({"run": model}, truth.runs, scoring)
     errors = {"run": scores.errors(predicted["run"], truth.runs.measured[scoring])}
     data: dict[str, Any] = {"step_model": model.step, "scoring": scoring}
@@ -47,8 +48,8 @@ def run(
 
 def _bounds(options: ModelOptions, model: Model, truth: GroundTruth, scoring: str, samples: int | None) -> Bounds:
     """Of all runs; where they were measured on several servers, the constants of these have no range."""
-    servers = {e.server or defaults.server(model.step) for e in truth.experiments}
-    if options.server is not None or len(servers) == 1:
+    servers = {options.server or e.server or defaults.server(model.step) for e in truth.experiments}
+    if len(servers) == 1:
         return run_bounds(settled(model, truth.runs), truth.runs, options.ranges(*servers), scoring, samples)
     ranges = {key: of for key, of in options.ranges().items() if not key.startswith("server.")}
     return run_bounds(model, truth.runs, ranges, scoring, samples)
