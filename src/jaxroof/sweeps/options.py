@@ -22,7 +22,7 @@ from jaxroof.files.columns import column_names
 from jaxroof.parameters import Architecture, Layers, alike, declared, replace, walk
 from jaxroof.report.report import note
 from jaxroof.request.fixed_lengths import PANELS, panels_of
-from jaxroof.request.limits import refuse_layers
+from jaxroof.request.limits import plain_layers, refuse_layers
 from jaxroof.serving.capacity import beyond_positions
 from jaxroof.step import Model
 from jaxroof.sweeps import objectives
@@ -143,10 +143,9 @@ def _served(
     for name, arch in zip(names, archs, strict=True):
         refuse_layers(name, options.step_model, arch)
     varied = set(space.block(0, 0))
-    if options.step_model != "kernels" and f"{ARCHITECTURE}num_experts" in varied:
-        raise InputError(
-            "--vary", f"{ARCHITECTURE}num_experts", f"the {options.step_model} step time is for dense models"
-        )
+    for key, kind in plain_layers(options.step_model).items() if options.step_model != "kernels" else ():
+        if (path := f"{ARCHITECTURE}{key}") in varied:
+            raise InputError("--vary", path, f"the {options.step_model} step time is for {kind.what}; use kernels")
     fixed = request.checked("sweep", [key for key in REQUEST_RANGES if key not in varied])
     prompt, output = (space.largest(key) if key in varied else fixed[key] for key in ("prompt", "output"))
     gpus = {name: load_hardware(name) for name in space.labels.get("hardware", ())}
