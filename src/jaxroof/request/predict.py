@@ -61,7 +61,7 @@ def predict(
 
     Arguments: ``model`` of :func:`load_model`, ``arch`` of :func:`load_architecture`; all counts whole.
     Raises InputError for a count that is none, more ``cached`` than ``prompt`` tokens, heads that ``tp`` does not
-    divide, layers that are not plain outside ``kernels``, an attention window that is shorter than the request, sampling
+    divide, layers that are not plain outside ``kernels``, a window that is shorter than the request there, sampling
     that the server lacks. Tracers are not checked (``prompt`` must be none: it decides how many steps there are; a
     traced token budget must be at least vLLM's smallest); nor is whether the model fits.
 
