@@ -11,9 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from kernel_fits.files import PACKAGE, compare, fit_gpu, merge, read_sheet
-
-CONFIGS = Path(__file__).parents[1] / "configs/hardware"
+from kernel_fits.files import compare, fit_gpu, hardware_file, l2_mib, merge, read_sheet
+from kernel_fits.package import add_table_options
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -22,20 +21,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("gpu", help="name in configs/hardware, or a TOML file called like a system of the package")
     parser.add_argument("--out", type=Path, help="hardware file to write (default: stdout)")
     parser.add_argument("--check", action="store_true", help="print the refit beside the file's values, and its errors")
-    parser.add_argument("--framework", default="vllm", help="vllm (default) or sglang")
-    parser.add_argument("--version", help="version of the framework (default: the newest of each table)")
+    add_table_options(parser)
     parser.add_argument("--l2-mib", type=float, help="size of the L2 cache, for a GPU that is not in the catalogue")
-    parser.add_argument("--tables", type=Path, metavar="DIR", help=f"where a wheel of {PACKAGE} is unpacked")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Fit, then write the file, the comparison or both; 2 for wrong input."""
     args = parse(argv)
-    path = Path(args.gpu) if args.gpu.endswith(".toml") else CONFIGS / f"{args.gpu}.toml"
+    path = hardware_file(args.gpu)
     try:
-        text, sheet = read_sheet(path, args.l2_mib)
-        tables, regimes = fit_gpu(path.stem, sheet, args)
+        text, sheet = read_sheet(path)
+        tables, regimes = fit_gpu(path.stem, sheet | {"l2_mib": l2_mib(path, args.l2_mib)}, args)
         if args.out:
             args.out.write_text(merge(text, tables))
     except (OSError, ValueError) as error:

@@ -1,23 +1,21 @@
-"""Reading the package's tables and a hardware file, writing the file and the comparison."""
+"""Fitting a GPU's tables; reading a hardware file, writing the file and the comparison."""
 
 import argparse
 import json
 import re
-import sys
 import tomllib
-from collections.abc import Callable
-from functools import reduce
-from importlib import metadata
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kernel_fits.forms import decode_attention, gemm, moe, prefill_attention
-from kernel_fits.least import LOG, Fits, Sheet, log_bias, log_error
+from kernel_fits.least import LOG, Sheet, log_bias, log_error
 from kernel_fits.links import link
+from kernel_fits.package import described, find_package, find_table, used_table
 
-PACKAGE = "aiconfigurator-core"
+CONFIGS = Path(__file__).parents[2] / "configs"
 L2_MIB = {"h100-sxm": 50, "h200-sxm": 50, "a100-sxm": 40, "l40s": 96, "b200": 126, "gb200": 126}
 CUSTOM_LIMIT_MIB = 8.0  # vLLM's default
 KERNELS = {
@@ -32,35 +30,13 @@ Constants = dict[str, dict[str, dict[str, Any]]]  # table -> constant -> value a
 Regimes = dict[str, dict[str, np.ndarray]]  # table -> regime -> predicted over measured time
 
 
-def find_table(data: Path, gpu: str, op: str, name: str, args: argparse.Namespace) -> Path:
-    """The table of ``args.version``, else of the newest version that has it; h100-sxm's folder is h100_sxm."""
-    folders = (data / system / op / args.framework for system in (gpu.replace("-", "_"), f"{gpu}_sxm"))
-    found = [path for folder in folders for path in folder.glob(f"{args.version or '*'}/{name}.parquet")]
-    if not found:
-        raise ValueError(f"no {name} of {gpu}, {args.framework} {args.version or '(any version)'} in {data}")
-    return max(found, key=lambda path: [int(part) for part in re.findall(r"\d+", path.parent.name)])
-
-
-def fit_table(path: Path, fit: Callable, sheet: Sheet) -> Fits:
-    """Read one table and fit it."""
-    try:
-        import pandas as pd
-
-        return fit(pd.read_parquet(path), sheet)
-    except (AttributeError, ImportError, KeyError, OSError, ValueError) as error:
-        raise ValueError(f"{path}: {type(error).__name__}: {str(error).splitlines()[0]}") from error
-
-
 def fit_gpu(gpu: str, sheet: Sheet, args: argparse.Namespace) -> tuple[Constants, Regimes]:
     """Every table of a hardware file that can be refitted."""
-    package = next(metadata.distributions(name=PACKAGE, path=[str(args.tables)] if args.tables else sys.path), None)
-    if package is None:
-        raise ValueError(f"no {PACKAGE} {f'unpacked in {args.tables}' if args.tables else 'installed'}: pip install it")
-    data, constants, regimes = Path(str(package.locate_file("aiconfigurator_core/systems/data"))), {}, {}
+    package, constants, regimes = find_package(args.tables), {}, {}
     for table, (op, name, fitter) in KERNELS.items():
-        path = find_table(data, gpu, op, name, args)
-        label = f"{PACKAGE} {package.version} (PyPI), {args.framework} {path.parent.name}, bf16 rows of {name}"
-        fits, regimes[table] = fit_table(path, fitter, sheet)
+        path = find_table(package, gpu, op, name, args)
+        label = described(package, path, args)
+        fits, regimes[table] = used_table(path, partial(fitter, sheet=sheet))
         for section, fit in fits:
             held = f"{LOG} {log_error(fit.ratio):.3f}, bias {log_bias(fit.ratio):+.1%}"
             source = f"{label}, {fit.rows}: least {LOG} over {len(fit.ratio)} kernels, {held}"
@@ -69,8 +45,13 @@ def fit_gpu(gpu: str, sheet: Sheet, args: argparse.Namespace) -> tuple[Constants
     return constants, regimes
 
 
-def read_sheet(path: Path, l2_mib: float | None) -> tuple[str, Sheet]:
-    """A hardware file: its text, the data sheet's rates, the L2's size, the custom all-reduce's limits."""
+def hardware_file(gpu: str) -> Path:
+    """A GPU of the catalogue, or a TOML file of one's own."""
+    return Path(gpu) if gpu.endswith(".toml") else CONFIGS / f"hardware/{gpu}.toml"
+
+
+def read_sheet(path: Path) -> tuple[str, Sheet]:
+    """A hardware file: its text, the data sheet's rates, the custom all-reduce's limits."""
     try:
         text = path.read_text()
         content = tomllib.loads(text)
@@ -81,9 +62,14 @@ def read_sheet(path: Path, l2_mib: float | None) -> tuple[str, Sheet]:
         raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
     if min(sheet["peak_tflops"], sheet["hbm_tb_per_s"]) <= 0:
         raise ValueError(f"{path}: peak_tflops and hbm_tb_per_s must be positive")
-    if l2_mib is None and path.stem not in L2_MIB:
+    return text, sheet
+
+
+def l2_mib(path: Path, given: float | None) -> float:
+    """The size of a GPU's L2 cache, which no hardware file has."""
+    if given is None and path.stem not in L2_MIB:
         raise ValueError(f"{path}: the L2's size is not known: --l2-mib")
-    return text, sheet | {"l2_mib": float(l2_mib or L2_MIB[path.stem])}
+    return float(given or L2_MIB[path.stem])
 
 
 def merge(text: str, tables: Constants) -> str:

@@ -12,13 +12,18 @@ SHORTEST_CONTEXT = 256
 TINY = 1 / 64
 
 
+def layer_gemms(table: Table) -> Table:
+    """Products of the sizes of LLM layers, in bf16: n and k from 512, m up to 16384."""
+    return table[(table.gemm_dtype == "bfloat16") & (table[["n", "k"]].min(axis=1) >= 512) & (table.m <= 16384)]
+
+
 def gemm(table: Table, sheet: Sheet) -> Fits:
     """floor + √(memory² + compute²), bytes 2·(mk + kn + mn), FLOPs 2mkn, by number of rows m.
 
-    Sizes of LLM layers: n and k from 512, m up to 16384. Floor and η of 2 to 64 rows and μ from 256 rows are fitted
+    Of :func:`layer_gemms`. Floor and η of 2 to 64 rows and μ from 256 rows are fitted
     in turn, each in the joined form.
     """
-    rows = table[(table.gemm_dtype == "bfloat16") & (table[["n", "k"]].min(axis=1) >= 512) & (table.m <= 16384)]
+    rows = layer_gemms(table)
     m, n, k = rows[["m", "n", "k"]].to_numpy(float).T
     time_us, memory = measured(rows), 2 * (m * k + k * n + m * n) / (sheet["hbm_tb_per_s"] * PER_US)
     compute, one, few, many = 2 * m * n * k / (sheet["peak_tflops"] * PER_US), m == 1, (m >= 2) & (m <= 64), m >= 256
@@ -44,9 +49,14 @@ def gemm(table: Table, sheet: Sheet) -> Fits:
     return Fits([("kernels.gemm", fit) for fit in (low, high, single)], regimes)
 
 
+def unwindowed(table: Table) -> Table:
+    """Rows of attention without a window (some tables have no such column), with a bf16 cache."""
+    return table[(table.kv_cache_dtype == "bfloat16") & (table.get("window_size", 0) == 0)]
+
+
 def full_attention(table: Table) -> Table:
-    """Rows without a window (some tables have no such column), of head dimension 128, with a bf16 cache."""
-    return table[(table.kv_cache_dtype == "bfloat16") & (table.head_dim == 128) & (table.get("window_size", 0) == 0)]
+    """Those of :func:`unwindowed` of head dimension 128."""
+    return unwindowed(table[table.head_dim == 128])
 
 
 def decode_attention(table: Table, sheet: Sheet) -> Fits:

@@ -94,6 +94,9 @@ def options(
 @app.command()
 def study(
     name: Annotated[str, typer.Argument(help="A name of `list studies`, or a TOML file.")],
+    mfu_tables: Annotated[
+        Path | None, typer.Option(help="Folder of measured MFU tables, for a study of measured MFU.")
+    ] = None,
     out: Out = None,
     force: Force = False,
     json: Json = False,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from quick import jit
 
-from jaxroof import load_architecture, load_model, load_tier0
+from jaxroof import load_architecture, load_model, load_tier0, predict
 from jaxroof.parameters import Deployment, Sampling, scalar
 from jaxroof.request import schedule, workload
 from jaxroof.request.fixed_lengths import PANELS, FixedLengths, chunks_of, fixed_schedule
@@ -105,3 +105,13 @@ def test_prefill_chunks():
     assert np.asarray(nodes.prefill_context_tokens)[there].tolist() == [10, 2058, 4106]
     assert np.asarray(nodes.prefill_new_tokens)[there].tolist() == [2048, 2048, 904]
     assert [chunks_of(prompt, BUDGET) for prompt in (1, 2048, 2049, 5000)] == [1, 1, 2, 3]
+
+
+@pytest.mark.parametrize("output", [2, 10, 100])
+@pytest.mark.parametrize("name", ["measured tables", "windows", "neither"])
+def test_the_context_on_average_is_that_of_the_steps(name, output):
+    """However many nodes stand for them."""
+    model = load_model("roofline", mfu_tables=TABLES) if name == "measured tables" else load_model()
+    arch = load_architecture("gemma-2-9b" if name == "windows" else "llama-2-7b")
+    predicted = predict(model, arch, Deployment(1.0), prompt=1000, output=output)
+    assert float(predicted.context_tokens) == pytest.approx(1000 + (output - 2) / 2, rel=1e-9)

@@ -1,16 +1,12 @@
 """The refit of the kernel constants: planted constants come back from tables of the package's layout."""
 
-import importlib.util
-import itertools
-import sys
 import tomllib
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from operator_tables import grid, load_script, unpack
 
-ROOT = Path(__file__).parents[2]
 LIMITS = {f"custom_limit_mib_tp{gpus}": 8.0 for gpus in (2, 4, 8)}
 SHEET = {"peak_tflops": 1000.0, "hbm_tb_per_s": 2.0, "l2_mib": 40.0, **LIMITS}
 MIB = 2**20
@@ -30,23 +26,8 @@ latency_tp2_us = { value = 1.0, source = "old" }
 """
 
 
-def load_script():
-    """scripts/ is no package: running one puts it on the path."""
-    sys.path.insert(0, str(ROOT / "scripts"))
-    spec = importlib.util.spec_from_file_location("fit_kernels", ROOT / "scripts/fit_kernels.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fit_kernels = load_script()
+fit_kernels = load_script("fit_kernels")
 from kernel_fits import files, forms, least  # noqa: E402
-
-
-def grid(**axes):
-    """All combinations, one row each; a scalar is a constant column."""
-    values = [axis if isinstance(axis, list) else [axis] for axis in axes.values()]
-    return pd.DataFrame(list(itertools.product(*values)), columns=list(axes))
 
 
 def measured(table, time_us, **decoys):
@@ -140,17 +121,9 @@ def fitted(name, table, sheet=SHEET):
 
 @pytest.fixture
 def unpacked(tmp_path, monkeypatch):
-    """A folder laid out like the unpacked wheel; pickles stand in for parquet, so that pyarrow is not needed."""
+    """A folder laid out like the unpacked wheel."""
     monkeypatch.setattr(pd, "read_parquet", pd.read_pickle)
-    info = tmp_path / "aiconfigurator_core-9.9.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.4\nName: aiconfigurator-core\nVersion: 9.9\n")
-    for name, table in TABLES.items():
-        op, file, _ = files.KERNELS[name]
-        for version, factor in (("0.24.0", 1), ("0.9.0", 7)):
-            folder = tmp_path / f"aiconfigurator_core/systems/data/my_gpu_sxm/{op}/vllm/{version}"
-            folder.mkdir(parents=True, exist_ok=True)
-            table().assign(latency=lambda t, factor=factor: factor * t.latency).to_pickle(folder / f"{file}.parquet")
+    unpack(tmp_path, "my_gpu_sxm", {files.KERNELS[name][:2]: table() for name, table in TABLES.items()})
     (tmp_path / "my_gpu.toml").write_text(FILE)
     return tmp_path
 

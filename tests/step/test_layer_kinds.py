@@ -10,7 +10,7 @@ from stencil import BATCHES, filled
 
 from jaxroof.catalogue.load import load_tier0
 from jaxroof.files import InputError
-from jaxroof.parameters import Architecture, Deployment, layers_of, replace
+from jaxroof.parameters import Architecture, Deployment, Latents, Layers, layers_of, replace
 from jaxroof.parameters.architecture import alike, check_deployment
 from jaxroof.request.limits import refuse_layers
 from jaxroof.serving.capacity import gpu_bytes
@@ -32,8 +32,8 @@ def arch(*groups, hidden=4096):
     """Groups of (number of layers, what differs from a plain one)."""
     each = [PLAIN | {"num_hidden_layers": count} | other for count, other in groups]
     keys = {key for group in each for key in group}
-    defaults = {"ffn_matrices": 3.0}
-    columns = {key: [float(group.get(key, defaults.get(key, 0.0))) for group in each] for key in keys}
+    defaults = {field.name: field.default for of in (Layers, Latents) for field in dataclasses.fields(of)}
+    columns = {key: [float(group.get(key, defaults[key])) for group in each] for key in keys}
     return Architecture(hidden, 128256, layers_of(columns))
 
 
@@ -187,18 +187,35 @@ def test_what_is_set_for_all_layers_needs_equal_ones():
         replace(arch((16, {}), (16, {"sliding_window": 8})), {"head_dim": 64})
 
 
+@pytest.mark.parametrize("step_model", ["memory", "roofline"])
 @pytest.mark.parametrize(
     ("other", "says"),
     [
-        ({"num_experts": 8}, "num_experts: the memory step time is for dense models"),
-        ({"kv_lora_rank": 512}, "kv_lora_rank: the memory step time is for plain layers"),
-        ({"ffn_matrices": 2}, "ffn_matrices: the memory step time is for plain layers"),
-        ({"head_dim": 64}, "layers: the memory step time is for equal layers"),
+        ({"num_experts": 8}, "num_experts: the STEP step time is for dense models"),
+        ({"kv_lora_rank": 512}, "kv_lora_rank: the STEP step time is for plain layers"),
+        ({"q_lora_rank": 512}, "q_lora_rank: the STEP step time is for plain layers"),
+        ({"attention_chunk_size": 512}, "attention_chunk_size: the STEP step time is for plain layers"),
+        ({"ffn_matrices": 2}, "ffn_matrices: the STEP step time is for plain layers"),
+        ({"kv_projections": 1}, "kv_projections: the STEP step time is for plain layers"),
+        ({"v_head_dim": 64}, "v_head_dim: the STEP step time is for plain layers"),
+        ({"head_dim": 64}, "layers: the STEP step time is for equal layers; use kernels: head_dim differs"),
+        (
+            {"sliding_window": 512},
+            "layers: the STEP step time is for equal layers; use kernels: sliding_window differs",
+        ),
     ],
 )
-def test_step_times_of_plain_models_refuse_others(other, says):
-    with pytest.raises(InputError, match=says):
-        refuse_layers("x", "memory", arch((16, {}), (16, other)))
+def test_step_times_of_plain_models_refuse_others(step_model, other, says):
+    with pytest.raises(InputError, match=says.replace("STEP", step_model)):
+        refuse_layers("x", step_model, arch((16, {}), (16, other)))
+
+
+@pytest.mark.parametrize("part", ["attention", "ffn"])
+def test_roofline_refuses_products_of_8_bits_that_memory_knows_the_bytes_of(part):
+    narrow = arch((32, {f"{part}_input_bytes": 1, f"{part}_weight_bytes": 1}))
+    refuse_layers("x", "memory", narrow)
+    with pytest.raises(InputError, match=f"x: {part}_input_bytes: the roofline step time is for products of 16 bits"):
+        refuse_layers("x", "roofline", narrow)
 
 
 def test_every_kind_of_layer_must_be_shared_out():

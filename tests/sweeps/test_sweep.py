@@ -390,6 +390,14 @@ def test_a_block_is_halved_until_it_fits():
         ),
         (["--vary=model=llama-2-7b,x", "--best=1"], "models: x: not in the catalogue"),
         (["--vary=model=mixtral-8x7b", FAST, "--best=1"], "mixtral-8x7b: num_experts: the memory step"),
+        (
+            ["--vary=architecture.kv_lora_rank=0,512", "--model=llama-2-7b", "--tp=1", FAST, "--best=1"],
+            "--vary: architecture.kv_lora_rank: the memory step time is for plain layers; use kernels",
+        ),
+        (
+            ["--vary=model=llama-3.1-70b,llama-3.1-70b-fp8", "--step-model=roofline", "--best=1"],
+            "llama-3.1-70b-fp8: attention_input_bytes: the roofline step time is for products of 16 bits; use kernels",
+        ),
         (["--vary=prompt=0", "--model=llama-2-7b", "--best=1"], "--vary: prompt: must be ≥ 1, got 0"),
     ],
 )  # fmt: skip

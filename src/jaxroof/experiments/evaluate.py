@@ -30,7 +30,7 @@ def latencies(model: Model, runs: Runs, *, scoring: str = defaults.SCORING) -> L
 
     Arguments: ``model``, any of whose constants may have a leading axis ``setting``; ``runs`` of
     :func:`load_experiments`; ``scoring``, ``published``, ``itl`` or ``e2e_per_token``: the TPOT's convention.
-    Raises InputError for another scoring, an unknown step model, mixtures of experts outside ``kernels``.
+    Raises InputError for another scoring, an unknown step model, layers that are not plain outside ``kernels``.
 
     >>> runs, model = jaxroof.load_experiments(), jaxroof.load_model("memory", overheads="h2b")
     >>> (jaxroof.latencies(model, runs)["tpot"][:2] * 1000).round(2)  # ms

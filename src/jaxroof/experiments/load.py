@@ -32,8 +32,8 @@ def load_ground_truth(
     """A folder with ``experiments.csv`` and ``workloads.toml``, or such a CSV file. Raises InputError.
 
     The steps of a request are nodes of a quadrature that splits where step time jumps: ``models`` are
-    the constants that it is for (default: any step model with the default chunk and analytic MFU; they share their
-    MFU). ``seed`` draws 50 requests per run in place of the exact length distributions.
+    the constants that it is for (default: any step model with the default chunk and analytic MFU; those with
+    tables share them). ``seed`` draws 50 requests per run in place of the exact length distributions.
     Without ``path``, the 13 measured runs of ``ground_truth/``, whose README says where they come from.
 
     >>> len(jaxroof.load_ground_truth().experiments)

@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike
 
 from jaxroof.experiments import metrics
 from jaxroof.files import InputError, check
-from jaxroof.parameters import Architecture, Deployment, Sampling, Server, alike, put
+from jaxroof.parameters import AnalyticMfu, Architecture, Deployment, Sampling, Server, alike, put
 from jaxroof.request import schedule
 from jaxroof.request.kinks import knots
 from jaxroof.request.schedule import Latency, Schedule
@@ -71,7 +71,8 @@ def schedules_by_scoring(
     jumps = {float(limit) for server in servers for limit in server.graph_limits}
     if float(deployment.tp) == 1 and all(model.step == "kernels" for model in models):
         jumps = set()  # outside a CUDA graph only all-reduces are slower
-    mfu = models[0].constants.hardware.mfu
+    mfus = [model.constants.hardware.mfu for model in models]
+    mfu = next((mfu for mfu in mfus if not isinstance(mfu, AnalyticMfu)), mfus[0])
     splits = knots(mfu, arch, deployment, sorted(starts), longest, budget, chunks, sorted(jumps))
     each = schedule.every_scoring(shares, output_tokens, sampling, budget, splits)
     return dict(zip(metrics.SCORINGS, each, strict=True))

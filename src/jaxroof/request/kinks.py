@@ -36,14 +36,14 @@ def knots(
     distance bounds the error.
     """
     spans = _spans(arch, longest)
+    prefill = {c: [*jumps, *(end - c for end in spans)] for c in cached}
     if isinstance(mfu, AnalyticMfu):
-        prefill = {c: [*jumps, *(end - c for end in spans)] for c in cached}
         return Knots(chunk_tokens, prefill, spans, prefill_nodes=2 if jumps else 3)
     tokens = _tokens(-(-longest // SAME_PROGRAM) * SAME_PROGRAM)
     decode, gemm = _curves(mfu, arch, deployment, tokens, _tokens(budget))
     kinks = _kinks(gemm)
-    prefill = {c: [*jumps, *kinks, *(edge - c for edge in BUCKET_TOKENS)] for c in cached}
-    return Knots(chunk_tokens, prefill, list(_kinks(decode[:, None])), prefill_nodes=4, decode_nodes=4)
+    prefill = {c: [*ends, *kinks, *(edge - c for edge in BUCKET_TOKENS)] for c, ends in prefill.items()}
+    return Knots(chunk_tokens, prefill, [*spans, *_kinks(decode[:, None])], prefill_nodes=4, decode_nodes=4)
 
 
 def _spans(arch: Architecture, longest: int) -> list[float]:

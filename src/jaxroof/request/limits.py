@@ -1,14 +1,14 @@
 """What cannot be predicted is refused in one sentence, before anything is traced."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import ArrayLike
 
 from jaxroof.files import AT_LEAST_ONE, CACHED_TOKENS, TOKENS, InputError, Range, check
-from jaxroof.parameters import Flag, Sampling, Scalar, Server, get, walk
+from jaxroof.parameters import Flag, Layers, Sampling, Scalar, Server, get, walk
 from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
 from jaxroof.step import Model
 
@@ -18,6 +18,28 @@ LEGAL = {"prompt": TOKENS, "output": TOKENS, "cached": CACHED_TOKENS, "batch": A
 # The keys of which one must have a value on a measured line.
 TAKE_TIME = ("linear.base_us", "linear.per_new_token_us", "linear.per_request_us")
 SET_OR_FILE = "name a file of a measured line, or set"
+
+
+class Kind(NamedTuple):
+    """What layers are, and which are not."""
+
+    what: str
+    is_other: Callable[[Layers], Flag]
+
+
+PLAIN = {
+    "num_experts": Kind("dense models", lambda layers: layers.num_experts > 0),
+    "kv_lora_rank": Kind("plain layers", lambda layers: layers.kv_lora_rank > 0),
+    "q_lora_rank": Kind("plain layers", lambda layers: layers.q_lora_rank > 0),
+    "attention_chunk_size": Kind("plain layers", lambda layers: layers.attention_chunk_size > 0),
+    "ffn_matrices": Kind("plain layers", lambda layers: layers.ffn_matrices < 3),
+    "kv_projections": Kind("plain layers", lambda layers: layers.kv_projections < 2),
+    "v_head_dim": Kind("plain layers", lambda layers: layers.value_dim != layers.head_dim),
+}
+OF_16_BITS = {
+    "attention_input_bytes": Kind("products of 16 bits", lambda layers: layers.attention_input_bytes < 2),
+    "ffn_input_bytes": Kind("products of 16 bits", lambda layers: layers.ffn_input_bytes < 2),
+}
 
 
 def check_request(model: Model, arch: Architecture, deployment: Deployment, sampling: Sampling, **request: Any) -> None:
@@ -59,22 +81,26 @@ def can_sample(sampling: Sampling, penalties_supported: Scalar) -> Flag:
 
 
 def refuse_layers(where: object, step_model: str, arch: Architecture) -> None:
-    """Only ``kernels`` knows more than equal plain layers; ``arch`` may be many. Raises InputError."""
-    layers = arch.layers
-    fields = [layers.num_experts, layers.kv_lora_rank, layers.attention_chunk_size, layers.ffn_matrices,
-              layers.kv_projections, layers.v_head_dim, layers.head_dim]  # fmt: skip
-    if step_model == "kernels" or not known(*fields):
+    """Only ``kernels`` knows more than equal plain layers; ``arch`` may be many. Raises InputError by the key."""
+    kinds = plain_layers(step_model)
+    if not kinds or not known(*jax.tree.leaves(arch.layers)):
         return
-    # Asked before every prediction: of NumPy, and only what tells.
-    experts, rank, chunk, matrices, projections, values, keys = map(np.asarray, fields)
-    if (experts > 0).any():
-        raise InputError(where, "num_experts", f"the {step_model} step time is for dense models; use kernels")
-    others = {"kv_lora_rank": rank > 0, "attention_chunk_size": chunk > 0, "ffn_matrices": matrices < 3,
-              "kv_projections": projections < 2, "v_head_dim": (values > 0) & (values != keys)}  # fmt: skip
-    if key := next((key for key, odd in others.items() if odd.any()), None):
-        raise InputError(where, key, f"the {step_model} step time is for plain layers; use kernels")
-    if keys.shape[-1] > 1:
-        raise InputError(where, "layers", f"the {step_model} step time is for equal layers; use kernels")
+    layers = jax.tree.map(np.asarray, arch.layers)
+    for key, kind in kinds.items():
+        if np.any(kind.is_other(layers)):
+            raise InputError(where, key, f"the {step_model} step time is for {kind.what}; use kernels")
+    if np.shape(layers.head_dim)[-1] > 1:
+        values = {key: get(layers, path) for key, path, _ in walk(layers) if key != "num_hidden_layers"}
+        named = next((f": {key} differs" for key, each in values.items() if np.any(each != each[..., :1])), "")
+        raise InputError(where, "layers", f"the {step_model} step time is for equal layers; use kernels{named}")
+
+
+def plain_layers(step_model: str) -> Mapping[str, Kind]:
+    """What layers must be for a step time, by the key that says whether they are; nothing for ``kernels``.
+
+    ``roofline`` has one rate of compute, and its MFU is of 16-bit products.
+    """
+    return {} if step_model == "kernels" else PLAIN | (OF_16_BITS if step_model == "roofline" else {})
 
 
 def check_window(where: object, step_model: str, arch: Architecture, longest_tokens: ArrayLike) -> None:

@@ -61,7 +61,7 @@ def predict(
 
     Arguments: ``model`` of :func:`load_model`, ``arch`` of :func:`load_architecture`; all counts whole.
     Raises InputError for a count that is none, more ``cached`` than ``prompt`` tokens, heads that ``tp`` does not
-    divide, a mixture of experts outside ``kernels``, an attention window that is shorter than the request, sampling
+    divide, layers that are not plain outside ``kernels``, a window that is shorter than the request there, sampling
     that the server lacks. Tracers are not checked (``prompt`` must be none: it decides how many steps there are; a
     traced token budget must be at least vLLM's smallest); nor is whether the model fits.
 
@@ -118,5 +118,11 @@ def _predict(
     budget = model.constants.server.max_num_batched_tokens
     nodes = steps if isinstance(steps, Schedule) else fixed_schedule(steps, budget, chunks=chunks, panels=panels)
     times = step_times(model, nodes, arch, deployment, batch, parts=parts)
-    context = jnp.mean(nodes.decode_context_tokens)
-    return Prediction(total(nodes, *times), *breakdown(nodes, *times), context)
+    return Prediction(total(nodes, *times), *breakdown(nodes, *times), _mean_context(nodes))
+
+
+def _mean_context(nodes: Schedule) -> Scalar:
+    """Context tokens of the average decode step; of one token, which has no step, those of its nodes."""
+    steps = jnp.sum(nodes.tpot_weight)
+    weighted = jnp.dot(nodes.tpot_weight, nodes.decode_context_tokens) / jnp.where(steps > 0, steps, 1.0)
+    return jnp.where(steps > 0, weighted, jnp.mean(nodes.decode_context_tokens))

@@ -9,8 +9,9 @@ from jaxroof.experiments.scores import splits
 from jaxroof.report.document import bullets, differences, one_line, reproducing
 from jaxroof.report.figures import Figure
 from jaxroof.report.report import Block, File, Report, Sheet
-from jaxroof.report.tables import Columns, Table
+from jaxroof.report.tables import Columns, Table, columns
 from jaxroof.studies import record, tables
+from jaxroof.studies.ranking import side_by_side
 from jaxroof.studies.run import Result
 from jaxroof.studies.spec import Configuration, ProductGrid, Search
 from jaxroof.units import PERCENT
@@ -19,8 +20,10 @@ from jaxroof.units import PERCENT
 def study_report(again: str, results: Sequence[Result], truth: GroundTruth) -> Report:
     """A study on each of its step models, under each scoring; ``again`` is the command that makes it."""
     parts = [_result_report(result, truth) for result in results]
-    document = partial(_document, again, results, parts)
-    return Report(named(results[0].study), record.study(results, truth), parts=parts, document=document)
+    found = side_by_side(results, truth) if len(results) > 1 else []
+    shown = [Sheet("Side by side: TPOT MAPE at each optimum [%, gap in pp]", columns(found))] if found else []
+    document = partial(_document, again, results, shown, parts)
+    return Report(named(results[0].study), record.study(results, truth), shown, parts=parts, document=document)
 
 
 def named(spec: Any) -> str:
@@ -28,7 +31,9 @@ def named(spec: Any) -> str:
     return f"study {spec.name}"
 
 
-def _document(again: str, results: Sequence[Result], parts: Sequence[Report]) -> Iterator[Block]:
+def _document(
+    again: str, results: Sequence[Result], shown: Sequence[Sheet], parts: Sequence[Report]
+) -> Iterator[Block]:
     """Status, criteria, results, where ours and the published differ and why."""
     study, first = results[0].study, results[0]
     passed = sum(outcome.passed for outcome in first.outcomes)
@@ -36,12 +41,14 @@ def _document(again: str, results: Sequence[Result], parts: Sequence[Report]) ->
     yield (
         f"**Status:** {first.verdict.capitalize()}  \n"
         f"**Resolution:** {passed} of {len(first.outcomes)} accept criteria pass  \n"
-        f"**Step model:** `{study.step_model}`, **hardware:** `{study.hardware}`, **scoring:** `{first.scoring}`  \n"
+        f"**Step model:** `{study.step_model}`, **hardware:** `{study.hardware}`, **scoring:** `{first.scoring}`"
+        f"{f', **MFU:** {study.mfu}' if study.step_model == 'roofline' else ''}  \n"
         f"**Evaluations:** {first.evaluations}, deterministic  \n"
         f"**Source of the hypothesis:** {study.source}"
     )
     yield from ("## Hypothesis", f"> {one_line(study.hypothesis)}")
     yield from ("## Experiment design", bullets(_configuration(c) for c in study.all_configurations()))
+    yield from shown
     for part in parts:
         yield from part.document()
     yield from (*differences(study.differences), *reproducing(again))

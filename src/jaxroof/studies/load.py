@@ -16,7 +16,7 @@ from jaxroof.files import InputError, check, errors_at, read_toml, to_struct
 from jaxroof.request.limits import check_takes_time
 from jaxroof.step import Model
 from jaxroof.studies.run import LABELS
-from jaxroof.studies.spec import Collection, ComparisonSpec, Study
+from jaxroof.studies.spec import ANALYTIC, MEASURED, Collection, ComparisonSpec, Study
 from jaxroof.studies.waterfall import FLOORS, HOST, WORK, part_names
 
 # A file with one of these keys lists studies.
@@ -124,12 +124,20 @@ def _check_grids(path: Path, study: Study) -> None:
         raise InputError(path, "grid.free", f"makes {points} points, more than {MAX_GRID_POINTS}")
 
 
-def study_models(study: Study) -> dict[str, Model]:
-    """The model of each configuration, in order, the search's start last. Raises InputError."""
+def study_models(study: Study, mfu_tables: Path | None = None) -> dict[str, Model]:
+    """The model of each configuration, in order, the search's start last; ``mfu_tables`` if its MFU is measured.
+
+    Raises InputError.
+    """
+    if study.mfu == MEASURED and mfu_tables is None:
+        why = "is missing: the MFU is measured; scripts/make_mfu_tables.py writes such a folder"
+        raise InputError(f"study {study.name}", "--mfu-tables", why)
+    measured = mfu_tables if study.mfu == MEASURED else None
     models = {}
     for c in study.all_configurations():
-        where = f"{c.name}: set"
-        models[c.name] = with_settings(load_model(c.step_model, study.hardware, c.overheads), c.settings.items(), where)
+        where, tables = f"{c.name}: set", measured if c.step_model == "roofline" else None
+        model = load_model(c.step_model, study.hardware, c.overheads, tables)
+        models[c.name] = with_settings(model, c.settings.items(), where)
         check_takes_time(where, models[c.name], advice="set")
     return models
 
@@ -162,6 +170,9 @@ def check_terms(file: object, study: Study, models: Mapping[str, Model], runs: R
 
 def _check_constants(path: Path, study: Study) -> None:
     """Names of files and keys of settings, found and legal before anything runs."""
+    if study.mfu == MEASURED and "roofline" not in {c.step_model for c in study.all_configurations()}:
+        raise InputError(path, "mfu", "is measured for roofline, which is no configuration's step_model")
+    study = replace(study, mfu=ANALYTIC)  # its tables are given when it runs
     with errors_at(path):
         models = study_models(study)
         for step in study.also_step_model:

@@ -24,6 +24,14 @@ def ranking(members: MemberResults) -> list[dict[str, Any]]:
     return sorted(best, key=lambda row: (row["step_model"], row["scoring"]), reverse=True)
 
 
+def side_by_side(results: Sequence[Result], truth: GroundTruth) -> list[dict[str, Any]]:
+    """One row per step model and scoring of a study that searches: its verdict, and its optimum on train and test."""
+    keys = ("step_model", "scoring", "verdict", "constants", "train", "test", "gap", "worst", "worst_experiment")
+    searched = [(result, s.name) for result in results for s in (result.study.search, result.study.grid) if s]
+    rows = (_row(result, truth, name) for result, name in searched)
+    return [{key: row[key] for key in keys} for row in rows]
+
+
 def evidence(members: MemberResults) -> list[dict[str, Any]]:
     """Members by test MAPE of their optimum under ITL on the study's own step model, beside the expected order."""
     own = (next(iter(members.values()))[0][0].study.step_model, "itl", "optimum")

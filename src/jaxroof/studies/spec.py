@@ -21,6 +21,7 @@ Key = Annotated[str, Meta(pattern=r"_us\Z", description="a key in µs")]
 OverheadKey = Annotated[
     str, Meta(pattern=r"^overheads\..*_us\Z", description="an overhead in µs (latencies are affine in no other key)")
 ]
+ANALYTIC, MEASURED = "analytic", "measured"
 TABLES = Meta(min_length=1, description="one or more [[tables]]")
 Listed = Annotated[Sequence[str], Meta(min_length=1, description="one or more studies")]
 
@@ -111,13 +112,17 @@ class Registered(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Study(Registered, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is compared and what would count as success."""
+    """What is compared and what would count as success.
+
+    ``mfu`` is that of its ``roofline`` steps: analytic, or measured in tables that whoever runs it has.
+    """
 
     step_model: StepModelName
     scoring: Scoring
     also_scoring: Sequence[Scoring] = ()
     also_step_model: Sequence[StepModelName] = ()
     hardware: str
+    mfu: Annotated[str, choice((ANALYTIC, MEASURED))] = ANALYTIC
     baseline: str
     configurations: Annotated[Sequence[Configuration], TABLES]
     search: Search | None = None
