@@ -12,6 +12,9 @@ import typer
 from jaxroof.app import app
 from jaxroof.commands import interruption
 
+# Longer words are cut, so that what is said fits a line.
+LONGEST_WORD, ENDS = 300, 100
+
 
 def run_process() -> None:
     """The process that is this command line; to look for garbage among its imports would take a fifth of it."""
@@ -82,8 +85,13 @@ def _drop_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _shortened(word: str) -> str:
+    """A word, or the ends of one that is too long to be read: a number may have thousands of digits."""
+    return word if len(word) <= LONGEST_WORD else f"{word[:ENDS]}…{word[-ENDS:]}"
+
+
 def _fail(message: str) -> None:
     from jaxroof.report.tables import printable
 
-    sys.stderr.write(f"jaxroof: {printable(' '.join(message.split()))}\n")
+    sys.stderr.write(f"jaxroof: {printable(' '.join(map(_shortened, message.split())))}\n")
     sys.exit(2)

@@ -22,6 +22,8 @@ HARDWARE = [
     ("value = 989.5", 'value = "989.5"', "peak_tflops: must be a number, got '989.5'"),
     ("value = 989.5", "value = true", "peak_tflops: must be a number, got True"),
     ("value = 989.5,", "", "peak_tflops.value: missing key"),
+    ("value = 85.89934592", "value = 1e300", "hbm_gb: must be ≤ 1e+06, got 1e+300"),
+    ("value = 989.5", f"value = {'9' * 5000}", "malformed TOML: a number has too many digits\n"),
     ("value = 0.82", "value = 0", "hbm_efficiency: must be > 0, got 0"),
     ("value = 0.82", "value = 1.01", "hbm_efficiency: must be ≤ 1, got 1.01"),
     ("value = 0.799", "value = 1.5", "mfu.gemm: must be ≤ 1, got 1.5"),
@@ -53,6 +55,7 @@ MODELS = [
     ('"num_hidden_layers": 32', '"num_hidden_layers": NaN', "num_hidden_layers: must be finite, got nan"),
     ('"num_hidden_layers": 32', '"num_hidden_layers": 1e999', "num_hidden_layers: must be finite, got inf"),
     ('"num_hidden_layers": 32', f'"num_hidden_layers": 1{"0" * 400}', "num_hidden_layers: is too large a number"),
+    ('"num_hidden_layers": 32', f'"num_hidden_layers": {"9" * 5000}', "malformed JSON: a number has too many digits\n"),
     ('"num_hidden_layers": 32', '"num_hidden_layers": null', "num_hidden_layers: must be a number, got None"),
     ('"hidden_size"', '"hidden"', "hidden_size: missing key"),
     ('"num_key_value_heads": 32', '"num_key_value_heads": 5', "num_key_value_heads: 32 heads cannot be divided by 5"),
@@ -222,6 +225,8 @@ def damaged(folder, path, old, new):
 def test_hardware(tmp_path, old, new, says):
     path = damaged(tmp_path, CONFIGS / "hardware/h100-sxm.toml", old, new)
     refused(tmp_path, predict(hardware=path), f"{path}: {says}")
+    capacity = ["capacity", "--model=llama-2-7b", f"--hardware=h100-sxm,{path}", f"--out={tmp_path}/out"]
+    refused(tmp_path, capacity, f"{path}: {says}")
 
 
 @pytest.mark.parametrize(("old", "new", "says"), OVERHEADS)

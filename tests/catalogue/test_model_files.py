@@ -72,6 +72,10 @@ GEMMA4 = LLAMA | {
     "model_type": "gemma4_text", "num_hidden_layers": 6, "head_dim": 256, "global_head_dim": 512,
     "num_global_key_value_heads": 2, "attention_k_eq_v": True, "sliding_window": 1024,
 }  # fmt: skip
+ERNIE = LLAMA | {
+    "model_type": "ernie4_5_moe", "num_hidden_layers": 4, "moe_num_experts": 64, "moe_k": 6,
+    "moe_intermediate_size": 1536, "moe_num_shared_experts": 2,
+}  # fmt: skip
 BLOCK = {"attention": {"n_heads_in_group": 8, "no_op": False}, "ffn": {"ffn_mult": 2.625, "no_op": False}}
 NAS = LLAMA | {"model_type": "nemotron-nas", "num_hidden_layers": 2, "num_key_value_heads": None}
 OPEN = LLAMA | {"model_type": "gpt_oss", "num_hidden_layers": 4, "num_local_experts": 32, "num_experts_per_tok": 4}
@@ -130,11 +134,37 @@ def test_a_plain_model_is_one_group_of_layers():
         (LLAMA | {"moe_layers_enum": "3,4"}, "moe_layers_enum: not modelled"),
         (LLAMA | {"num_key_value_heads": 5}, "num_key_value_heads: 32 heads cannot be divided by 5 KV heads"),
         (LLAMA | {"num_hidden_layers": 1e6}, "num_hidden_layers: must be ≤ 1000"),
+        (LLAMA | {"hidden_size": 1e30}, "hidden_size: must be ≤ 1e+09, got 1e+30"),
+        (LLAMA | {"vocab_size": 1e300}, "vocab_size: must be ≤ 1e+09"),
+        (LLAMA | {"max_position_embeddings": 1e18}, "max_position_embeddings: must be ≤ 1e+09"),
+        (LLAMA | {"max_position_embeddings": 0.5}, "max_position_embeddings: must be a whole number, got 0.5"),
+        (
+            LLAMA | {"max_position_embeddings": 8192, "rope_scaling": {"type": "linear", "factor": 1e300}},
+            "rope_scaling.factor: must be ≤ 10000",
+        ),
+        (
+            LLAMA | {"max_position_embeddings": 1e9, "rope_scaling": {"type": "linear", "factor": 2}},
+            "rope_scaling.factor: makes more than 1e+09 positions: 2e+09",
+        ),
         (MISTRAL | {"sliding_window": -1}, "sliding_window: must be ≥ 0"),
         (MIXTURE | {"num_experts_per_tok": 65}, "num_experts_per_tok: must be ≤ n_routed_experts, got 65 > 64"),
+        (MIXTURE | {"first_k_dense_replace": 1.5}, "first_k_dense_replace: must be a whole number, got 1.5"),
+        (
+            MIXTURE | {"first_k_dense_replace": 5},
+            "first_k_dense_replace: must be ≤ 4 (num_hidden_layers), got 5",
+        ),
+        (ERNIE | {"moe_layer_start_index": 5}, "moe_layer_start_index: must be ≤ 4 (num_hidden_layers), got 5"),
+        (ERNIE | {"moe_layer_end_index": 2.5}, "moe_layer_end_index: must be a whole number, got 2.5"),
+        (MIXTURE | {"n_shared_experts": 0.5}, "n_shared_experts: must be a whole number, got 0.5"),
+        (MIXTURE | {"q_lora_rank": 1.5}, "q_lora_rank: must be a whole number, got 1.5"),
+        (MISTRAL | {"sliding_window": 0.5}, "sliding_window: must be a whole number, got 0.5"),
         (MIXTURE | {"moe_layer_freq": [1]}, "moe_layer_freq: must have an item for each of the 4 layers, got 1"),
         (MIXTURE | {"mlp_layer_types": ["dense"] * 3 + ["odd"]}, "mlp_layer_types: odd is not modelled"),
         (NAS | {"block_configs": [BLOCK]}, "block_configs: must have an item for each of the 2 layers, got 1"),
+        (
+            NAS | {"block_configs": [BLOCK, BLOCK | {"ffn": {"ffn_mult": 1e300}}]},
+            "block_configs.1.ffn.ffn_mult: must be ≤ 10000, got 1e+300",
+        ),
         (NAS, "block_configs: must have an item for each of the 2 layers, got 0"),
         (
             NAS | {"block_configs": [BLOCK, BLOCK | {"attention": {"replace_with_linear": True}}]},
@@ -224,6 +254,7 @@ def test_latent_attention_and_shared_experts():
     assert layers(MIXTURE, *fields) == {(32, 192, 128, 0, 512, 64): 4}
     assert counts(read(MIXTURE)).kv_bytes_per_token == 4 * (512 + 64) * 2
     assert layers(MIXTURE | {"moe_layer_freq": [0, 0, 0, 1]}, "num_experts") == {(0,): 3, (64,): 1}
+    assert layers(MIXTURE | {"first_k_dense_replace": 4}, "num_experts") == {(0,): 4}
 
 
 def test_full_layers_with_heads_of_their_own():
@@ -296,6 +327,7 @@ def test_some_types_have_a_tied_head_unless_said_otherwise():
         ({"type": "longrope", "factor": 32}, 32768),
         ({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8192}, 32768),
         ({"rope_type": "linear", "factor": 2.0}, 65536),
+        ({"rope_type": "linear", "factor": 1.00001}, 32768),
     ],
 )
 def test_positions_count_the_rope_scaling(rope, positions):

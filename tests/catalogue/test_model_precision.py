@@ -79,6 +79,9 @@ def compressed(weights, inputs=None, **settings):
         ({"quant_method": "awq", "bits": 4, "group_size": 128}, round(0.5 + 2.5 / 128, 4), 2),
         ({"quant_method": "gptq", "bits": 8, "group_size": 128}, round(1 + 3 / 128, 4), 2),
         ({"quant_method": "gptq", "bits": 4, "group_size": -1}, 0.5, 2),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 0}, 0.5, 2),
+        (compressed(FP8 | {"group_size": -1}, FP8), 1, 1),
+        ({"quant_method": "modelopt", "quant_algo": "W4A16_AWQ"}, round(0.5 + 2 / 128, 4), 2),
     ],
 )  # fmt: skip
 def test_bytes_of_a_weight_with_its_scales(settings, weight, inputs):
@@ -223,6 +226,23 @@ def test_the_cache_is_that_of_the_checkpoint(settings, cache):
         ({"bits": 4}, "quantization_config: understood are"),
         ({"quant_method": "compressed-tensors"}, "quantization_config: understood are"),
         (compressed(FP8, {"num_bits": 4, "type": "int"}), "quantization_config: understood are"),
+        (
+            {"quant_method": "awq", "bits": 4, "group_size": 0.001},
+            "quantization_config.group_size: must be a whole number, got 0.001",
+        ),
+        ({"quant_method": "gptq", "bits": 4, "group_size": -2}, "quantization_config.group_size: must be ≥ 0, got -2"),
+        (
+            compressed({"num_bits": 4, "type": "int", "group_size": 1.5}),
+            "quantization_config.config_groups.group_0.weights.group_size: must be a whole number, got 1.5",
+        ),
+        (
+            compressed(NVFP4, NVFP4 | {"group_size": 0.5}),
+            "quantization_config.config_groups.group_0.input_activations.group_size: must be a whole number, got 0.5",
+        ),
+        (
+            {"quant_method": "modelopt", "quant_algo": "W4A16_AWQ", "group_size": 0},
+            "quantization_config.group_size: must be ≥ 1, got 0",
+        ),
         ({"quant_method": "awq", "bits": 3}, "quantization_config.bits: must be 4 or 8, got 3"),
         ({"quant_algo": "INT9"}, "quantization_config.quant_algo: INT9 is not modelled; modelled are FP8, "),
         ({"quant_method": "fp8", "quant_algo": "MIXED_PRECISION"}, "quantization_config.quant_algo: MIXED_PRECISION"),

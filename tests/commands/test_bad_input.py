@@ -19,6 +19,7 @@ TAKES_A_FILE = {
     "ground_truth": lambda path: ["evaluate", "--ground-truth", path],
 }
 SUFFIX = {"model": ".json", "ground_truth": ".csv"}
+LONG = "9" * 5000
 TAKES_COLUMNS = {
     "trace": lambda path: ["simulate", *predict()[1:4], "--trace", path],
     "points": lambda path: ["sweep", "--points", path],
@@ -142,6 +143,21 @@ def test_wrong_option(tmp_path, arguments, says):
 def test_a_long_value_is_shortened(option):
     code, out, err = run(["evaluate", f"{option}{'x' * 5000}"])
     assert (code, out, err.count("\n"), len(err) < 200) == (2, "", 1, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(predict(**{option: LONG}) for option in ("model", "hardware", "formula")),
+        predict(set=f"{LONG}=1"),
+        ["study", LONG],
+        [LONG],
+    ],
+    ids=["model", "hardware", "formula", "key", "study", "command"],
+)
+def test_a_long_word_is_cut(arguments):
+    code, out, err = run(arguments)
+    assert (code, out, err.count("\n"), len(err) < 1500, "999…999" in err) == (2, "", 1, True, True)
 
 
 def test_out_that_cannot_be_written(tmp_path):

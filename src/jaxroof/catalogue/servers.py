@@ -13,6 +13,7 @@ from jaxroof.catalogue.names import find, is_original
 from jaxroof.catalogue.sourced_tree import merged, read_inherited, read_lineage, read_tree, sourced
 from jaxroof.files import COUNT, POSITIVE, InputError, check
 from jaxroof.parameters import Server, declared
+from jaxroof.parameters.hardware import MEMORY
 from jaxroof.parameters.server import TUNED_SHAPES
 from jaxroof.units import GIGA
 
@@ -42,7 +43,7 @@ def load_server(name: str = defaults.SERVER, hardware: str = defaults.HARDWARE) 
     sheet = find("hardware", defaults.HARDWARE if is_original(hardware) else hardware)
     of_sheet, gpus = read_lineage(sheet, "hardware")
     if limit is not None:
-        held = sourced(sheet, of_sheet.get("hbm_gb"), "hbm_gb", POSITIVE) * GIGA
+        held = sourced(sheet, of_sheet.get("hbm_gb"), "hbm_gb", MEMORY) * GIGA
         least = sourced(path, limit, "small_gpu.below_gib", POSITIVE) * GIB
         if held < least or any(word in gpu for word in named for gpu in gpus):
             table = merged(table, small)

@@ -5,7 +5,9 @@ from jaxroof.files.ranges import (
     AT_LEAST_ONE,
     CACHED_TOKENS,
     COUNT,
+    COUNT_OR_NONE,
     FRACTION,
+    GIGABYTES,
     NON_NEGATIVE,
     POSITIVE,
     SHARE,
@@ -17,7 +19,8 @@ from jaxroof.files.structs import choice, to_struct, within
 from jaxroof.files.write import DRAFT, check_writable, drafted, held, made, naming, publish, remove, write
 
 __all__ = [
-    "AT_LEAST_ONE", "CACHED_TOKENS", "COUNT", "DRAFT", "FRACTION", "NON_NEGATIVE", "POSITIVE", "SHARE", "TOKENS",
-    "InputError", "Range", "check_writable", "choice", "data_dir", "drafted", "errors_at", "held", "made", "naming",
-    "publish", "read_csv", "read_json", "read_text", "read_toml", "remove", "to_struct", "within", "write",
+    "AT_LEAST_ONE", "CACHED_TOKENS", "COUNT", "COUNT_OR_NONE", "DRAFT", "FRACTION", "GIGABYTES", "NON_NEGATIVE",
+    "POSITIVE", "SHARE", "TOKENS", "InputError", "Range", "check_writable", "choice", "data_dir", "drafted",
+    "errors_at", "held", "made", "naming", "publish", "read_csv", "read_json", "read_text", "read_toml", "remove",
+    "to_struct", "within", "write",
 ]  # fmt: skip

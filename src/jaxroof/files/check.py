@@ -24,6 +24,15 @@ def no_repeats(path: object, key: str, names: Sequence[str]) -> None:
         raise InputError(path, key, f"{twice} stands twice")
 
 
+def names(path: object, key: str, text: str) -> list[str]:
+    """The names in ``a,b,c``, each of which must stand there once."""
+    listed = [name.strip() for name in text.split(",")]
+    if "" in listed:
+        raise InputError(path, key, f"a name is empty, got {reprlib.repr(text)}")
+    no_repeats(path, key, listed)
+    return listed
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """'; did you mean …?' for the nearest known name, whatever its case, or the empty string."""
     lower = {other.lower(): other for other in known}

@@ -32,7 +32,11 @@ POSITIVE = Range(low_is_legal=False)
 FRACTION = Range(high=1.0, low_is_legal=False)
 SHARE = Range(high=1.0)
 AT_LEAST_ONE = Range(low=1)
-COUNT = Range(low=1, whole=True)
+# Of GPUs, requests, heads, columns, positions: far above any, and products of them are still numbers to read.
+COUNT = Range(low=1, high=1e9, whole=True)
+COUNT_OR_NONE = dataclasses.replace(COUNT, low=0)
+# Of memory: a petabyte on one GPU is above any, and what fits is still a number to read.
+GIGABYTES = Range(high=1e6)
 # Arrays are as long as the longest context: far above any model's, below what memory holds.
 TOKENS = Range(low=1, high=1e7, whole=True)
 CACHED_TOKENS = dataclasses.replace(TOKENS, low=0)

@@ -64,7 +64,9 @@ def _parse(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(text)
     except (ValueError, RecursionError, csv.Error) as error:
-        raise InputError(path, f"malformed {kind}: {error}") from None
+        # A bare ValueError is Python's, of a number of more digits than it reads, with advice for its programmers.
+        says = "a number has too many digits" if type(error) is ValueError else error
+        raise InputError(path, f"malformed {kind}: {says}") from None
 
 
 def read_csv(path: Path, required: Iterable[str], optional: Iterable[str] = ()) -> list[dict[str, str]]:

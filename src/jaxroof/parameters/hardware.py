@@ -1,13 +1,17 @@
 """One GPU: data-sheet rates, kernel constants, and the link to its peers."""
 
+import dataclasses
+
 import equinox as eqx
 
-from jaxroof.files import FRACTION, POSITIVE
+from jaxroof.files import FRACTION, GIGABYTES, POSITIVE
 from jaxroof.parameters.arrays import Scalar
 from jaxroof.parameters.leaves import leaf
 from jaxroof.parameters.link import Link
 from jaxroof.parameters.mfu import Efficiency
 from jaxroof.units import GIGA, MICRO, TERA
+
+MEMORY = dataclasses.replace(GIGABYTES, low_is_legal=False)
 
 
 class Gemm(eqx.Module):
@@ -97,7 +101,7 @@ class Hardware(eqx.Module):
     peak_flops_per_s: Scalar = leaf("peak_tflops", TERA, POSITIVE)
     fp8_flops_per_s: Scalar = leaf("fp8_tflops", TERA, POSITIVE)
     hbm_bytes_per_s: Scalar = leaf("hbm_tb_per_s", TERA, POSITIVE)
-    hbm_bytes: Scalar = leaf("hbm_gb", GIGA, POSITIVE)
+    hbm_bytes: Scalar = leaf("hbm_gb", GIGA, MEMORY)
     link_bytes_per_s: Scalar = leaf("link_gb_per_s", GIGA, POSITIVE)
     hbm_efficiency: Scalar = leaf("hbm_efficiency", range=FRACTION)
     mfu: Efficiency  # type: ignore[misc]  # mypy takes a leaf() for a default

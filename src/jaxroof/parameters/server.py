@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from jaxroof.files import COUNT, FRACTION, Range
+from jaxroof.files import COUNT, FRACTION, GIGABYTES, Range
 from jaxroof.parameters.arrays import Scalar
 from jaxroof.parameters.leaves import leaf, scalar
 from jaxroof.units import GIGA, MICRO, MILLI, NANO
@@ -93,7 +93,7 @@ class Server(eqx.Module):
     prefill_first: Scalar = leaf("prefill_first", range=FLAG, default=0.0)
     batch_wait_steps: Scalar = leaf("batch_wait_steps", range=WHOLE, default=0.0)
     activations_in_budget: Scalar = leaf("activations_in_budget", range=FLAG, default=0.0)
-    reserved_bytes: Scalar = leaf("reserved_gb", GIGA, default=0.0)
+    reserved_bytes: Scalar = leaf("reserved_gb", GIGA, GIGABYTES, default=0.0)
     tuned_moe: Float[Any, "shape 2"] = eqx.field(converter=scalar, default_factory=lambda: np.zeros((TUNED_SHAPES, 2)))
 
     @property

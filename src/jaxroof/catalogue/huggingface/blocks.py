@@ -1,6 +1,6 @@
 """``block_configs`` of ``nemotron-nas``: layers that a search has given heads and widths of their own, or none."""
 
-from jaxroof.catalogue.huggingface.config import Config
+from jaxroof.catalogue.huggingface.config import FACTOR, Config
 
 MULTIPLE = 256
 # What a block may also say; none is modelled.
@@ -36,9 +36,9 @@ def _ffn(text: Config, part: Config) -> dict[str, float]:
     _refuse_odd(part)
     if part.flag("no_op"):
         return {"intermediate_size": 0.0}
-    if not part.optional("ffn_mult"):
+    if not (multiple := part.optional("ffn_mult", FACTOR)):
         raise part.error("ffn_mult", "missing key")
-    width = int(2 * part.optional("ffn_mult") * text.count("hidden_size") / 3)
+    width = int(2 * multiple * text.count("hidden_size") / 3)
     return {"intermediate_size": float(-(-width // MULTIPLE) * MULTIPLE)}
 
 

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxroof.files import COUNT, NON_NEGATIVE, InputError, Range
+from jaxroof.files import COUNT, COUNT_OR_NONE, InputError, Range
 from jaxroof.files.check import number, required
 
 Table = Mapping[str, Any]
 # Each layer is looked at: far above what any model has.
 LAYERS = Range(low=1, high=1000, whole=True)
+# How many times something is longer or wider than something else: far above any, too.
+FACTOR = Range(high=1e4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +50,9 @@ class Config:
         value = self._required(key) if default is None else self.table.get(key, default)
         return number(self.path, f"{self.where}{key}", value, COUNT)
 
-    def optional(self, key: str) -> float:
-        """A number ≥ 0; 0 where it is missing."""
-        return number(self.path, f"{self.where}{key}", self.table.get(key) or 0, NON_NEGATIVE)
+    def optional(self, key: str, legal: Range = COUNT_OR_NONE) -> float:
+        """A whole number ≥ 0, or what else is legal; 0 where it is missing."""
+        return number(self.path, f"{self.where}{key}", self.table.get(key) or 0, legal)
 
     def flag(self, key: str, default: bool = False) -> bool:
         """True or false."""

@@ -5,6 +5,12 @@ from typing import Any
 
 from jaxroof.catalogue.huggingface.config import Config
 from jaxroof.catalogue.huggingface.types import CHOSEN_KEYS, EXPERT_KEYS, Kind, Mixture
+from jaxroof.files import Range
+
+
+def _from(text: Config, key: str, layer: int) -> bool:
+    """From a layer on; where that is the end, none has."""
+    return layer >= text.optional(key, Range(high=text.layers, whole=True, limit="num_hidden_layers"))
 
 
 def _every(text: Config, key: str, layer: int) -> bool:
@@ -21,7 +27,7 @@ def _frequency(text: Config, key: str, layer: int) -> bool:
 TYPES = "mlp_layer_types"
 # By key: whether a layer has experts. All that a file has must agree, where it has no list of types.
 SPARSE: dict[str, Callable[[Config, str, int], bool]] = {
-    "first_k_dense_replace": lambda text, key, layer: layer >= text.optional(key),
+    "first_k_dense_replace": _from,
     "moe_layer_freq": _frequency,
     "mlp_only_layers": lambda text, key, layer: layer not in text.items(key),
     "decoder_sparse_step": _every,
@@ -29,7 +35,7 @@ SPARSE: dict[str, Callable[[Config, str, int], bool]] = {
     "moe_layers": lambda text, key, layer: layer in text.items(key),
     "moe_layers_enum": lambda text, key, layer: str(layer) in str(text.get(key)).split(","),
     "moe_layer_interval": _every,
-    "moe_layer_start_index": lambda text, key, layer: layer >= text.optional(key),
+    "moe_layer_start_index": _from,
     "moe_layer_end_index": lambda text, key, layer: text.get(key) == -1 or layer <= text.optional(key),
 }
 

@@ -15,6 +15,7 @@ from jaxroof.catalogue.huggingface.schemes import (
     block_scheme,
     formats,
     group_scheme,
+    group_size,
     int_scheme,
 )
 
@@ -107,13 +108,13 @@ def _mxfp4(settings: Config) -> Quantisation:
 
 
 def _awq(settings: Config) -> Quantisation:
-    scheme = int_scheme(_bits(settings), _group(settings), settings.flag("zero_point", True))
+    scheme = int_scheme(_bits(settings), group_size(settings), settings.flag("zero_point", True))
     return Quantisation([Rule(None, scheme)], _ignored(settings))
 
 
 def _gptq(settings: Config) -> Quantisation:
     """Zero points are stored, symmetric or not; ``dynamic`` may leave modules out."""
-    scheme = int_scheme(_bits(settings), _group(settings), zero_points=True)
+    scheme = int_scheme(_bits(settings), group_size(settings), zero_points=True)
     inside = [name for names in settings.items("modules_in_block_to_quantize") for name in _names(settings, names)]
     dynamic = settings.part("dynamic")
     if other := [key for key in dynamic.table if not key.startswith("-:")]:
@@ -161,11 +162,6 @@ def _bits(settings: Config) -> float:
     if (bits := settings.get("bits") or settings.get("w_bit")) not in (4, 8):
         raise settings.error("bits", f"must be 4 or 8, got {bits!r}")
     return float(bits)
-
-
-def _group(settings: Config) -> float:
-    """``group_size``; −1 or none is a whole channel."""
-    return 0.0 if settings.get("group_size") == -1 else settings.optional("group_size")
 
 
 def _kv_bytes(settings: Config) -> float:

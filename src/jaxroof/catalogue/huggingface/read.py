@@ -7,14 +7,14 @@ from typing import Any
 
 from jaxroof.catalogue.huggingface.attention import attention, layer_kinds
 from jaxroof.catalogue.huggingface.blocks import block_layers
-from jaxroof.catalogue.huggingface.config import Config
+from jaxroof.catalogue.huggingface.config import FACTOR, Config
 from jaxroof.catalogue.huggingface.ffn import ffn
 from jaxroof.catalogue.huggingface.modules import head_bytes, precision
 from jaxroof.catalogue.huggingface.quantisation import Quantisation, read_quantisation
 from jaxroof.catalogue.huggingface.refused import kind_of
 from jaxroof.catalogue.huggingface.types import Kind
 from jaxroof.catalogue.names import find
-from jaxroof.files import read_json
+from jaxroof.files import COUNT, read_json
 from jaxroof.files.check import one_of, required, table_at, text_at
 
 Shape = dict[str, Any]
@@ -137,7 +137,10 @@ def _positions(text: Config, kind: Kind) -> float:
     rope = rope if rope.table else text.part("rope_parameters")
     if kind.scaled_positions or not rope.get("factor") or (rope.get("rope_type") or rope.get("type")) in SCALED_ROPE:
         return stated
-    return rope.optional("factor") * (rope.optional("original_max_position_embeddings") or stated)
+    scaled = rope.optional("factor", FACTOR) * (rope.optional("original_max_position_embeddings") or stated)
+    if scaled > COUNT.high:
+        raise rope.error("factor", f"makes more than {COUNT.high:g} positions: {scaled:g}")
+    return float(int(scaled))  # as vLLM does
 
 
 def _dtype_key(text: Config, every: Config) -> str | None:

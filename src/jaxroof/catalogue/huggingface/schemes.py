@@ -38,6 +38,11 @@ def int_scheme(bits: float, group: float, zero_points: bool) -> Scheme:
     return Scheme(bits / 8 + overhead, 2.0)
 
 
+def group_size(config: Config) -> float:
+    """Weights that share a scale; 0, as −1 or none says, is a whole channel or tensor. Raises InputError."""
+    return 0.0 if config.get("group_size") == -1 else config.optional("group_size")
+
+
 def block_scheme(config: Config) -> Scheme:
     """FP8 with a 4-byte scale per ``weight_block_size``, or per tensor or channel. Raises InputError."""
     block = config.items("weight_block_size")
@@ -50,7 +55,7 @@ def algorithm_scheme(config: Config, key: str = "quant_algo") -> Scheme | None:
     if not isinstance(name, str | None):
         raise config.error(key, f"must be text, got {name!r}")
     if name in GROUPED_ALGORITHMS:
-        return int_scheme(4, config.optional("group_size") or 128, zero_points=False)
+        return int_scheme(4, config.count("group_size", 128), zero_points=False)
     if name is not None and name not in ALGORITHMS:
         known = ", ".join([*ALGORITHMS, *GROUPED_ALGORITHMS])
         raise config.error(key, f"{name} is not modelled; modelled are {known}")
@@ -74,18 +79,13 @@ def _format(numbers: Config) -> str:
 
 
 def _group_float(weights: Config) -> float:
-    group = weights.optional("group_size")
+    group = group_size(weights)
     return weights.optional("num_bits") / 8 + (1 / group if group else 0.0)
 
 
 def _group_int(weights: Config) -> float:
     zero_points = not weights.flag("symmetric", True)
-    return int_scheme(weights.optional("num_bits"), _group_size(weights), zero_points).weight
-
-
-def _group_size(weights: Config) -> float:
-    """``group_size``; 0 stands for a whole channel."""
-    return 0.0 if weights.get("group_size") == -1 else weights.optional("group_size")
+    return int_scheme(weights.optional("num_bits"), group_size(weights), zero_points).weight
 
 
 def _float8(weights: Config) -> float:
