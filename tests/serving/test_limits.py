@@ -88,6 +88,14 @@ def test_a_client_s_own_tpot_is_said(tmp_path):
         code, _, err = run([*command, "--step-model=memory", f"--ground-truth={tmp_path}"])
         assert (code, err.count("\n")) == (0, lines)
         assert err.startswith("jaxroof: note: itl: tpot_ms must be E2E/n but looks like (E2E − TTFT)/(n − 1)")
+    there = tmp_path / "workloads.toml"
+    in_the_way = f"{there}: --out: cannot be written"
+    for refusal, says in (
+        (["sensitivity", f"--out={there}"], in_the_way),
+        (["calibrate", "--free=overheads.decode.base_us", "--force", f"--out={there}"], in_the_way),
+        ([*sweep, "--by=x"], "--by: metric: must be one of"),
+    ):
+        refused(tmp_path, [*refusal, "--step-model=memory", f"--ground-truth={tmp_path}"], says)
     assert load_ground_truth().notes() == []
 
 

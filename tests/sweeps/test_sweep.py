@@ -28,6 +28,10 @@ SERVED = [
     "sweep", FAST, "--vary=model=llama-2-7b,llama-3.1-70b,qwen3-14b", "--vary=hardware=h100-sxm,l40s",
     "--vary=tp=1,2,3,8", "--vary=prompt=1000,3000", "--vary=output=1,100", "--vary=batch=1,32",
 ]  # fmt: skip
+REQUEST = ["--model=llama-2-7b", "--tp=1", "--prompt=8", "--output=2"]
+# What there is to say of it is said once it is not refused.
+MIXED = ["--model=gpt-oss-20b", *REQUEST[1:], "--kv-cache-dtype=fp8", "--vary=batch=1,2"]
+EIGHT_BITS = "jaxroof: note: the KV cache is FP8: attention has the efficiency that it has with 16 bits\n"
 VARY = "--vary=overheads.decode.base_us=0:50:1"
 
 
@@ -153,6 +157,22 @@ def test_a_group_and_constants_that_change_nothing(tmp_path):
     rows = rows_of(tmp_path, ["sweep", "--vary=hardware.hbm_gb=80,90", "--group=test", FAST, "--scoring=itl"])
     data = works(["evaluate", FAST, "--scoring=itl"])["aggregate"]["run"]["test"]
     assert rows["tpot_mape_pct"].tolist() == pytest.approx([data["tpot_mape_pct"]] * 2, rel=1e-12)
+
+
+def test_a_kv_cache_of_one_byte_is_said_whatever_says_it(tmp_path):
+    key, sweep = "architecture.kv_cache_bytes", ["sweep", FAST, *REQUEST, "--best=1"]
+    points = {name: tmp_path / f"{name}.csv" for name in ("narrow", "wide")}
+    points["narrow"].write_text(f"{key}\n2\n1\n")
+    points["wide"].write_text(f"{key}\n4\n2\n")
+    for eight, sixteen in (
+        ([f"--vary={key}=2,1"], [f"--vary={key}=2,4"]),
+        ([f"--vary={key}=1:2:0.5", "--random=2"], [f"--vary={key}=2:4:0.5", "--random=2"]),
+        ([f"--points={points['narrow']}"], [f"--points={points['wide']}"]),
+        (["--kv-cache-dtype=fp8", "--vary=batch=1"], ["--vary=batch=1"]),
+    ):
+        said, not_said = (run([*sweep, *axis]) for axis in (eight, sixteen))
+        assert (said[0], said[2].count("\n"), said[2].startswith(EIGHT_BITS)) == (0, 2, True)
+        assert (not_said[0], not_said[2].count("\n")) == (0, 1)
 
 
 def test_a_line_that_varies_may_be_measured_nowhere(tmp_path):
@@ -353,6 +373,21 @@ def test_a_block_is_halved_until_it_fits():
         (["--vary=tp=1,2", "--model=llama-2-7b", "--best=1"], "sweep: --prompt: is missing: give it or vary it"),
         (["--vary=tp=1,2", "--model=llama-2-7b", "--tp=1", "--best=1"], "--tp: 1: varies"),
         (["--vary=tp=1,2", "--model=llama-2-7b", "--group=all", "--best=1"], "--group: all: is for the measured runs"),
+        (["--vary=server.per_step_us=1,2", "--best=1", "--kv-cache-dtype=fp8"], "--kv-cache-dtype: fp8: needs --model"),
+        (["--vary=server.per_step_us=1,2", "--best=1", "--output-cv=1"], "--output-cv: 1.0: needs --model"),
+        (["--vary=output_cv=0,1", "--model=llama-2-7b", "--output-cv=1", "--best=1"], "--output-cv: 1.0: varies"),
+        (
+            ["--vary=architecture.kv_cache_bytes=1,2", *REQUEST, "--kv-cache-dtype=fp8", "--best=1"],
+            "--kv-cache-dtype: fp8: varies, so it cannot be given too",
+        ),
+        (["--vary=hardware=h100-sxm,", "--best=1"], "--vary: hardware: a name is empty, got 'h100-sxm,'"),
+        ([*MIXED, "--best=1", "--by=x"], "--by: metric: must be one of ttft_ms"),
+        ([*MIXED], "sweep: --out: must be a FILE.parquet"),
+        ([*MIXED, "--best=1", "--memory=1MB"], "--memory: 64 settings need"),
+        (
+            [*MIXED, "--vary=architecture.head_dim=64,128", "--best=1"],
+            "--vary: architecture.head_dim: gpt-oss-20b has a value for each kind of layer, and these differ",
+        ),
         (["--vary=model=llama-2-7b,x", "--best=1"], "models: x: not in the catalogue"),
         (["--vary=model=mixtral-8x7b", FAST, "--best=1"], "mixtral-8x7b: num_experts: the memory step"),
         (["--vary=prompt=0", "--model=llama-2-7b", "--best=1"], "--vary: prompt: must be ≥ 1, got 0"),

@@ -17,10 +17,15 @@ from jaxroof.step import Model
 REQUEST_RANGES = {"tp": TP, "ep": EP, **LEGAL, "batch": COUNT}
 
 
+def option(key: str) -> str:
+    """What a parameter is called on a command line."""
+    return f"--{key.replace('_', '-')}"
+
+
 def command_line(name: str, options: Mapping[str, object]) -> str:
     """A command with ``options``: values, lists of them, or whether; None is not given."""
     words = [
-        f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}")
+        option(key) + ("" if value is True else f"={value}")
         for key, given in options.items()
         for value in (given if isinstance(given, list) else [given])
         if value is not None and value is not False
@@ -72,13 +77,15 @@ class RequestOptions:
     sampling: str | None
     kv_cache_dtype: str | None = None
 
+    def given(self) -> dict[str, Any]:
+        """Those that are given."""
+        return {key: value for key, value in vars(self).items() if value is not None}
+
     def checked(self, where: str, keys: Iterable[str]) -> dict[str, Any]:
         """Legal values of ``keys``, by default one request, nothing cached, experts shared. Raises InputError."""
-        values = {"ep": 1, "cached": 0, "batch": 1, "output_cv": 0.0}
-        values |= {k: v for k, v in vars(self).items() if v is not None}
+        values = {"ep": 1, "cached": 0, "batch": 1, "output_cv": 0.0} | self.given()
         for key in keys:
-            option = f"--{key.replace('_', '-')}"
             if key not in values:
-                raise InputError(where, option, "is missing: give it or vary it")
-            check.number(where, option, values[key], REQUEST_RANGES[key])
+                raise InputError(where, option(key), "is missing: give it or vary it")
+            check.number(where, option(key), values[key], REQUEST_RANGES[key])
         return {key: values[key] for key in keys}

@@ -15,6 +15,7 @@ from jaxroof.experiments.runs import settled
 from jaxroof.files import COUNT, Range
 from jaxroof.files.check import number, one_of
 from jaxroof.report.folder import check_out
+from jaxroof.report.report import note
 from jaxroof.request.limits import TAKE_TIME, check_takes_time
 from jaxroof.studies.load import load_study
 
@@ -52,6 +53,7 @@ def run(
     check_takes_time("--step-model", model, [key for constant in free for key in constant.keys])
     check_size(where, len(free), truth, fit.force)
     check_out(out, findings.NAME, fit.force)
+    note(truth.notes())
     result = calibrate_folds(
         model, truth, free, load_study("hg1").criteria, scoring=scoring,
         metric=fit.metric, loss=fit.loss, starts=fit.starts, seed=fit.seed,

@@ -13,7 +13,7 @@ from jaxroof.experiments import scores
 from jaxroof.experiments.loaded import groups, load_points, predicted_itl_ms
 from jaxroof.experiments.recorded import is_loaded
 from jaxroof.files import InputError
-from jaxroof.report.report import Report, sheets
+from jaxroof.report.report import Report, note, sheets
 from jaxroof.report.tables import Table, columns
 from jaxroof.units import PERCENT
 
@@ -24,6 +24,7 @@ def run(options: ModelOptions, *, scoring: str, ground_truth: Path | None, sampl
         given = {"--scoring": scoring != defaults.SCORING, "--sampled": sampled is not None}
         return _loaded(options, ground_truth, given, json)
     model, truth = measured(options, scoring, ground_truth, sampled)
+    note(truth.notes())
     predicted = scores.evaluate({"run": model}, truth.runs, scoring)
     errors = {"run": scores.errors(predicted["run"], truth.runs.measured[scoring])}
     data = {"step_model": model.step, "scoring": scoring}

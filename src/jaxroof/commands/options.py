@@ -8,7 +8,6 @@ from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.files import Range, check
-from jaxroof.report.report import note
 from jaxroof.request.limits import refuse_layers
 from jaxroof.step import Model
 
@@ -26,5 +25,4 @@ def measured(
         check.number("--sampled", "seed", seed, Range(whole=True))
     truth = load_ground_truth(ground_truth, [model], seed)
     refuse_layers(ground_truth or "ground truth", model.step, truth.runs.architecture)
-    note(truth.notes())
     return model, truth

@@ -6,6 +6,7 @@ from jaxroof.catalogue.choice import ModelOptions
 from jaxroof.commands.options import measured
 from jaxroof.files import check
 from jaxroof.report.folder import check_out
+from jaxroof.report.report import note
 from jaxroof.sensitivity import findings
 from jaxroof.sensitivity.analysis import PER, analyse
 from jaxroof.sensitivity.derivatives import METRICS_AND_ITL
@@ -21,6 +22,7 @@ def run(
     check.one_of("--per", "value", per, PER)
     model, truth = measured(choice, scoring, ground_truth)
     check_out(out, findings.NAME, force)
+    note(truth.notes())
     data = record(analyse(model, truth, scoring=scoring, per=per))
     again = choice.command("sensitivity", scoring=scoring, ground_truth=ground_truth, metric=metric, per=per, out=out)
     findings.sensitivity_report(data, metric, again).deliver(out, force, json)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxroof import defaults
-from jaxroof.catalogue.choice import ModelOptions
+from jaxroof.catalogue.choice import ModelOptions, option
 from jaxroof.catalogue.load import load_architecture, load_deployment
 from jaxroof.catalogue.model_notes import model_notes
 from jaxroof.catalogue.sampling import sampled_by
@@ -61,9 +61,7 @@ class ServerOptions:
             if foreign := next(
                 (name for name in ("sampling", "ep", "kv_cache_dtype") if getattr(self, name) is not None), None
             ):
-                raise InputError(
-                    WHERE, f"--{foreign.replace('_', '-')}", f"has no meaning without {', '.join(self.missing)}"
-                )
+                raise InputError(WHERE, option(foreign), f"has no meaning without {', '.join(self.missing)}")
             return model, None, None
         arch = sampled_by("--sampling", self.sampling, load_architecture(self.model, self.kv_cache_dtype))
         return model, arch, load_deployment(WHERE, arch, self.tp, self.ep or 1)

@@ -95,9 +95,11 @@ def _evaluate(engine: Engine, store: Store | None, manifest: dict[str, Any], to:
             raise InputError(
                 store.target, "--resume", f"is complete, but {gone[0]} is gone; --force in its place computes anew"
             )
+        note(engine.plan.notes)
         sys.stderr.write(f"jaxroof: {store.target} is complete\n")
         sys.stdout.write(store.printed() if to.json else "")
         return
+    note(engine.plan.notes)
     shard = manifest.get(shards.SHARD)
     began, share = time.monotonic(), engine.chunks.share(*shard or (0, 1))
     if shard and not share:
@@ -159,6 +161,7 @@ def _join(folder: Path, where: Output) -> None:
                     "--join", str(folder), f"what the sweep was made from has changed: {differing} differs"
                 )
             states = shards.joined(files, plan)
+            note(plan.notes)
             findings.sweep_report(plan, states, manifest).deliver(folder, where.force, where.json)
     sys.stderr.write(f"jaxroof: {len(files)} shards joined: {store.target}\n")
 

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import functools
 import importlib.util
-import io
 import itertools
 import os
 import re
@@ -125,6 +124,4 @@ def _work(
 def _program(asked: str, precision: str, memory: float | None, block: int | None) -> Program:
     """On a worker: the compiled sweep, kept between tasks."""
     use_precision(precision, cached=True)
-    with contextlib.redirect_stderr(io.StringIO()):  # its notes are those of the command line
-        plan = load_plan(*read(asked))
-    return stream.build(plan, memory, block, same_block=True)
+    return stream.build(load_plan(*read(asked)), memory, block, same_block=True)

@@ -80,8 +80,7 @@ def _parse(option: str, text: str, keys: Keys) -> _Parsed:
     check.unknown_key(option, [key], keys)
     legal = keys[key]
     if legal is None:
-        names = [name.strip() for name in right.split(",")]
-        check.no_repeats(option, key, names)
+        names = check.names(option, key, right)
         return _Parsed(key, np.arange(len(names)), names=tuple(names))
     values, spacing = _numbers(option, key, right)
     check_numbers(option, key, values, legal)

@@ -10,32 +10,25 @@ import msgspec
 import numpy as np
 
 from jaxroof import defaults
-from jaxroof.catalogue.choice import REQUEST_RANGES, ModelOptions, RequestOptions
-from jaxroof.catalogue.load import load_architecture, load_hardware
-from jaxroof.catalogue.model_notes import model_notes
-from jaxroof.catalogue.sampling import sampled_by
+from jaxroof.catalogue.choice import REQUEST_RANGES, ModelOptions, RequestOptions, option
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.experiments.runs import SPLITTING
 from jaxroof.files import COUNT, InputError, check
 from jaxroof.files.columns import column_names
-from jaxroof.parameters import Architecture, Layers, alike, declared, replace, walk
-from jaxroof.report.report import note
-from jaxroof.request.fixed_lengths import PANELS, panels_of
+from jaxroof.parameters import Architecture, Layers, declared, replace, walk
 from jaxroof.request.limits import refuse_layers
-from jaxroof.serving.capacity import beyond_positions
 from jaxroof.step import Model
 from jaxroof.sweeps import objectives
 from jaxroof.sweeps.axes import Axes, Keys, key_of, load_space
 from jaxroof.sweeps.objectives import ARCHITECTURE, Objective, Variants
 from jaxroof.sweeps.plan import Plan
 from jaxroof.sweeps.reductions import Best, Marginals, Pareto, Reduction
+from jaxroof.sweeps.served import served
 from jaxroof.sweeps.space import Grid, Space
 
 # Where the quadrature over lengths splits: at every multiple, so not at many of them.
 MOST_SPLITTING = 16
-# What makes step time kink in the context.
-SPANS = {f"{ARCHITECTURE}{key}" for key in ("sliding_window", "attention_chunk_size")}
 # What varies by name.
 NAMED = ("hardware", "server", "formula")
 MOST_BEST = dataclasses.replace(COUNT, high=1e5)
@@ -81,18 +74,19 @@ def load_plan(options: ModelOptions, axes: Axes, request: RequestOptions, score:
     varied = column_names(axes.points) if axes.points is not None else [key_of(t) for t in (*axes.vary, *axes.zipped)]
     serves = request.model is not None or "model" in varied
     _not_twice(varied, options, request)
+    _used(request, score, serves)
     if objectives.BUDGET in varied:
         raise InputError("--vary", objectives.BUDGET, "decides how many steps a prompt takes: give it by --set")
     base = dataclasses.replace(options, formula=None if "formula" in varied else options.formula)
     space = load_space(axes, _keys(base.model(varied), varied, serves))
     models = _models(base, space, [objectives.TUNED] if serves else [])
     if serves:
-        objective, settled = _served(options, models, space, request, score)
+        objective, settled, notes = served(options, models, space, request)
     else:
-        objective, settled = _scored(options, models, space, score)
+        objective, settled, notes = _scored(options, models, space, score)
     reductions, by = _reductions(keep, space, objective)
     settled |= {} if "hardware" in varied else {"hardware": options.hardware}
-    return Plan(space, objective, reductions, by, {"step_model": options.step_model} | settled)
+    return Plan(space, objective, reductions, by, {"step_model": options.step_model} | settled, notes)
 
 
 def _keys(model: Model, varied: Sequence[str], serves: bool) -> Keys:
@@ -108,15 +102,23 @@ def _keys(model: Model, varied: Sequence[str], serves: bool) -> Keys:
 def _not_twice(varied: Sequence[str], options: ModelOptions, request: RequestOptions) -> None:
     """An option must not name what varies."""
     hardware = options.hardware if options.hardware != defaults.HARDWARE else None
-    given = dataclasses.asdict(request) | {f"{ARCHITECTURE}kv_cache_bytes": request.kv_cache_dtype}
-    given |= {"formula": options.formula, "server": options.server, "hardware": hardware}
+    given = {**request.given(), "formula": options.formula, "server": options.server, "hardware": hardware}
     for key in varied:
-        if given.get(key) is not None:
-            raise InputError(f"--{key}", str(given[key]), "varies, so it cannot be given too")
+        named = "kv_cache_dtype" if key == f"{ARCHITECTURE}kv_cache_bytes" else key
+        if given.get(named) is not None:
+            raise InputError(option(named), str(given[named]), "varies, so it cannot be given too")
         if key in map(key_of, options.settings):
             raise InputError("--set", key, "varies, so it cannot be set too")
     if "hardware" in varied and options.mfu_tables is not None:
         raise InputError("--mfu-tables", str(options.mfu_tables), "are one GPU's, and the hardware varies")
+
+
+def _used(request: RequestOptions, score: Score, serves: bool) -> None:
+    """Options of a request are for a model, those of a score for the measured runs. Raises InputError."""
+    why = "is for the measured runs, not for a --model" if serves else "needs --model, or a model that varies"
+    for key, value in vars(score if serves else request).items():
+        if value is not None:
+            raise InputError(option(key), str(value), why)
 
 
 def _models(options: ModelOptions, space: Space, tables: Sequence[str]) -> Variants:
@@ -130,37 +132,10 @@ def _models(options: ModelOptions, space: Space, tables: Sequence[str]) -> Varia
     )
 
 
-def _served(
-    options: ModelOptions, models: Variants, space: Space, request: RequestOptions, score: Score
-) -> tuple[Objective, dict[str, Any]]:
-    for option, value in dataclasses.asdict(score).items():
-        if value is not None:
-            raise InputError(f"--{option.replace('_', '-')}", str(value), "is for the measured runs, not for a --model")
-    names = space.labels.get("model", (request.model or "",))
-    archs = [
-        sampled_by("--sampling", request.sampling, load_architecture(name, request.kv_cache_dtype)) for name in names
-    ]
-    for name, arch in zip(names, archs, strict=True):
-        refuse_layers(name, options.step_model, arch)
-    varied = set(space.block(0, 0))
-    if options.step_model != "kernels" and f"{ARCHITECTURE}num_experts" in varied:
-        raise InputError(
-            "--vary", f"{ARCHITECTURE}num_experts", f"the {options.step_model} step time is for dense models"
-        )
-    fixed = request.checked("sweep", [key for key in REQUEST_RANGES if key not in varied])
-    prompt, output = (space.largest(key) if key in varied else fixed[key] for key in ("prompt", "output"))
-    gpus = {name: load_hardware(name) for name in space.labels.get("hardware", ())}
-    gpus = gpus or {options.hardware: models.base.constants.hardware}
-    said = [line for name, arch in zip(names, archs, strict=True) for line in model_notes(name, arch, gpus)]
-    said += [beyond for arch in archs if (beyond := beyond_positions(arch, prompt + output))]
-    note(dict.fromkeys(said))
-    named = objectives.variants(alike(archs), {"model": names} if "model" in space.labels else {})
-    given = {key: value for key, value in dataclasses.asdict(request).items() if value is not None}
-    panels = PANELS if varied & SPANS else panels_of(models.base.constants.hardware.mfu, archs)
-    return objectives.served(models, named, fixed, prompt, panels), given
-
-
-def _scored(options: ModelOptions, models: Variants, space: Space, score: Score) -> tuple[Objective, dict[str, Any]]:
+def _scored(
+    options: ModelOptions, models: Variants, space: Space, score: Score
+) -> tuple[Objective, dict[str, Any], list[str]]:
+    """As :func:`served`, of the measured runs."""
     metric = score.metric or "tpot_mape"
     check.one_of("--metric", "value", metric, ["tpot_mape", "latencies"])
     if metric == "latencies" and score.group is not None:
@@ -173,10 +148,9 @@ def _scored(options: ModelOptions, models: Variants, space: Space, score: Score)
     refuse_layers(score.ground_truth or "ground truth", options.step_model, truth.runs.architecture)
     groups, group = truth.groups(), "all" if score.group is None else score.group
     check.one_of("--group", "value", group, groups)
-    note(truth.notes())
     names = [e.name for e in truth.experiments] if metric == "latencies" else None
     objective = objectives.scored(models, truth.runs, groups[group], names, scoring=scoring)
-    return objective, {"scoring": scoring, "metric": metric, "group": group}
+    return objective, {"scoring": scoring, "metric": metric, "group": group}, truth.notes()
 
 
 def _splitting(models: Variants, space: Space) -> list[Model]:

@@ -1,6 +1,7 @@
 """A sweep as plain data: where, what, and what is kept of it."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ class Plan:
     ``reductions`` say what is kept of the results. Without any, every point is kept. ``by`` is the position, among
     the objective's metrics, of the one that points are ranked by. ``settled`` are the options that all of this was
     made from, after defaults are filled in: they are written down, so that a run can be resumed and repeated.
+    ``notes`` are what there is to say of it that its numbers do not show.
     """
 
     space: Space
@@ -25,6 +27,7 @@ class Plan:
     reductions: dict[str, Reduction]
     by: int
     settled: dict[str, Any]
+    notes: Sequence[str] = ()
 
     def identity(self) -> dict[str, Any]:
         """Everything that determines the figures, for JSON."""

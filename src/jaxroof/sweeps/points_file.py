@@ -28,18 +28,19 @@ def read_points(path: Path, keys: Mapping[str, Range | None]) -> Listed:
 def _copied(path: Path, keys: Mapping[str, Range | None], scratch: Any) -> Listed:
     digest, size = hashlib.sha256(), 0
     codes: dict[str, dict[str, int]] = {}
-    most: dict[str, float] = {}
+    ends: dict[str, tuple[float, float]] = {}
     for batch in read_blocks(path, keys):
         table = np.stack([_numbers(path, batch, key, keys[key], codes, size) for key in batch.schema.names], axis=1)
         scratch.write(table.tobytes())
         digest.update(table.tobytes())
         size += len(table)
-        highs = zip(batch.schema.names, table.max(axis=0), strict=True)
-        most = {key: max(most.get(key, -np.inf), float(high)) for key, high in highs}
+        for key, column in zip(batch.schema.names, table.T, strict=True):
+            least, most = ends.get(key, (np.inf, -np.inf))
+            ends[key] = min(least, float(column.min())), max(most, float(column.max()))
     if not size:
         raise InputError(path, "has no rows")
     scratch.flush()
-    columns = list(most)
+    columns = list(ends)
 
     def block(first: int, count: int) -> Columns:
         row = 8 * len(columns)
@@ -47,7 +48,7 @@ def _copied(path: Path, keys: Mapping[str, Range | None], scratch: Any) -> Liste
         return {key: table[:, i].astype(int) if key in codes else table[:, i] for i, key in enumerate(columns)}
 
     labels = {key: tuple(names) for key, names in codes.items()}
-    return Listed(size, labels, block, most, {"points": digest.hexdigest(), "columns": columns})
+    return Listed(size, labels, block, ends, {"points": digest.hexdigest(), "columns": columns})
 
 
 def _numbers(

@@ -92,9 +92,13 @@ class Grid:
         each = zip(tables, digits, strict=True)
         return Settings({key: values[digit] for table, digit in each for key, values in table.items()}, tuple(digits))
 
+    def smallest(self, key: str) -> float:
+        """The smallest value of the key on the axis that has it."""
+        return _ends(self.axes)[key][0]
+
     def largest(self, key: str) -> float:
         """The largest value of the key on the axis that has it."""
-        return _largest(self.axes)[key]
+        return _ends(self.axes)[key][1]
 
     def identity(self) -> dict[str, Any]:
         """Every axis, and the names of what is no number."""
@@ -116,7 +120,7 @@ class Listed:
     size: int
     labels: Labels
     block: Callable[[int, int], Columns]
-    most: Mapping[str, float]
+    ends: Mapping[str, tuple[float, float]]
     described: dict[str, Any]
 
     def inputs(self, first: int, count: int) -> Columns:
@@ -132,9 +136,13 @@ class Listed:
         """The inputs as they are: the host has decoded them, and a list has no axes."""
         return Settings(inputs, ())
 
+    def smallest(self, key: str) -> float:
+        """The smallest value of the key, which the reader looked up beforehand."""
+        return self.ends[key][0]
+
     def largest(self, key: str) -> float:
-        """The largest value of the key, which the reader looked up beforehand."""
-        return self.most[key]
+        """The largest value of the key, looked up likewise."""
+        return self.ends[key][1]
 
     def identity(self) -> dict[str, Any]:
         """The file's digest, or the axes and the seed, and the names of what is no number."""
@@ -168,7 +176,7 @@ def sobol(axes: Sequence[Axis], labels: Labels, size: int, seed: int) -> Listed:
         return {key: v for axis, u in zip(axes, shares.T, strict=True) for key, v in axis.drawn(u).items()}
 
     described = {"random": size, "seed": seed, "axes": [axis.identity() for axis in axes]}
-    return Listed(size, labels, block, _largest(axes), described)
+    return Listed(size, labels, block, _ends(axes), described)
 
 
 def rows(space: Space, numbers: NDArray[np.int64]) -> Columns:
@@ -185,8 +193,9 @@ def _for_device(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.int32 if is_code else jnp.result_type(float))
 
 
-def _largest(axes: Sequence[Axis]) -> dict[str, float]:
-    return {key: float(values.max()) for axis in axes for key, values in axis.columns.items()}
+def _ends(axes: Sequence[Axis]) -> dict[str, tuple[float, float]]:
+    columns = (column for axis in axes for column in axis.columns.items())
+    return {key: (float(values.min()), float(values.max())) for key, values in columns}
 
 
 def identity(values: NDArray[Any], longest: int) -> Any:
