@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from jaxroof.app import app
 from jaxroof.cli import main
@@ -193,6 +194,16 @@ def test_every_command_has_help_and_a_line_in_the_readme():
         name = command.name or command.callback.__name__
         assert command.callback.__doc__
         assert f"`jaxroof {name}" in readme
+
+
+def test_every_option_has_help():
+    for command in typer.main.get_command(app).commands.values():
+        assert [parameter.name for parameter in command.params if not parameter.help] == []
+
+
+def test_a_model_may_be_a_repository_wherever_it_is_an_option(jaxroof):
+    for command in ("predict", "simulate", "capacity"):
+        assert "organisation/name" in jaxroof(f"{command} --help")
 
 
 @pytest.mark.parametrize("line", ["study hg1", "sweep --vary overheads.decode.base_us=0:5000:0.001 --best 1"])

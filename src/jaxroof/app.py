@@ -39,7 +39,8 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE of a Tier-0 constant, in its file's unit; repeatable.")
 ]
 MODEL = "A model's name, a Hugging Face config.json or its folder, or a downloaded organisation/name."
-HardwareName = Annotated[str, typer.Option(help="A GPU's name, TOML file or hardware_config.json.")]
+HARDWARE = "A GPU's name, TOML file or hardware_config.json."
+HardwareName = Annotated[str, typer.Option(help=HARDWARE)]
 ServerName = Annotated[
     str | None,
     typer.Option(
@@ -53,7 +54,8 @@ KvCacheDtype = Annotated[
         help="Of the KV cache: auto, bfloat16, float16, fp8, fp8_e4m3 or fp8_e5m2. [default: as the model's file]"
     ),
 ]
-ScoringName = Annotated[str, typer.Option(help="published, itl or e2e_per_token.")]
+SCORING = "published, itl or e2e_per_token."
+ScoringName = Annotated[str, typer.Option(help=SCORING)]
 GroundTruthPath = Annotated[Path | None, typer.Option(help="Folder or CSV of experiments. [default: the 13]")]
 Force = Annotated[bool, typer.Option("--force", help=OTHERS)]
 Out = Annotated[Path | None, typer.Option(parser=_named, help="Folder for FINDINGS.md, results.json, CSVs and PNGs.")]
@@ -143,7 +145,7 @@ def predict(
 @app.command()
 def simulate(
     model: Annotated[str | None, typer.Option(help=MODEL)] = None,
-    hardware: HardwareName | None = None,
+    hardware: Annotated[str | None, typer.Option(help=HARDWARE)] = None,
     tp: Annotated[int | None, typer.Option(help="Tensor-parallel degree: GPUs.")] = None,
     ep: Annotated[int | None, typer.Option(help="Expert-parallel degree: 1, or as --tp. [default: 1]")] = None,
     rate: Annotated[float | None, typer.Option(help="Requests per second, whatever the server does.")] = None,
@@ -193,7 +195,7 @@ def simulate(
 
 @app.command()
 def capacity(
-    model: Annotated[str, typer.Option(help="A model's name, a Hugging Face config.json or its folder.")],
+    model: Annotated[str, typer.Option(help=MODEL)],
     hardware: Annotated[str, typer.Option(help="GPUs, by name or TOML file: a,b,c.")],
     tp: Annotated[str, typer.Option(help="Tensor-parallel degrees: GPUs that share the model.")] = "1,2,4,8,16",
     prompt: Annotated[
@@ -295,7 +297,7 @@ def sweep(
     kv_cache_dtype: KvCacheDtype = None,
     metric: Annotated[str | None, typer.Option(help="tpot_mape or latencies. [default: tpot_mape]")] = None,
     group: Annotated[str | None, typer.Option(help="Runs that are scored: all, train, test, … [default: all]")] = None,
-    scoring: ScoringName | None = None,
+    scoring: Annotated[str | None, typer.Option(help=f"{SCORING} [default: {defaults.SCORING}]")] = None,
     ground_truth: GroundTruthPath = None,
     best: Annotated[int | None, typer.Option(help="Keep the N points with the least --by.")] = None,
     by: Annotated[str | None, typer.Option(help="Metric of --best and --marginals. [default: the first]")] = None,

@@ -20,6 +20,8 @@ def test_what_fits_and_what_is_missing():
     alone = rows["h100-sxm", 1]
     assert (alone["fits"], alone["binds"], alone["requests"], alone["kv_tokens"]) == (False, "memory", 0, 0)
     assert alone["missing_gb"] == pytest.approx(141.1 + 131072 * 327680 / 1e9 - (0.9 * 85.9 - 3.8), abs=0.1)
+    assert all(row["kv_tokens"] == 16 * row["kv_blocks"] for row in rows.values())
+    assert rows["h200-sxm", 16]["kv_blocks"] > 0
     four = rows["h100-sxm", 4]
     assert (four["fits"], four["requests"], four["missing_gb"]) == (True, 3, 0)
 
@@ -78,6 +80,9 @@ def test_a_pool_that_counts_all_tokens_of_a_window_is_said():
     [
         (["--hardware=h100"], "hardware: h100: not in the catalogue; did you mean"),
         (["--hardware=h100-sxm,h100-sxm"], "--hardware: value: h100-sxm stands twice"),
+        (["--hardware=h100-sxm,"], "--hardware: value: a name is empty, got 'h100-sxm,'"),
+        (["--set=hardware.hbm_gb=1e300"], "--set: hardware.hbm_gb: must be ≤ 1e+06, got 1e+300"),
+        (["--set=server.reserved_gb=1e300"], "--set: server.reserved_gb: must be ≤ 1e+06, got 1e+300"),
         (["--hardware=x.json"], "x.json: --hardware: says nothing of the GPU's memory"),
         (["--tp=0"], "capacity: --tp: must be ≥ 1, got 0"),
         (["--tp=1,x"], "capacity: --tp: must be a number, got 'x'"),

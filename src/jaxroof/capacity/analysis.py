@@ -16,7 +16,8 @@ from jaxroof.serving.activations import activation_bytes
 class Memory:
     """One GPU's [B]: the share that a server takes, and what it is spent on; ``cache`` is below 0 where it is short.
 
-    ``in_memory`` requests fit, ``slots`` is how many the server admits; ``missing`` is what one request lacks.
+    ``kv_tokens`` are those of whole blocks, as vLLM prints them. ``in_memory`` requests fit, ``slots`` is how many the
+    server admits; ``missing`` is what one request lacks.
     """
 
     usable: float
@@ -67,11 +68,11 @@ def _memory(arch: Architecture, tp: int, tier0: Tier0, tokens: int) -> Memory:
     room, weights = float(capacity.room_bytes(arch, degree, tier0)), float(capacity.gpu_bytes(arch, degree, 0.0))
     held = capacity.held_tokens(tokens, 0.0, 0.0, 1.0, block)
     one = float(capacity.gpu_bytes(arch, degree, held, 1.0, block))
+    blocks = max(0.0, float(capacity.kv_blocks(arch, degree, tier0)))
     return Memory(
         float(capacity.usable_bytes(tier0)), weights, float(activation_bytes(arch, degree, tier0)),
         float(tier0.server.reserved_bytes), room - weights,
-        max(0.0, float(capacity.kv_tokens(arch, degree, tier0))),
-        max(0.0, float(capacity.kv_blocks(arch, degree, tier0))),
+        blocks * block, blocks,
         capacity.most_requests(arch, degree, tier0, prompt=tokens, cached=0, output=0),
         float(tier0.server.max_num_seqs), max(0.0, one - room),
     )  # fmt: skip

@@ -62,8 +62,7 @@ def run(options: CapacityOptions, out: Path | None, force: bool, json: bool) -> 
 
 def _names(text: str) -> list[str]:
     """The GPUs' names. Raises InputError."""
-    names = [name.strip() for name in text.split(",")]
-    check.no_repeats("--hardware", "value", names)
+    names = check.names("--hardware", "value", text)
     if original := next((name for name in names if is_original(name)), None):
         raise InputError(original, "--hardware", "says nothing of the GPU's memory")
     return names
