@@ -294,6 +294,8 @@ def test_what_is_left_out_is_said(tmp_path):
         "num_nextn_predict_layers: layers that predict further tokens (MTP) are left out",
         "dtype: float32 in the file, served in bfloat16",
     ]
+    write(tmp_path, {"model_type": None, "text_config": LLAMA})
+    assert load_notes(str(tmp_path)) == ["the text part of a model; its vision tower is left out"]
     write(tmp_path, LLAMA)
     assert load_notes(str(tmp_path)) == []
 

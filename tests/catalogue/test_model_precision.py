@@ -223,7 +223,11 @@ def test_the_cache_is_that_of_the_checkpoint(settings, cache):
         ),
         (compressed({"num_bits": 2, "type": "int"}), "quantization_config: understood are fp8, compressed-tensors, "),
         ({"quant_method": ["fp8"]}, "quantization_config: understood are"),
-        ({"bits": 4}, "quantization_config: understood are"),
+        (
+            {"bits": 4},
+            "quantization_config: understood are fp8, compressed-tensors, modelopt, modelopt_fp4, modelopt_mixed, "
+            "mxfp4, awq, gptq with weights of 4 or 8 bits; got no quant_method",
+        ),
         ({"quant_method": "compressed-tensors"}, "quantization_config: understood are"),
         (compressed(FP8, {"num_bits": 4, "type": "int"}), "quantization_config: understood are"),
         (

@@ -2,16 +2,18 @@
 
 import numpy as np
 
-from jaxroof.files import COUNT, InputError, Range, check
+from jaxroof.files import InputError, Range, check
 from jaxroof.parameters import Vector
 from jaxroof.serving.load import Load
 from jaxroof.serving.token_counts import TokenCounts, fixed
 
 KINDS = ("poisson", "poisson-count", "gamma", "constant")
+# Clients beyond the requests send nothing, so there may be any number of them.
+MANY = Range(low=1, whole=True)
 # Beyond any server's and any client's; inside them no arrival is infinite and no array too large.
 LEGAL = {
     "rate_per_s": Range(low=1e-6, high=1e6), "requests": Range(low=1, high=1e7, whole=True),
-    "burstiness": Range(low=1e-3, high=1e6), "clients": COUNT, "stagger_s": Range(high=1e6),
+    "burstiness": Range(low=1e-3, high=1e6), "clients": MANY, "stagger_s": Range(high=1e6),
     "think_s": Range(high=1e6), "seed": Range(whole=True, high=2**63),
 }  # fmt: skip
 

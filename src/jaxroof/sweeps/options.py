@@ -16,7 +16,11 @@ from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.experiments.runs import SPLITTING
 from jaxroof.files import COUNT, InputError, check
 from jaxroof.files.columns import column_names
+<<<<<<< HEAD
 from jaxroof.parameters import Architecture, Latents, Layers, declared, replace, walk
+=======
+from jaxroof.parameters import Architecture, Layers, declared, replace, walk
+>>>>>>> mend14
 from jaxroof.request.limits import refuse_layers
 from jaxroof.step import Model
 from jaxroof.sweeps import objectives

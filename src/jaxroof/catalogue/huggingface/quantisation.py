@@ -57,7 +57,7 @@ def read_quantisation(config: Config, beside: Config | None) -> Quantisation:
         return _modelopt(beside) if beside else Quantisation()
     method = settings.get("quant_method") or ("modelopt" if settings.get("quant_algo") else None)
     if not isinstance(method, str) or method not in METHODS:
-        raise _not_understood(config, f"{method}")
+        raise _not_understood(config, f"{method or 'no quant_method'}")
     return METHODS[method](settings)
 
 

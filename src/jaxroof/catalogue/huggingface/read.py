@@ -54,7 +54,7 @@ def load_notes(name: str) -> list[str]:
     text, every = _parts(path, config)
     notes = []
     if config.get("text_config") or config.get("vision_config"):
-        notes.append(f"the text part of {config.get('model_type', 'a model')}; its vision tower is left out")
+        notes.append(f"the text part of {config.get('model_type') or 'a model'}; its vision tower is left out")
     if key := text.first(*MTP_KEYS):
         notes.append(f"{key}: layers that predict further tokens (MTP) are left out")
     if (key := _dtype_key(text, every)) and every.get(key) == "float32":
