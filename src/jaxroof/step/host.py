@@ -10,7 +10,7 @@ def launching_s(forward_s: Scalar, launches: Scalar, in_graph: Flag, server: Ser
 
     Nothing in a CUDA graph, which the host launches as a whole.
     """
-    return jnp.where(in_graph, 0.0, jnp.maximum(server.launch_s * launches - forward_s, 0.0))
+    return jnp.maximum(jnp.where(in_graph, 0.0, server.launch_s * launches) - forward_s, 0.0)
 
 
 def exposed_s(forward_s: Scalar, sampler_s: Scalar, tables_s: Scalar, requests: Scalar, server: Server) -> Scalar:
