@@ -9,7 +9,7 @@ from quick import jit
 from stencil import LEAVES, check_leaves
 
 from jaxroof.catalogue.load import load_architecture, load_tier0
-from jaxroof.parameters import Deployment, Sampling, put, replace, scalar
+from jaxroof.parameters import Architecture, Deployment, Sampling, layers_of, put, replace, scalar
 from jaxroof.parameters.server import TUNED_SHAPES
 from jaxroof.step import Batch, Requests
 from jaxroof.step.host import exposed_s
@@ -17,6 +17,17 @@ from jaxroof.step.kernels import kernels
 
 SYNC, ASYNC = (load_tier0(server=server) for server in ("vllm-sync", "vllm-0.15"))
 LLAMA, MIXTRAL = (load_architecture(name) for name in ("llama-3.1-8b", "mixtral-8x7b"))
+EXPERTS = {"num_experts": 64.0, "num_experts_per_tok": 8.0, "moe_intermediate_size": 1024.0}
+ATTENTION = {"num_attention_heads": 32.0, "num_key_value_heads": 8.0, "head_dim": 128.0, "attention_input_bytes": 1.0}
+# Eight-bit inputs, norms of queries and keys, and in each group another router.
+ROUTED = Architecture(
+    4096,
+    128256,
+    layers_of(
+        {key: [value] * 4 for key, value in (EXPERTS | ATTENTION | {"num_hidden_layers": 9.0, "qk_norm": 1.0}).items()}
+        | {"router_bias": [1, 0, 1, 0], "router_groups": [0, 1, 1, 0], "router_late_sigmoid": [0, 0, 0, 1]}
+    ),
+)
 PARTS_OF_SAMPLER = ("sampling", "sorting", "penalties")
 STEP = jit(kernels)
 OURS = [key for key in LEAVES if key.startswith(("server.", "hardware.kernels.decode_attention.spread"))]
@@ -134,6 +145,10 @@ SIDES = {
     "prefill alone": (ASYNC, {}, LLAMA, 2.0, {"count": 0, "prefill": 600}, False),
     **{f"spread, {n} requests": (ASYNC, {}, LLAMA, 1.0, {"count": n, "spread": 500}, False) for n in (1, 2, 64, 300)},
     "equal contexts": (ASYNC, {}, LLAMA, 1.0, {"count": 64}, False),
+    "routers": (SYNC, {}, ROUTED, 2.0, {"count": 64}, True),
+    "launches longer": (ASYNC, {"launch_us": 200.0}, LLAMA, 2.0, {"count": 0, "prefill": 600}, True),
+    "launches of experts longer": (ASYNC, {"launch_us": 200.0}, ROUTED, 2.0, {"count": 8, "prefill": 600}, True),
+    "launches in a graph": (ASYNC, {"launch_us": 200.0}, LLAMA, 2.0, {"count": 8, "prefill": 500}, False),
 }
 
 

@@ -10,7 +10,7 @@ from stencil import BATCHES, filled
 
 from jaxroof.catalogue.load import load_tier0
 from jaxroof.files import InputError
-from jaxroof.parameters import Architecture, Deployment, Latents, Layers, layers_of, replace
+from jaxroof.parameters import Architecture, Deployment, Layers, layers_of, replace
 from jaxroof.parameters.architecture import alike, check_deployment
 from jaxroof.request.limits import refuse_layers
 from jaxroof.serving.capacity import gpu_bytes
@@ -26,14 +26,15 @@ LATENT = {
     "num_attention_heads": 128, "num_key_value_heads": 128, "head_dim": 192, "v_head_dim": 128, "q_lora_rank": 1536,
     "kv_lora_rank": 512, "qk_rope_head_dim": 64, "intermediate_size": 18432,
 }  # fmt: skip
+EXPERTS = {"num_experts": 64, "num_experts_per_tok": 8, "moe_intermediate_size": 2048}
 
 
 def arch(*groups, hidden=4096):
     """Groups of (number of layers, what differs from a plain one)."""
     each = [PLAIN | {"num_hidden_layers": count} | other for count, other in groups]
     keys = {key for group in each for key in group}
-    defaults = {field.name: field.default for of in (Layers, Latents) for field in dataclasses.fields(of)}
-    columns = {key: [float(group.get(key, defaults[key])) for group in each] for key in keys}
+    defaults = {field.name: field.default for field in dataclasses.fields(Layers)}
+    columns = {key: [float(group.get(key, defaults.get(key, 0.0))) for group in each] for key in keys}
     return Architecture(hidden, 128256, layers_of(columns))
 
 
@@ -154,10 +155,11 @@ SECONDS, SLOPES = jit(jax.vmap(seconds, in_axes=(0, None, None))), jit(jax.grad(
     "model",
     [
         arch((18, {}), (18, {"sliding_window": 128})),
-        arch((3, LATENT), (5, LATENT | {"num_experts": 64, "num_experts_per_tok": 8, "moe_intermediate_size": 2048})),
+        arch((3, LATENT), (5, LATENT | EXPERTS)),
         arch((12, {"attention_chunk_size": 512}), (4, {"ffn_matrices": 2})),
+        arch((3, {"qk_norm": 1}), (5, EXPERTS | {"router_bias": 1, "router_groups": 1})),
     ],
-    ids=["windows", "latents and experts", "chunks"],
+    ids=["windows", "latents and experts", "chunks", "norms and routers"],
 )
 @pytest.mark.parametrize("batch", BATCHES)
 def test_gradients_of_layers_are_differences(model, batch):

@@ -10,11 +10,12 @@ from jaxtyping import Float
 from jaxroof import weights
 from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, Range
 from jaxroof.parameters.arrays import Flag, Values
-from jaxroof.parameters.leaves import declared, inlined, leaf, scalar
+from jaxroof.parameters.leaves import Leaf, declared, inlined, leaf, scalar
 
 Groups = Float[Any, " group"]
 GATED = Range(low=2, high=3, whole=True)
 PROJECTIONS = Range(low=1, high=2, whole=True)
+FLAG = Range(high=1, whole=True)
 
 
 class Latents(eqx.Module):
@@ -28,14 +29,27 @@ class Latents(eqx.Module):
     qk_rope_head_dim: Groups = leaf("qk_rope_head_dim", range=NON_NEGATIVE, grouped=True, default=0.0)
 
 
+class Routing(eqx.Module):
+    """What a mixture's router does beyond a softmax or sigmoid of its logits and a top-k, 1 or 0 in groups of layers.
+
+    ``router_bias`` is added to the scores before the choice, and not to the weights of the chosen (DeepSeek-V3,
+    ERNIE 4.5, MiniMax-M2); ``router_groups`` of experts are chosen before experts (DeepSeek-V2); of
+    ``router_late_sigmoid`` the weights are made after the choice (Llama 4).
+    """
+
+    router_bias: Groups = leaf("router_bias", range=FLAG, grouped=True, default=0.0)
+    router_groups: Groups = leaf("router_groups", range=FLAG, grouped=True, default=0.0)
+    router_late_sigmoid: Groups = leaf("router_late_sigmoid", range=FLAG, grouped=True, default=0.0)
+
+
 class Layers(eqx.Module):
     """Layers of a decoder in groups of equal ones; every leaf has one axis, ``group``. A plain model is one group.
 
     Names are those of a Hugging Face ``config.json``. **Attention**: ``num_attention_heads`` of ``head_dim`` (queries
     and keys) and ``v_head_dim`` (values; 0: as keys), 0 heads: none. ``sliding_window`` [tokens] is how many the last
     one attends to, itself included; ``attention_chunk_size`` [tokens]: only to those of its own chunk (0: to all).
-    ``kv_projections`` 1: values are the keys. ``latents`` are absent from a model without, and so is their work from
-    its step: use :func:`layers_of`.
+    ``kv_projections`` 1: values are the keys; ``qk_norm`` 1: queries and keys (or latents) are normed. ``latents`` and
+    ``routing`` are absent from a model without, and so is their work from its step: use :func:`layers_of`.
     **FFN**: a dense one of ``intermediate_size`` (0: none; a mixture's shared experts are one) of ``ffn_matrices``, 3
     gated or 2 not, and ``num_experts`` routed ones of ``moe_intermediate_size``.
     **Precision** [B]: ``…_weight_bytes`` of a weight with its scales, ``…_input_bytes`` of a product's inputs: with 2
@@ -50,6 +64,7 @@ class Layers(eqx.Module):
     kv_projections: Groups = leaf("kv_projections", range=PROJECTIONS, grouped=True, default=2.0)
     sliding_window: Groups = leaf("sliding_window", range=NON_NEGATIVE, grouped=True, default=0.0)
     attention_chunk_size: Groups = leaf("attention_chunk_size", range=NON_NEGATIVE, grouped=True, default=0.0)
+    qk_norm: Groups = leaf("qk_norm", range=FLAG, grouped=True, default=0.0)
     intermediate_size: Groups = leaf("intermediate_size", range=NON_NEGATIVE, grouped=True, default=0.0)
     ffn_matrices: Groups = leaf("ffn_matrices", range=GATED, grouped=True, default=3.0)
     num_experts: Groups = leaf("num_experts", range=NON_NEGATIVE, grouped=True, default=0.0)
@@ -63,6 +78,7 @@ class Layers(eqx.Module):
     expert_input_bytes: Groups = leaf("expert_input_bytes", range=POSITIVE, grouped=True, default=2.0)
 
     latents: Latents | None = inlined(default=None)
+    routing: Routing | None = inlined(default=None)
 
     @property
     def latent(self) -> Flag:
@@ -93,8 +109,23 @@ class Layers(eqx.Module):
         return scalar(np.zeros(1)) if self.latents is None else getattr(self.latents, name)
 
 
+# Branches that a model without their work has not: field of ``Layers`` → class.
+INLINED = {"latents": Latents, "routing": Routing}
+
+
+def layer_leaves() -> dict[str, tuple[str, Leaf]]:
+    """All that layers can have: :func:`declared` of ``Layers`` and its branches."""
+    return declared(Layers) | {key: found for cls in INLINED.values() for key, found in declared(cls).items()}
+
+
 def layers_of(fields: Mapping[str, Any]) -> Layers:
-    """Layers of such fields, those of ``Latents`` among them; each a number or one for each group."""
-    of_latents = {key: value for key, value in fields.items() if key in declared(Latents)}
-    latents = Latents(**of_latents) if np.any(list(of_latents.values())) else None
-    return Layers(**{key: value for key, value in fields.items() if key not in of_latents}, latents=latents)
+    """Layers of such fields, those of ``Latents`` and ``Routing`` among them; each a number or one for each group."""
+    branches = {name: _branch(cls, fields) for name, cls in INLINED.items()}
+    inner = layer_leaves().keys() - declared(Layers).keys()
+    return Layers(**{key: value for key, value in fields.items() if key not in inner}, **branches)
+
+
+def _branch(cls: Any, fields: Mapping[str, Any]) -> Any:
+    """The tree of those ``fields`` that ``cls`` declares; None where all are 0."""
+    own = {key: value for key, value in fields.items() if key in declared(cls)}
+    return cls(**own) if np.any(list(own.values())) else None

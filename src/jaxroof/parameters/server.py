@@ -17,13 +17,31 @@ FLAG, WHOLE = Range(high=1, whole=True), Range(whole=True)
 
 
 class Elementwise(eqx.Module):
-    """Launches of elementwise kernels in a layer, as far as the engine does not fuse them into others."""
+    """Launches of elementwise kernels in a layer, as far as the engine does not fuse them into others.
+
+    ``qk_norms_per_layer`` where a layer has such norms, ``quantisations_per_layer`` where attention's products take
+    inputs of 8 bits or less.
+    """
 
     norms_per_layer: Scalar = leaf("norms_per_layer")
     rotary_per_layer: Scalar = leaf("rotary_per_layer")
     cache_writes_per_layer: Scalar = leaf("cache_writes_per_layer")
     activations_per_layer: Scalar = leaf("activations_per_layer")
     all_reduce_norms: Scalar = leaf("all_reduce_norms", range=FLAG)
+    qk_norms_per_layer: Scalar = leaf("qk_norms_per_layer", default=0.0)
+    quantisations_per_layer: Scalar = leaf("quantisations_per_layer", default=0.0)
+
+
+class RouterKernels(eqx.Module):
+    """Launches of a mixture's router beyond the one of a fused top-k, by what the router does.
+
+    See :class:`jaxroof.parameters.layers.Routing`.
+    """
+
+    bias: Scalar = leaf("bias", default=0.0)
+    groups: Scalar = leaf("groups", default=0.0)
+    bias_and_groups: Scalar = leaf("bias_and_groups", default=0.0)
+    late_sigmoid: Scalar = leaf("late_sigmoid", default=0.0)
 
 
 class Sampler(eqx.Module):
@@ -60,7 +78,8 @@ class Server(eqx.Module):
 
     With ``async_scheduling`` the host works while the GPU does, and one further step is queued. ``tuned_moe`` lists
     experts and their intermediate size on one GPU for which the engine ships tuned tiles, up to the length of the list;
-    others are slower by ``untuned_moe_slowdown``.
+    others are slower by ``untuned_moe_slowdown``. Outside a CUDA graph a forward pass takes at least ``launch_us`` for
+    each kernel; a block of experts is ``expert_launches`` of them.
 
     Rules of its scheduler (:mod:`jaxroof.serving.scheduler`): a prompt takes ``long_prefill_token_threshold`` tokens of
     a step at most (0: any number); it is admitted once all of it fits the KV cache (``reserve_full_prompt``), not only
@@ -94,6 +113,9 @@ class Server(eqx.Module):
     batch_wait_steps: Scalar = leaf("batch_wait_steps", range=WHOLE, default=0.0)
     activations_in_budget: Scalar = leaf("activations_in_budget", range=FLAG, default=0.0)
     reserved_bytes: Scalar = leaf("reserved_gb", GIGA, GIGABYTES, default=0.0)
+    launch_s: Scalar = leaf("launch_us", MICRO, default=0.0)
+    expert_launches: Scalar = leaf("expert_launches", default=1.0)
+    router: RouterKernels = eqx.field(default_factory=RouterKernels)
     tuned_moe: Float[Any, "shape 2"] = eqx.field(converter=scalar, default_factory=lambda: np.zeros((TUNED_SHAPES, 2)))
 
     @property

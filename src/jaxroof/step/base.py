@@ -13,7 +13,7 @@ class Part(eqx.Module):
     """One part of a step, on one GPU: its time, what it is made of [s], and its work [B, FLOP].
 
     ``seconds = floor + max(memory, compute)``, or a smooth join of the two; ``light_s`` is the same work at the data
-    sheet's rates. Of each group of layers, until they are summed.
+    sheet's rates, ``launches`` are how many kernels do it. Of each group of layers, until they are summed.
     """
 
     seconds: Values
@@ -23,6 +23,7 @@ class Part(eqx.Module):
     light_s: Values
     bytes: Values
     flops: Values | float
+    launches: Values | float = 0.0
 
 
 class StepTime(eqx.Module):

@@ -47,7 +47,7 @@ def slowed(part: Part, factor: Values) -> Part:
 
 
 def _part(count: Values | float, *columns: Values | float) -> Part:
-    return Part(*(count * column for column in columns))
+    return Part(*(count * column for column in (*columns, 1.0)))
 
 
 def smooth_maximum(memory_s: Values, compute_s: Values, smoothness: Scalar) -> Values:

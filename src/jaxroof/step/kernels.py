@@ -5,6 +5,8 @@ maximum. Weights are read once per step: GEMMs run on all its tokens together, a
 Sources of the form and of every constant: ``docs/kernels.md``.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
@@ -15,6 +17,7 @@ from jaxroof.step.attention import attention
 from jaxroof.step.base import Part, StepTime
 from jaxroof.step.batch import Batch, Requests
 from jaxroof.step.overhead import overhead_s
+from jaxroof.step.sampling import LOGIT_BYTES
 from jaxroof.step.shard import Shard, sharded
 
 
@@ -31,6 +34,7 @@ def kernels(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tie
         **attention(batch, shard, arch, hardware),
         **_ffn(tokens, shard, arch, tier0),
         **_elementwise(tokens, shard, arch, hardware, server),
+        **_routing(tokens, shard, arch, hardware, server),
     }
     forward = {
         **jax.tree.map(jnp.sum, of_groups),
@@ -42,9 +46,11 @@ def kernels(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tie
     }
     sampler = sampling.sampler(batch, sampled, arch, hardware, server)
     forward_s, sampler_s = (sum(part.seconds for part in parts.values()) for parts in (forward, sampler))
+    launches = sum(part.launches for part in forward.values())
+    launching_s = host.launching_s(forward_s, launches, in_graph, server)
     tables_s = sampling.penalties_host_s(batch, sampled, server)
-    exposed_s = host.exposed_s(forward_s, sampler_s, tables_s, sampled, server)
-    overhead = exposed_s + overhead_s(tier0.overheads, arch, deployment, batch)
+    exposed_s = host.exposed_s(forward_s + launching_s, sampler_s, tables_s, sampled, server)
+    overhead = launching_s + exposed_s + overhead_s(tier0.overheads, arch, deployment, batch)
     queued = server.queued_steps * jnp.minimum(jnp.sum(batch.decode.count), 1.0)
     total_s, parts = forward_s + sampler_s + overhead, forward | sampler
     return StepTime(total_s, overhead, server.admission_s, queued, jnp.zeros_like(total_s), parts)
@@ -79,13 +85,14 @@ def _ffn(m: Scalar, shard: Shard, arch: Architecture, tier0: Tier0) -> dict[str,
     return {
         "gate_up": cost.gemm(shard.layers, m, shard.hidden, inner, precision, arch, hardware),
         "down": cost.gemm(shard.layers, m, shard.dense, shard.hidden, precision, arch, hardware),
-        "experts": cost.slowed(_experts(m, shard, arch, hardware), _untuned(m, shard, tier0.server)),
+        "experts": cost.slowed(_experts(m, shard, arch, tier0), _untuned(m, shard, tier0.server)),
     }
 
 
-def _experts(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) -> Part:
+def _experts(m: Scalar, shard: Shard, arch: Architecture, tier0: Tier0) -> Part:
     """Router, both grouped GEMMs, activation; m tokens touch ``E·(1 − (1 − k/E)^m)`` of a GPU's E experts."""
-    constants, layers, experts = hardware.kernels.moe, arch.layers, arch.layers.num_experts
+    hardware, layers, experts = tier0.hardware, arch.layers, arch.layers.num_experts
+    constants = hardware.kernels.moe
     routed = experts > 0
     chosen = jnp.where(routed, layers.num_experts_per_tok / jnp.where(routed, experts, 1.0), 0.5)
     # 1 − k/E is 0 where every expert is chosen: keep log 0 out of the gradient.
@@ -97,7 +104,8 @@ def _experts(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware) ->
     flops = 2 * (pairs * matrix + m * router)
     floor_s = constants.floor_s + constants.per_expert_s * touched
     rates = cost.product_rates(constants.hbm_efficiency, constants.mfu, layers.expert_input_bytes, hardware)
-    return cost.kernel(shard.layers * jnp.where(routed, 1.0, 0.0), floor_s, moved, flops, rates)
+    block = cost.kernel(shard.layers * jnp.where(routed, 1.0, 0.0), floor_s, moved, flops, rates)
+    return dataclasses.replace(block, launches=block.launches * tier0.server.expert_launches)
 
 
 def _untuned(m: Scalar, shard: Shard, server: Server) -> Groups:
@@ -113,14 +121,40 @@ def _elementwise(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware
     """As many per layer as the engine launches."""
     launches, token, layers = server.elementwise, m * arch.activation_bytes, arch.layers
     dense, attends = jnp.where(shard.dense > 0, 1.0, 0.0), jnp.where(shard.heads > 0, shard.layers, 0.0)
-    rotated = jnp.where(layers.latent, (shard.heads + 1) * layers.qk_rope_head_dim, shard.q + shard.keys)
+    rotated = normed = shard.q + shard.keys
+    if layers.latents is not None:
+        rotated = jnp.where(layers.latent, (shard.heads + 1) * layers.qk_rope_head_dim, rotated)
+        normed = jnp.where(layers.latent, layers.q_lora_rank + layers.kv_lora_rank, normed)
+    # Attention's output alone has no kernel before it that quantises it too.
+    input_bytes = layers.attention_input_bytes
+    quantised = jnp.where((input_bytes <= 1) & cost.has_unit(input_bytes, hardware), attends, 0.0)
     return {
+        "qk_norms": cost.streaming(
+            launches.qk_norms_per_layer * layers.qk_norm * attends, 2 * normed * token, hardware
+        ),
         "rotary": cost.streaming(launches.rotary_per_layer * attends, 2 * rotated * token, hardware),
         "kv_cache_write": cost.streaming(launches.cache_writes_per_layer * attends, 2 * shard.cached * token, hardware),
+        "quantisation": cost.streaming(
+            launches.quantisations_per_layer * quantised,
+            shard.values * m * (arch.activation_bytes + input_bytes),
+            hardware,
+        ),
         "activation": cost.streaming(
             launches.activations_per_layer * shard.layers * dense, layers.ffn_matrices * shard.dense * token, hardware
         ),
     }
+
+
+def _routing(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware, server: Server) -> dict[str, Part]:
+    """What a router launches beyond the fused top-k that the experts' block has; each reads and writes its logits."""
+    does, more = arch.layers.routing, server.router
+    if does is None:
+        return {}
+    bias, groups = does.router_bias, does.router_groups
+    count = bias * (1 - groups) * more.bias + groups * (1 - bias) * more.groups + bias * groups * more.bias_and_groups
+    count += does.router_late_sigmoid * more.late_sigmoid
+    logits = m * arch.layers.num_experts * LOGIT_BYTES
+    return {"routing": cost.streaming(count * shard.layers, 2 * logits, hardware)}
 
 
 def _once(m: Scalar, shard: Shard, arch: Architecture, tp: Scalar, tier0: Tier0) -> dict[str, Part]:

@@ -16,11 +16,7 @@ from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.experiments.runs import SPLITTING
 from jaxroof.files import COUNT, InputError, check
 from jaxroof.files.columns import column_names
-<<<<<<< HEAD
-from jaxroof.parameters import Architecture, Latents, Layers, declared, replace, walk
-=======
-from jaxroof.parameters import Architecture, Layers, declared, replace, walk
->>>>>>> mend14
+from jaxroof.parameters import Architecture, declared, layer_leaves, replace, walk
 from jaxroof.request.limits import refuse_layers
 from jaxroof.step import Model
 from jaxroof.sweeps import objectives
@@ -95,7 +91,7 @@ def load_plan(options: ModelOptions, axes: Axes, request: RequestOptions, score:
 
 def _keys(model: Model, varied: Sequence[str], serves: bool) -> Keys:
     constants = {key: leaf.range for key, _, leaf in walk(model)} | dict.fromkeys(NAMED)
-    leaves = declared(Architecture) | declared(Layers) | declared(Latents)
+    leaves = declared(Architecture) | layer_leaves()
     of_model = {f"{ARCHITECTURE}{key}": leaf.range for key, (_, leaf) in leaves.items()}
     of_request = REQUEST_RANGES | of_model | {"model": None}
     if not serves and (key := next((key for key in varied if key in of_request), None)):

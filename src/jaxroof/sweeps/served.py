@@ -10,15 +10,9 @@ from jaxroof.catalogue.load import load_architecture, load_hardware
 from jaxroof.catalogue.model_notes import model_notes
 from jaxroof.catalogue.sampling import sampled_by
 from jaxroof.files import InputError
-<<<<<<< HEAD
-from jaxroof.parameters import Architecture, Hardware, Latents, Layers, alike, declared, replace
+from jaxroof.parameters import Architecture, Hardware, alike, layer_leaves, replace
 from jaxroof.request.fixed_lengths import PANELS, panels_of
 from jaxroof.request.limits import plain_layers, refuse_layers
-=======
-from jaxroof.parameters import Architecture, Hardware, Layers, alike, declared, replace
-from jaxroof.request.fixed_lengths import PANELS, panels_of
-from jaxroof.request.limits import refuse_layers
->>>>>>> mend14
 from jaxroof.serving.capacity import beyond_positions
 from jaxroof.sweeps import objectives
 from jaxroof.sweeps.objectives import ARCHITECTURE, Objective, Variants
@@ -59,21 +53,13 @@ def _check_layers(step_model: str, archs: Mapping[str, Architecture], varied: se
     for name, arch in archs.items():
         refuse_layers(name, step_model, arch)
         mixed = np.shape(arch.layers.num_hidden_layers)[-1] > 1
-<<<<<<< HEAD
-        if mixed and (key := next((key for key in declared(Layers) | declared(Latents) if key in varied), None)):
+        if mixed and (key := next((key for key in layer_leaves() if key in varied), None)):
             why = f"{name} has a value for each kind of layer, and these differ"
             raise InputError("--vary", f"{ARCHITECTURE}{key}", why)
     for key, kind in plain_layers(step_model).items():
         if key in varied:
             why = f"the {step_model} step time is for {kind.what}; use kernels"
             raise InputError("--vary", f"{ARCHITECTURE}{key}", why)
-=======
-        if mixed and (key := next((key for key in declared(Layers) if key in varied), None)):
-            why = f"{name} has a value for each kind of layer, and these differ"
-            raise InputError("--vary", f"{ARCHITECTURE}{key}", why)
-    if step_model != "kernels" and "num_experts" in varied:
-        raise InputError("--vary", f"{ARCHITECTURE}num_experts", f"the {step_model} step time is for dense models")
->>>>>>> mend14
 
 
 def _notes(

@@ -7,6 +7,7 @@ from jaxroof.catalogue.huggingface.config import Config
 from jaxroof.catalogue.huggingface.types import CHUNKED, FULL, SLIDING, Kind
 
 Rule = Callable[[Config, int], str]
+Norms = Callable[[Config, int], bool]
 # What a layer may have of its own.
 OWN = ("num_attention_heads", "num_key_value_heads", "head_dim", "v_head_dim", "sliding_window")
 
@@ -89,6 +90,22 @@ WINDOWS: dict[str, Rule] = {
 }
 
 
+def _switched(text: Config, key: str) -> bool:
+    """A flag that files may leave out or empty."""
+    return text.get(key) is not None and text.flag(key)
+
+
+# Whether a layer norms queries and keys, or latents.
+NORMED: dict[str, Norms] = {
+    "none": lambda text, layer: False,
+    "all": lambda text, layer: True,
+    "qk_norm": lambda text, layer: _switched(text, "qk_norm"),
+    "use_qk_norm": lambda text, layer: _switched(text, "use_qk_norm"),
+    "qk_layernorm": lambda text, layer: _switched(text, "qk_layernorm"),
+    "rotated": lambda text, layer: _switched(text, "use_qk_norm") and _rotates(text, layer),
+}
+
+
 def layer_kinds(text: Config, kind: Kind) -> list[str]:
     """Each layer's kind: ``full_attention``, ``sliding_attention`` or ``chunked_attention``. Raises InputError."""
     layers = text.layers
@@ -108,6 +125,7 @@ def attention(text: Config, kind: Kind, layer: str, index: int) -> dict[str, flo
     window = {
         "sliding_window": text.count("sliding_window") if layer == SLIDING else 0.0,
         "attention_chunk_size": text.count("attention_chunk_size") if layer == CHUNKED else 0.0,
+        "qk_norm": float(NORMED[kind.qk_norm](text, index)),
     }
     if kind.latent:
         return _latent(text) | window

@@ -54,7 +54,7 @@ def ffn(text: Config, kind: Kind, layer: int) -> dict[str, float]:
         raise text.error(chosen_key, f"must be ≤ {key}, got {chosen:g} > {experts:g}")
     width = text.count("moe_intermediate_size" if text.get("moe_intermediate_size") else "intermediate_size")
     of_experts = {"num_experts": experts, "num_experts_per_tok": chosen, "moe_intermediate_size": width}
-    return _fields(kind, _shared(text, mixture)) | of_experts
+    return _fields(kind, _shared(text, mixture)) | of_experts | dict.fromkeys(kind.router, 1.0)
 
 
 def _has_experts(text: Config, kind: Kind, layer: int) -> bool:

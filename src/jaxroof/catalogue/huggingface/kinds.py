@@ -1,7 +1,8 @@
 """Which ``model_type`` says its shape how; a new one is an entry, not a branch.
 
 A type is listed once what is read of it has the parameters that its implementation has
-(``scripts/count_parameters.py``), or those in the name of a published model.
+(``scripts/count_parameters.py``), or those in the name of a published model. Norms of queries and keys, and what a
+router does, are read in vLLM 0.15.1's ``model_executor/models``, or in transformers 5.24.0 where vLLM has no such type.
 """
 
 import dataclasses
@@ -14,26 +15,35 @@ _TYPES = ("layer_types",)
 _LATENT = ("kv_lora_rank", "q_lora_rank")
 _DENSE_FIRST = ("first_k_dense_replace", "mlp_layer_types")
 _WINDOW_AFTER = {"max_window_layers": 28}
+_BIASED, _GROUPED = ("router_bias",), ("router_groups",)
+_BIASED_GROUPS = (*_BIASED, *_GROUPED)
 
 _PLAIN = Kind()
 _TIED = Kind(tied=True)
 _UNGATED = Kind(ffn_matrices=2)
+_NORMED = Kind(qk_norm="all")
 _WINDOWED = Kind(window="all")
 _PATTERN = Kind(
     window="pattern", reads=("layer_types", "sliding_window_pattern"), defaults={"sliding_window_pattern": 4}
 )
-_QWEN = Kind(window="after", reads=_TYPES, defaults=_WINDOW_AFTER)
+_QWEN = Kind(window="after", reads=_TYPES, defaults=_WINDOW_AFTER, qk_norm="qk_norm")
 _QWEN_MOE = Kind(
-    window="switched", reads=("mlp_only_layers", "decoder_sparse_step"), mixture=Mixture(), defaults=_WINDOW_AFTER
+    window="switched",
+    reads=("mlp_only_layers", "decoder_sparse_step"),
+    mixture=Mixture(),
+    defaults=_WINDOW_AFTER,
+    qk_norm="all",
 )
 _GLM_MOE = Kind(
     reads=_DENSE_FIRST,
     mixture=Mixture(shared_count="n_shared_experts", shared_width="moe_intermediate_size"),
     defaults={"first_k_dense_replace": 1},
+    qk_norm="use_qk_norm",
+    router=_BIASED_GROUPS,
 )
 _COUNTED_MOE = Mixture(shared_count="num_shared_experts", shared_width="moe_intermediate_size")
-_DEEPSEEK = dataclasses.replace(_GLM_MOE, latent=True, reads=(*_DENSE_FIRST, "moe_layer_freq", *_LATENT))
-_MLA = Kind(latent=True, tied=True, reads=_LATENT)
+_DEEPSEEK = dataclasses.replace(_GLM_MOE, latent=True, reads=(*_DENSE_FIRST, "moe_layer_freq", *_LATENT), qk_norm="all")
+_MLA = Kind(latent=True, tied=True, reads=_LATENT, qk_norm="all")
 _GEMMA = Kind(
     window="pattern",
     tied=True,
@@ -48,12 +58,15 @@ _GEMMA4 = dataclasses.replace(
     defaults={"head_dim": 256, "global_head_dim": 512, "sliding_window_pattern": 6, "sliding_window": 512},
     mixture=Mixture(shared_width="intermediate_size"),
     names=Names(shared="mlp", expert="experts.0"),
+    qk_norm="all",
 )
 _STEP = Kind(
     window="stated",
     reads=("layer_types", "first_k_dense_replace"),
     mixture=Mixture(shared_width="share_expert_dim"),
     names=Names("mlp", "share_expert", "moe.experts.0"),
+    qk_norm="all",
+    router=_BIASED,
 )
 
 KINDS: dict[str, Kind] = {
@@ -69,14 +82,15 @@ KINDS: dict[str, Kind] = {
         reads=("layer_types", *_QWEN_MOE.reads),
         mixture=Mixture(shared_width="shared_expert_intermediate_size"),
         names=_SHARED_EXPERT,
+        qk_norm="qk_norm",
     ),
-    "qwen3": _QWEN,
+    "qwen3": dataclasses.replace(_QWEN, qk_norm="all"),
     "qwen3_moe": _QWEN_MOE,
     "qwen2_vl": _QWEN,
     "qwen2_vl_text": _QWEN,
     "qwen2_5_vl": _QWEN,
     "qwen2_5_vl_text": _QWEN,
-    "qwen3_vl_text": _PLAIN,
+    "qwen3_vl_text": _NORMED,
     "qwen3_vl_moe_text": dataclasses.replace(_QWEN_MOE, window="none"),
     "mimo": _QWEN,
     "phi": _UNGATED,
@@ -98,30 +112,44 @@ KINDS: dict[str, Kind] = {
     "glm4_moe": _GLM_MOE,
     "glm4v_moe_text": _GLM_MOE,
     "glm4_moe_lite": _DEEPSEEK,
-    "deepseek_v2": dataclasses.replace(_DEEPSEEK, defaults={}),
+    "deepseek_v2": dataclasses.replace(_DEEPSEEK, defaults={}, router=_GROUPED),
     "deepseek_v3": dataclasses.replace(_DEEPSEEK, defaults={"first_k_dense_replace": 3}),
     "kimi_k2": _DEEPSEEK,
-    "mistral4": dataclasses.replace(_DEEPSEEK, defaults={}),
-    "sarvam_mla": _DEEPSEEK,
-    "sarvam_moe": _GLM_MOE,
-    "solar_open": dataclasses.replace(_GLM_MOE, defaults={}),
+    "mistral4": dataclasses.replace(_DEEPSEEK, defaults={}, router=_GROUPED),
+    # No implementation to read: what it does beyond latents is not known.
+    "sarvam_mla": dataclasses.replace(_DEEPSEEK, router=()),
+    "sarvam_moe": dataclasses.replace(_GLM_MOE, router=()),
+    "solar_open": dataclasses.replace(_GLM_MOE, defaults={}, qk_norm="none"),
     "dots1": dataclasses.replace(
-        _GLM_MOE, window="past", reads=(*_DENSE_FIRST, "layer_types"), defaults={"max_window_layers": 62}
+        _GLM_MOE,
+        window="past",
+        reads=(*_DENSE_FIRST, "layer_types"),
+        defaults={"max_window_layers": 62},
+        qk_norm="all",
     ),
-    "hy_v3": Kind(reads=_DENSE_FIRST, mixture=_COUNTED_MOE, defaults={"first_k_dense_replace": 1}),
+    "hy_v3": Kind(
+        reads=_DENSE_FIRST,
+        mixture=_COUNTED_MOE,
+        defaults={"first_k_dense_replace": 1},
+        qk_norm="all",
+        router=_BIASED,
+    ),
     "exaone": _PLAIN,
-    "exaone4": _PATTERN,
+    "exaone4": dataclasses.replace(_PATTERN, qk_norm="all"),
     "exaone_moe": dataclasses.replace(
         _PATTERN,
         reads=(*_PATTERN.reads, *_DENSE_FIRST),
         mixture=_COUNTED_MOE,
         defaults={**_PATTERN.defaults, "first_k_dense_replace": 1},
+        qk_norm="all",
+        router=_BIASED_GROUPS,
     ),
     "ernie4_5": _TIED,
     "ernie4_5_moe": Kind(
         tied=True,
         reads=("moe_layer_interval", "moe_layer_start_index", "moe_layer_end_index"),
         mixture=Mixture(shared_count="moe_num_shared_experts", shared_width="moe_intermediate_size"),
+        router=_BIASED,
     ),
     "gpt_oss": Kind(
         window="pattern",
@@ -134,12 +162,17 @@ KINDS: dict[str, Kind] = {
         reads=("layer_types", "interleave_moe_layer_step", "moe_layers", "no_rope_layers"),
         mixture=Mixture(dense="intermediate_size_mlp", shared_width="intermediate_size"),
         names=Names("feed_forward", "feed_forward.shared_expert", "feed_forward.experts.0"),
+        defaults={"use_qk_norm": True},
+        qk_norm="rotated",
+        router=("router_late_sigmoid",),
     ),
     "minimax_m2": Kind(
         window="softmax",
         reads=("attn_type_list",),
         mixture=Mixture(shared_width="shared_intermediate_size"),
         names=_BLOCK_SPARSE,
+        qk_norm="all",
+        router=_BIASED,
     ),
     "mimo_v2_flash": Kind(
         window="hybrid",
@@ -154,6 +187,7 @@ KINDS: dict[str, Kind] = {
         },
         required=("swa_num_key_value_heads",),
         mixture=Mixture(),
+        router=_BIASED_GROUPS,
     ),
     "step3p5": dataclasses.replace(
         _STEP,
@@ -168,35 +202,40 @@ KINDS: dict[str, Kind] = {
     "step3p7": _STEP,
     "nemotron-nas": Kind(reads=("block_configs",)),
     "nemotron": _UNGATED,
-    "cohere": _TIED,
+    "cohere": Kind(tied=True, qk_norm="use_qk_norm"),
     "cohere2": dataclasses.replace(_PATTERN, tied=True),
     "olmo": _PLAIN,
-    "olmo2": _PLAIN,
-    "olmo3": _PATTERN,
-    "olmoe": Kind(mixture=Mixture()),
-    "flex_olmo": Kind(mixture=Mixture()),
+    "olmo2": _NORMED,
+    "olmo3": dataclasses.replace(_PATTERN, qk_norm="all"),
+    "olmoe": Kind(mixture=Mixture(), qk_norm="all"),
+    "flex_olmo": Kind(mixture=Mixture(), qk_norm="all"),
     "smollm3": Kind(window="unrotated", tied=True, reads=("layer_types", "no_rope_layers")),
     "seed_oss": _PLAIN,
-    "hunyuan_v1_dense": _PLAIN,
+    "hunyuan_v1_dense": Kind(qk_norm="use_qk_norm"),
     "hyperclovax": _PLAIN,
     "internlm3": _PLAIN,
     "iquestcoder": _PLAIN,
     "helium": _PLAIN,
-    "mellum": Kind(reads=("layer_types", "mlp_layer_types"), mixture=Mixture()),
+    "mellum": Kind(reads=("layer_types", "mlp_layer_types"), mixture=Mixture(), qk_norm="all"),
     "kolibri1": Kind(
-        window="stated", reads=_TYPES, mixture=Mixture(shared_width="shared_expert_intermediate_size")
+        window="stated",
+        reads=_TYPES,
+        mixture=Mixture(shared_width="shared_expert_intermediate_size"),
+        qk_norm="all",
+        router=_BIASED,
     ),
     "flint": Kind(
         window="stated",
         reads=("layer_types", "mlp_only_layers", "decoder_sparse_step"),
         mixture=Mixture(shared_width="shared_expert_intermediate_size"),
         names=_SHARED_EXPERT,
+        qk_norm="all",
     ),
     "cwm": Kind(window="stated", reads=_TYPES),
-    "apertus": _UNGATED,
+    "apertus": Kind(ffn_matrices=2, qk_norm="all"),
     "arcee": _UNGATED,
     "jais2": _UNGATED,
-    "persimmon": _UNGATED,
+    "persimmon": Kind(ffn_matrices=2, defaults={"qk_layernorm": True}, qk_norm="qk_layernorm"),
     "stablelm": _PLAIN,
     "starcoder2": Kind(window="all", ffn_matrices=2, tied=True),
     "gpt_neox": _UNGATED,
@@ -212,6 +251,7 @@ KINDS: dict[str, Kind] = {
             **_GEMMA.defaults, "sliding_window_pattern": 6, "num_attention_heads": 8, "num_key_value_heads": 4,
             "vocab_size": 262208, "max_position_embeddings": 131072,
         },
+        qk_norm="all",
     ),
     "gemma4_text": _GEMMA4,
     "gemma4_unified_text": _GEMMA4,

@@ -23,7 +23,8 @@ LAYER = {
     "num_attention_heads": 0.0, "num_key_value_heads": 0.0, "head_dim": 0.0, "v_head_dim": 0.0, "kv_projections": 2.0,
     "sliding_window": 0.0, "attention_chunk_size": 0.0, "q_lora_rank": 0.0, "kv_lora_rank": 0.0,
     "qk_rope_head_dim": 0.0, "intermediate_size": 0.0, "ffn_matrices": 3.0, "num_experts": 0.0,
-    "num_experts_per_tok": 0.0, "moe_intermediate_size": 0.0,
+    "num_experts_per_tok": 0.0, "moe_intermediate_size": 0.0, "qk_norm": 0.0, "router_bias": 0.0, "router_groups": 0.0,
+    "router_late_sigmoid": 0.0,
 }  # fmt: skip
 BYTES = 2.0
 DTYPES = ("bfloat16", "float16", "float32")

@@ -38,6 +38,8 @@ class Kind:
     ``window``: which layers attend to a window, a name in ``attention.WINDOWS``. ``reads``: the keys of patterns over
     layers that it has; others are refused. ``keys``: by kind of layer, the keys that stand for an attention field
     there. ``required``: those of them that files must have. ``defaults``: what its files leave out.
+    ``qk_norm``: which layers norm queries and keys, or latents, a name in ``attention.NORMED``. ``router``: what a
+    router does beyond a softmax or sigmoid and a top-k, fields of ``Routing``.
     """
 
     window: str = "none"
@@ -51,3 +53,5 @@ class Kind:
     tied: bool = False
     scaled_positions: bool = False
     names: Names = Names()
+    qk_norm: str = "none"
+    router: tuple[str, ...] = ()
