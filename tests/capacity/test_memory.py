@@ -9,11 +9,13 @@ import pytest
 
 from jaxroof import load_architecture, load_tier0, replace
 from jaxroof.capacity.analysis import analyse
+from jaxroof.catalogue.sourced_tree import Ranged
 from jaxroof.parameters import scalar
 from jaxroof.serving import capacity
 from jaxroof.serving.activations import activation_bytes
 
 GIB = 2**30
+NO_RANGES = {"h100-sxm": {}, "h200-sxm": {}}
 # deepseek-ai/DeepSeek-V2-Lite on huggingface.co.
 LITE = {
     "model_type": "deepseek_v2", "num_hidden_layers": 27, "hidden_size": 2048, "intermediate_size": 10944,
@@ -112,7 +114,7 @@ def test_more_gpus_hold_more_and_a_sweep_may_trace_it():
 
     found = jax.jit(jax.vmap(serves))(np.array([1.0, 1.0, 2.0]), np.array([1e4, 1e6, 1e6]))
     assert found.tolist() == [True, False, True]
-    fits = analyse(arch, {"h100-sxm": tier0}, [1, 2, 4, 8, 3], 131072)
+    fits = analyse(arch, {"h100-sxm": tier0}, NO_RANGES, [1, 2, 4, 8, 3], 131072)
     held = [fit.memory.requests for fit in fits[:-1]]
     assert held == sorted(held)
     assert (fits[-1].memory, fits[-1].reason) == (None, "64 attention heads cannot be divided by 3")
@@ -120,10 +122,24 @@ def test_more_gpus_hold_more_and_a_sweep_may_trace_it():
 
 def test_requests_are_as_many_as_fit_whole():
     arch, tier0 = load_architecture("llama-3.1-70b"), load_tier0("h200-sxm")
-    short, held = (analyse(arch, {"h200-sxm": tier0}, [tp], 1000)[0].memory for tp in (1, 2))
+    short, held = (analyse(arch, {"h200-sxm": tier0}, NO_RANGES, [tp], 1000)[0].memory for tp in (1, 2))
     assert (short.requests, short.binds) == (0, "memory")
     # One request of 1000 tokens takes 63 blocks of 16 tokens.
     assert short.missing == pytest.approx(141_104_775_168 + 63 * 16 * 327_680 - (short.usable - short.activations))
     assert held.in_memory == (held.cache // (16 * 163_840)) // 63
     tight = replace(tier0, {"server.max_num_seqs": 100})
-    assert analyse(arch, {"h200-sxm": tight}, [2], 1000)[0].memory.binds == "slots"
+    assert analyse(arch, {"h200-sxm": tight}, NO_RANGES, [2], 1000)[0].memory.binds == "slots"
+
+
+def test_the_ends_are_those_of_less_and_more_room():
+    """Half a GB less of the GPU's memory is 0.45 GB less of KV cache at a share of 0.9, and nothing more."""
+    arch, tier0 = load_architecture("llama-3.1-8b"), load_tier0("h100-sxm")
+    whole = float(tier0.hardware.hbm_bytes) / 1e9
+    (fit,) = analyse(
+        arch, {"h100-sxm": tier0}, {"h100-sxm": {"hardware.hbm_gb": Ranged(whole, whole - 0.5, whole)}}, [1], 1000
+    )
+    less = replace(tier0, {"hardware.hbm_gb": whole - 0.5})
+    assert fit.low.kv_tokens == analyse(arch, {"h100-sxm": less}, NO_RANGES, [1], 1000)[0].memory.kv_tokens
+    assert fit.memory.cache - fit.low.cache == pytest.approx(0.45e9)
+    assert fit.high == fit.memory
+    assert fit.bounds.ranged == {"hardware.hbm_gb"}

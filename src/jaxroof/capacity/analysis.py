@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxroof.parameters import Architecture, Tier0, scalar
+from jaxroof.intervals.bounds import Bounds, bounds
+from jaxroof.intervals.constants import constants_of
+from jaxroof.parameters import Architecture, Scalar, Tier0, put, scalar
 from jaxroof.parameters.architecture import undivided
 from jaxroof.serving import capacity
 from jaxroof.serving.activations import activation_bytes
@@ -44,23 +47,50 @@ class Memory:
 
 @dataclass(frozen=True)
 class Fit:
-    """A number of GPUs of one kind: their memory, or why they cannot share the model's heads."""
+    """A number of GPUs of one kind: their memory, within what it is, or why they cannot share the model's heads.
+
+    ``low`` and ``high`` are its memory with the least and the most room that ``bounds`` leaves, of 90 % of the cases.
+    """
 
     hardware: str
     tp: int
-    memory: Memory | None
-    reason: str | None
+    memory: Memory | None = None
+    low: Memory | None = None
+    high: Memory | None = None
+    bounds: Bounds | None = None
+    reason: str | None = None
 
 
-def analyse(arch: Architecture, tier0s: Mapping[str, Tier0], degrees: Sequence[int], tokens: int) -> list[Fit]:
-    """Every GPU of ``tier0s`` and degree; a request has ``tokens`` tokens in the end."""
+def analyse(
+    arch: Architecture, tier0s: Mapping[str, Tier0], ranges: Mapping[str, Mapping[str, Any]], degrees: Sequence[int],
+    tokens: int,
+) -> list[Fit]:  # fmt: skip
+    """Every GPU of ``tier0s`` and degree; a request has ``tokens`` tokens in the end.
+
+    ``ranges`` of each GPU's constants are those of :func:`jaxroof.catalogue.ranges.load_ranges`.
+    """
     layers = jax.tree.map(np.asarray, arch.layers)
     reasons = {tp: undivided(layers, tp) for tp in degrees}
     return [
-        Fit(name, tp, None if reasons[tp] else _memory(arch, tp, tier0, tokens), reasons[tp])
+        Fit(name, tp, reason=reasons[tp]) if reasons[tp] else _fit(arch, name, tp, tier0, ranges[name], tokens)
         for name, tier0 in tier0s.items()
         for tp in degrees
     ]
+
+
+def _fit(arch: Architecture, name: str, tp: int, tier0: Tier0, ranges: Mapping[str, Any], tokens: int) -> Fit:
+    found = bounds(_room_bytes, tier0, (arch, scalar(tp)), constants_of(tier0, ranges))
+
+    def memory(room: Scalar) -> Memory:
+        """With so much room, as if the server reserved the rest."""
+        reserved = tier0.server.reserved_bytes + (found.value - room)
+        return _memory(arch, tp, put(tier0, {"server.reserved_bytes": scalar(reserved)}), tokens)
+
+    return Fit(name, tp, memory(found.value), memory(found.low), memory(found.high), found)
+
+
+def _room_bytes(tier0: Tier0, arch: Architecture, tp: Scalar) -> Scalar:
+    return capacity.room_bytes(arch, tp, tier0)
 
 
 def _memory(arch: Architecture, tp: int, tier0: Tier0, tokens: int) -> Memory:

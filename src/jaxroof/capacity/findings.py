@@ -6,6 +6,7 @@ from math import nan
 from typing import Any
 
 from jaxroof.capacity.record import Record
+from jaxroof.intervals.words import end_name, interval_in_words
 from jaxroof.report.document import bullets, reproducing
 from jaxroof.report.report import Block, File, Report, Sheet, sheets
 from jaxroof.report.tables import Table, columns
@@ -18,19 +19,30 @@ SHOWN = {
 }  # fmt: skip
 
 
+# What the second table shows: both ends of each.
+WITHIN = {"kv_gb": "kv_cache_gb", "kv_tokens": "kv_tokens", "requests": "requests"}
+
+
 def tables(data: Record) -> dict[str, Table]:
-    """Title → table, one for each GPU."""
+    """Title → table, two for each GPU."""
     shown: dict[str, Table] = {}
     for gpu in dict.fromkeys(row["hardware"] for row in data["capacity"]):
         rows = [row for row in data["capacity"] if row["hardware"] == gpu]
         usable = next((f", {row['usable_gb']:.1f} GB of each" for row in rows if row["usable_gb"]), "")
-        shown[f"{data['inputs']['model']} on {gpu}{usable}"] = columns(list(map(_shown, rows)))
+        title = f"{data['inputs']['model']} on {gpu}"
+        shown[f"{title}{usable}"] = columns(list(map(_shown, rows)))
+        shown[f"{title}, at least and at most"] = columns(list(map(_within, rows)))
     return shown
 
 
 def _shown(row: Record) -> dict[str, Any]:
     cells = {name: nan if row[key] is None else row[key] for name, key in SHOWN.items()}
     return cells | {"fits": "yes" if row["fits"] else "no"}
+
+
+def _within(row: Record) -> dict[str, Any]:
+    ends = {end_name(name, end): row[end_name(key, end)] for name, key in WITHIN.items() for end in ("low", "high")}
+    return {"tp": row["tp"]} | {name: nan if value is None else value for name, value in ends.items()}
 
 
 def sentences(data: Record) -> list[str]:
@@ -47,6 +59,7 @@ def sentences(data: Record) -> list[str]:
         "cache per token, over all layers and GPUs.",
         f"requests: in flight at once, each with all of its {inputs['tokens']} tokens, {inputs['tokens_are']}.",
         f"weights, activations and KV cache are those of one GPU{less}; server: {inputs['server']}.",
+        interval_in_words(data["interval"]),
         *reasons,
     ]
 

@@ -14,6 +14,7 @@ from jaxroof.catalogue.counts import counts
 from jaxroof.catalogue.huggingface import load_notes, load_shape
 from jaxroof.catalogue.load import load_architecture, load_tier0, with_settings
 from jaxroof.catalogue.names import is_original
+from jaxroof.catalogue.ranges import load_ranges
 from jaxroof.files import COUNT, TOKENS, InputError, check
 from jaxroof.report.folder import check_out
 from jaxroof.report.report import note
@@ -53,7 +54,8 @@ def run(options: CapacityOptions, out: Path | None, force: bool, json: bool) -> 
         "tokens": tokens, "tokens_are": tokens_are, "server": server,
         "kv_cache_dtype": options.kv_cache_dtype or "auto", "set": list(options.settings),
     }  # fmt: skip
-    data = record(counts(shape), analyse(arch, tier0s, degrees, tokens), inputs, notes)
+    ranges = {gpu: load_ranges(gpu, server=server) for gpu in gpus}
+    data = record(counts(shape), analyse(arch, tier0s, ranges, degrees, tokens), inputs, notes)
     note(notes)
     given = vars(options) | {"settings": None, "out": out, "set": [*options.settings]}
     again = command_line(WHERE, given)

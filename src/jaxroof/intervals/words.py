@@ -17,7 +17,7 @@ def end_name(name: str, end: str) -> str:
 
 def interval_record(*bounds: Bounds) -> dict[str, Any]:
     """What the ends are: their level, how they were found, on how many constants with a range."""
-    samples = max(each.samples for each in bounds)
+    samples = max((each.samples for each in bounds), default=0)
     depends, ranged = (frozenset().union(*(getattr(each, of) for each in bounds)) for of in ("depends", "ranged"))
     counts = {"constants": len(depends), "with_range": len(ranged)}
     return {"level": round(LEVEL, 9), "method": "samples" if samples else "gradient", "samples": samples, **counts}
