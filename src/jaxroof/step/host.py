@@ -5,12 +5,12 @@ import jax.numpy as jnp
 from jaxroof.parameters import Flag, Scalar, Server
 
 
-def launching_s(forward_s: Scalar, launches: Scalar, in_graph: Flag, server: Server) -> Scalar:
-    """What launching adds to a forward pass F of that many kernels [s]: ``max(launch·launches − F, 0)``.
+def launched_s(forward_s: Scalar, launches: Scalar, in_graph: Flag, server: Server) -> Scalar:
+    """What a forward pass F of that many kernels takes with their launching [s]: ``max(F, launch·launches)``.
 
-    Nothing in a CUDA graph, which the host launches as a whole.
+    F in a CUDA graph, which the host launches as a whole.
     """
-    return jnp.maximum(jnp.where(in_graph, 0.0, server.launch_s * launches) - forward_s, 0.0)
+    return jnp.maximum(forward_s, jnp.where(in_graph, 0.0, server.launch_s * launches))
 
 
 def exposed_s(forward_s: Scalar, sampler_s: Scalar, tables_s: Scalar, requests: Scalar, server: Server) -> Scalar:

@@ -29,17 +29,18 @@ def kernels(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tie
     sampled = jnp.sum(batch.prefill.count) + jnp.sum(batch.decode.count)
     largest, of_slots = server.graph_limits
     in_graph = (tokens <= largest) & (tokens <= of_slots)
+    # Products last: what a sweep over their constants leaves alone is then summed once, not once for each setting.
     of_groups = {
-        **_projections(tokens, batch, shard, arch, hardware),
-        **attention(batch, shard, arch, hardware),
-        **_ffn(tokens, shard, arch, tier0),
         **_elementwise(tokens, shard, arch, hardware, server),
         **_routing(tokens, shard, arch, hardware, server),
+        **attention(batch, shard, arch, hardware),
+        **_projections(tokens, batch, shard, arch, hardware),
+        **_ffn(tokens, shard, arch, tier0),
     }
     forward = {
-        **jax.tree.map(jnp.sum, of_groups),
         **_once(tokens, shard, arch, tp, tier0),
         **_communication(tokens, sampled, in_graph, shard, arch, hardware, tp),
+        **jax.tree.map(jnp.sum, of_groups),
         "lm_head": cost.gemm(
             1.0, sampled, shard.hidden, shard.vocab, (arch.head_bytes, arch.activation_bytes), arch, hardware
         ),
@@ -47,12 +48,13 @@ def kernels(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tie
     sampler = sampling.sampler(batch, sampled, arch, hardware, server)
     forward_s, sampler_s = (sum(part.seconds for part in parts.values()) for parts in (forward, sampler))
     launches = sum(part.launches for part in forward.values())
-    launching_s = host.launching_s(forward_s, launches, in_graph, server)
+    launched_s = host.launched_s(forward_s, launches, in_graph, server)
     tables_s = sampling.penalties_host_s(batch, sampled, server)
-    exposed_s = host.exposed_s(forward_s + launching_s, sampler_s, tables_s, sampled, server)
-    overhead = launching_s + exposed_s + overhead_s(tier0.overheads, arch, deployment, batch)
+    exposed_s = host.exposed_s(launched_s, sampler_s, tables_s, sampled, server)
+    of_host = exposed_s + overhead_s(tier0.overheads, arch, deployment, batch)
     queued = server.queued_steps * jnp.minimum(jnp.sum(batch.decode.count), 1.0)
-    total_s, parts = forward_s + sampler_s + overhead, forward | sampler
+    total_s, parts = launched_s + sampler_s + of_host, forward | sampler
+    overhead = launched_s - forward_s + of_host
     return StepTime(total_s, overhead, server.admission_s, queued, jnp.zeros_like(total_s), parts)
 
 
