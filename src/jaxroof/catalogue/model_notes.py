@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxroof.catalogue.huggingface import load_notes
 from jaxroof.parameters import Architecture, Hardware
-from jaxroof.step.cost import has_unit
+from jaxroof.step.precision import has_unit
 
 CACHE_OF_8_BITS = "the KV cache is FP8: attention has the efficiency that it has with 16 bits"
 LATENT = "attention to latents (MLA) has the floors and efficiencies of kernels that read keys and values"
@@ -14,13 +14,21 @@ def model_notes(name: str, arch: Architecture, gpus: dict[str, Hardware]) -> lis
     """Of the file, and where ``gpus`` have no unit for inputs as narrow as its own. Raises InputError."""
     layers, notes = arch.layers, load_notes(name)
     notes += [CACHE_OF_8_BITS] * (float(arch.kv_cache_bytes) < 2) + [LATENT] * bool(np.any(layers.latent))
-    inputs = (
-        (layers.attention_input_bytes, layers.num_attention_heads),
-        (layers.ffn_input_bytes, layers.intermediate_size),
-        (layers.expert_input_bytes, layers.num_experts),
-    )
-    widths = {float(width) for widths, there in inputs for width in np.asarray(widths)[np.asarray(there) > 0]}
+    widths = _widths(arch)
     for gpu, hardware in gpus.items():
         bits = {8 if width >= 1 else 4 for width in widths if not bool(has_unit(np.float64(width), hardware))}
         notes += [f"{gpu} has no FP{n} unit: weights are dequantised (W{n}A16)" for n in sorted(bits)]
     return notes
+
+
+def _widths(arch: Architecture) -> set[float]:
+    """Bytes of the inputs of the products that there are, where not all have 16 bits."""
+    layers, inputs = arch.layers, arch.layers.inputs
+    if inputs is None:
+        return set()
+    parts = (
+        (inputs.attention_input_bytes, layers.num_attention_heads),
+        (inputs.ffn_input_bytes, layers.intermediate_size),
+        (inputs.expert_input_bytes, layers.num_experts),
+    )
+    return {float(width) for widths, there in parts for width in np.asarray(widths)[np.asarray(there) > 0]}

@@ -13,15 +13,15 @@ from jaxroof.parameters.architecture import (
 from jaxroof.parameters.arrays import Flag, Mask, Scalar, Values, Vector
 from jaxroof.parameters.constants import Line, Overheads, OverheadTerms, Tier0, Traffic
 from jaxroof.parameters.hardware import Hardware
-from jaxroof.parameters.layers import Groups, Latents, Layers, layers_of
+from jaxroof.parameters.layers import Groups, Inputs, Latents, Layers, layers_of
 from jaxroof.parameters.leaves import declared, get, inlined, leaf, numbers, put, replace, scalar, setting_axes, walk
 from jaxroof.parameters.mfu import AnalyticMfu, Efficiency, MeasuredMfu
 from jaxroof.parameters.sampling import Sampling
 from jaxroof.parameters.server import Server
 
 __all__ = [
-    "EP", "TP", "AnalyticMfu", "Architecture", "Deployment", "Efficiency", "Flag", "Groups", "Hardware", "Latents",
-    "Layers", "Line", "Mask", "MeasuredMfu", "OverheadTerms", "Overheads", "Sampling", "Scalar", "Server", "Tier0",
-    "Traffic", "Values", "Vector", "alike", "declared", "experts_divide", "get", "heads_divide", "inlined",
+    "EP", "TP", "AnalyticMfu", "Architecture", "Deployment", "Efficiency", "Flag", "Groups", "Hardware", "Inputs",
+    "Latents", "Layers", "Line", "Mask", "MeasuredMfu", "OverheadTerms", "Overheads", "Sampling", "Scalar", "Server",
+    "Tier0", "Traffic", "Values", "Vector", "alike", "declared", "experts_divide", "get", "heads_divide", "inlined",
     "kv_heads_divide", "layers_of", "leaf", "numbers", "put", "replace", "scalar", "setting_axes", "walk",
 ]  # fmt: skip

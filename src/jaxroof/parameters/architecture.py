@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxroof.files import COUNT, NON_NEGATIVE, POSITIVE, InputError, Range, check
 from jaxroof.parameters.arrays import Flag, Scalar
-from jaxroof.parameters.layers import Groups, Latents, Layers
+from jaxroof.parameters.layers import Groups, Inputs, Latents, Layers
 from jaxroof.parameters.leaves import inlined, leaf
 from jaxroof.parameters.sampling import Sampling
 
@@ -52,13 +52,14 @@ class Architecture(eqx.Module):
 def alike(archs: Sequence[Architecture]) -> list[Architecture]:
     """The same models, all with as many groups of layers, so that they stack: further ones have no layers.
 
-    All have latents where one does.
+    All have latents where one does, and inputs.
     """
     most = max(np.shape(leaf)[-1] for arch in archs for leaf in jax.tree.leaves(arch.layers))
-    none = None if all(arch.layers.latents is None for arch in archs) else Latents()
+    latents = None if all(arch.layers.latents is None for arch in archs) else Latents()
+    inputs = None if all(arch.layers.inputs is None for arch in archs) else Inputs()
 
     def padded(layers: Layers) -> Layers:
-        layers = dataclasses.replace(layers, latents=layers.latents or none)
+        layers = dataclasses.replace(layers, latents=layers.latents or latents, inputs=layers.inputs or inputs)
         leaves, structure = jax.tree.flatten(layers)
         columns = np.broadcast_arrays(*leaves)
         missing = most - columns[0].size

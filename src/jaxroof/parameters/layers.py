@@ -28,6 +28,18 @@ class Latents(eqx.Module):
     qk_rope_head_dim: Groups = leaf("qk_rope_head_dim", range=NON_NEGATIVE, grouped=True, default=0.0)
 
 
+class Inputs(eqx.Module):
+    """What products take, by groups of layers: bytes of an input [B], with 2 the weights are dequantised.
+
+    ``input_block`` numbers share the scale of an FP8 input; 0: those of a token, or all.
+    """
+
+    attention_input_bytes: Groups = leaf("attention_input_bytes", range=POSITIVE, grouped=True, default=2.0)
+    ffn_input_bytes: Groups = leaf("ffn_input_bytes", range=POSITIVE, grouped=True, default=2.0)
+    expert_input_bytes: Groups = leaf("expert_input_bytes", range=POSITIVE, grouped=True, default=2.0)
+    input_block: Groups = leaf("input_block", range=COUNT, grouped=True, default=0.0)
+
+
 class Layers(eqx.Module):
     """Layers of a decoder in groups of equal ones; every leaf has one axis, ``group``. A plain model is one group.
 
@@ -38,8 +50,8 @@ class Layers(eqx.Module):
     its step: use :func:`layers_of`.
     **FFN**: a dense one of ``intermediate_size`` (0: none; a mixture's shared experts are one) of ``ffn_matrices``, 3
     gated or 2 not, and ``num_experts`` routed ones of ``moe_intermediate_size``.
-    **Precision** [B]: ``…_weight_bytes`` of a weight with its scales, ``…_input_bytes`` of a product's inputs: with 2
-    the weights are dequantised.
+    **Precision** [B]: ``…_weight_bytes`` of a weight with its scales. ``inputs`` are absent where all have 16 bits, and
+    so is the choice of kernels from the step.
     """
 
     num_hidden_layers: Groups = leaf("num_hidden_layers", range=COUNT, grouped=True)
@@ -56,13 +68,11 @@ class Layers(eqx.Module):
     num_experts_per_tok: Groups = leaf("num_experts_per_tok", range=NON_NEGATIVE, grouped=True, default=0.0)
     moe_intermediate_size: Groups = leaf("moe_intermediate_size", range=NON_NEGATIVE, grouped=True, default=0.0)
     attention_weight_bytes: Groups = leaf("attention_weight_bytes", range=POSITIVE, grouped=True, default=2.0)
-    attention_input_bytes: Groups = leaf("attention_input_bytes", range=POSITIVE, grouped=True, default=2.0)
     ffn_weight_bytes: Groups = leaf("ffn_weight_bytes", range=POSITIVE, grouped=True, default=2.0)
-    ffn_input_bytes: Groups = leaf("ffn_input_bytes", range=POSITIVE, grouped=True, default=2.0)
     expert_weight_bytes: Groups = leaf("expert_weight_bytes", range=POSITIVE, grouped=True, default=2.0)
-    expert_input_bytes: Groups = leaf("expert_input_bytes", range=POSITIVE, grouped=True, default=2.0)
 
     latents: Latents | None = inlined(default=None)
+    inputs: Inputs | None = inlined(default=None)
 
     @property
     def latent(self) -> Flag:
@@ -94,7 +104,10 @@ class Layers(eqx.Module):
 
 
 def layers_of(fields: Mapping[str, Any]) -> Layers:
-    """Layers of such fields, those of ``Latents`` among them; each a number or one for each group."""
-    of_latents = {key: value for key, value in fields.items() if key in declared(Latents)}
+    """Layers of such fields, those of ``Latents`` and ``Inputs`` among them; each a number or one for each group."""
+    of_latents, of_inputs = ({key: fields[key] for key in declared(cls) if key in fields} for cls in (Latents, Inputs))
+    widths = [value for key, value in of_inputs.items() if key != "input_block"]
     latents = Latents(**of_latents) if np.any(list(of_latents.values())) else None
-    return Layers(**{key: value for key, value in fields.items() if key not in of_latents}, latents=latents)
+    inputs = Inputs(**of_inputs) if np.any(np.array(widths) < 2) else None
+    rest = {key: value for key, value in fields.items() if key not in of_latents | of_inputs}
+    return Layers(**rest, latents=latents, inputs=inputs)

@@ -19,7 +19,7 @@ from jaxroof.experiments.metrics import SCORINGS
 from jaxroof.experiments.runs import SPLITTING
 from jaxroof.files import COUNT, InputError, check
 from jaxroof.files.columns import column_names
-from jaxroof.parameters import Architecture, Latents, Layers, alike, declared, replace, walk
+from jaxroof.parameters import Architecture, Inputs, Latents, Layers, alike, declared, replace, walk
 from jaxroof.report.report import note
 from jaxroof.request.fixed_lengths import PANELS, panels_of
 from jaxroof.request.limits import refuse_layers
@@ -97,7 +97,7 @@ def load_plan(options: ModelOptions, axes: Axes, request: RequestOptions, score:
 
 def _keys(model: Model, varied: Sequence[str], serves: bool) -> Keys:
     constants = {key: leaf.range for key, _, leaf in walk(model)} | dict.fromkeys(NAMED)
-    leaves = declared(Architecture) | declared(Layers) | declared(Latents)
+    leaves = declared(Architecture) | declared(Layers) | declared(Latents) | declared(Inputs)
     of_model = {f"{ARCHITECTURE}{key}": leaf.range for key, (_, leaf) in leaves.items()}
     of_request = REQUEST_RANGES | of_model | {"model": None}
     if not serves and (key := next((key for key in varied if key in of_request), None)):
