@@ -17,7 +17,7 @@ from pathlib import Path
 
 from kernel_fits.files import CONFIGS, hardware_file, read_sheet
 from kernel_fits.mfu import decode_csvs, gemm_csv, prefill_csvs
-from kernel_fits.package import add_table_options, described, find_package, find_table, used_table
+from kernel_fits.package import add_table_options, described, find_package, find_tables, used_table
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -36,14 +36,14 @@ def make(args: argparse.Namespace) -> dict[str, str]:
     causal = float(tomllib.loads((CONFIGS / "traffic.toml").read_text())["causal_divisor"]["value"])
     package = find_package(args.tables)
     tables = {
-        "gemm": find_table(package, gpu, "gemm", "gemm_perf", args),
-        "prefill": find_table(package, gpu, "attention", "context_attention_perf", args),
-        "decode": find_table(package, gpu, "attention", "generation_attention_perf", args),
+        "gemm": find_tables(package, gpu, "gemm", "gemm_perf", args)[0],
+        "prefill": find_tables(package, gpu, "attention", "context_attention_perf", args)[0],
+        "decode": find_tables(package, gpu, "attention", "generation_attention_perf", args)[0],
     }
     gemm = used_table(tables["gemm"], partial(gemm_csv, peak_tflops=peak))
     prefill = used_table(tables["prefill"], partial(prefill_csvs, peak_tflops=peak, causal_divisor=causal))
     decode = used_table(tables["decode"], partial(decode_csvs, peak_tflops=peak, shapes=[*prefill]))
-    sources = "".join(f"{name}: {described(package, path, args)}\n" for name, path in tables.items())
+    sources = "".join(f"{name}: {described(package, path)}\n" for name, path in tables.items())
     files = {"SOURCES.txt": f"MFU of {peak:g} TFLOP/s, prefill FLOPs / {causal:g}\n{sources}"}
     files[f"gemm/{gpu}/data.csv"] = gemm
     for (shape, tp), text in decode.items():

@@ -5,15 +5,17 @@ import json
 import re
 import tomllib
 from functools import partial, reduce
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kernel_fits.forms import decode_attention, gemm, moe, prefill_attention
-from kernel_fits.least import LOG, Sheet, log_bias, log_error
+from kernel_fits.least import DIGITS, LOG, NO_ROWS, SHARES, Fit, Fits, Sheet, log_bias, log_error
 from kernel_fits.links import link
-from kernel_fits.package import described, find_package, find_table, used_table
+from kernel_fits.narrow import NARROW
+from kernel_fits.package import described, find_package, find_tables, used_table
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 L2_MIB = {"h100-sxm": 50, "h200-sxm": 50, "a100-sxm": 40, "l40s": 96, "b200": 126, "gb200": 126}
@@ -26,23 +28,97 @@ KERNELS = {
     "link": ("comm", "custom_allreduce_perf", link),
 }
 
+# Instead of vLLM's: its rows of FP8 blocks are calls outside a CUDA graph, 58 to 304 us each at any size, of the same
+# DeepGEMM kernel; its experts on Hopper are TensorRT-LLM's kernel without tuning, slower than its own 16-bit one.
+INSTEAD = {("kernels.gemm_fp8_block", None): "sglang"}
+INSTEAD |= {("kernels.moe_fp8", gpu): "trtllm" for gpu in ("h100-sxm", "h200-sxm")}
+RANGE = "the same rows: with this constant alone moved, each shape has least error; 5 % and 95 % of the shapes"
+
 Constants = dict[str, dict[str, dict[str, Any]]]  # table -> constant -> value and source
 Regimes = dict[str, dict[str, np.ndarray]]  # table -> regime -> predicted over measured time
 
 
 def fit_gpu(gpu: str, sheet: Sheet, args: argparse.Namespace) -> tuple[Constants, Regimes]:
-    """Every table of a hardware file that can be refitted."""
+    """Every table of a hardware file that can be refitted, or those of ``args.only``."""
     package, constants, regimes = find_package(args.tables), {}, {}
-    for table, (op, name, fitter) in KERNELS.items():
-        path = find_table(package, gpu, op, name, args)
-        label = described(package, path, args)
-        fits, regimes[table] = used_table(path, partial(fitter, sheet=sheet))
+    wanted = args.only or [*KERNELS, *NARROW]
+    if unknown := [name for name in wanted if name not in (*KERNELS, *NARROW)]:
+        raise ValueError(f"--only {unknown[0]}: must be of {', '.join([*KERNELS, *NARROW])}")
+    for name in wanted:
+        fitted = _fitted if name in KERNELS else _narrow
+        measured = fitted(package, gpu, name, sheet, args)
+        if measured is None:
+            continue
+        path, kind, (fits, regimes[name]) = measured
+        label = described(package, path, kind)
         for section, fit in fits:
-            held = f"{LOG} {log_error(fit.ratio):.3f}, bias {log_bias(fit.ratio):+.1%}"
-            source = f"{label}, {fit.rows}: least {LOG} over {len(fit.ratio)} kernels, {held}"
-            entries = {key: {"value": value, "source": source} for key, value in fit.constants.items()}
-            constants.setdefault(section, {}).update(entries)
+            constants.setdefault(section, {}).update(_entries(fit, label))
     return constants, regimes
+
+
+def _fitted(
+    package: metadata.Distribution, gpu: str, name: str, sheet: Sheet, args: argparse.Namespace
+) -> tuple[Path, str, Fits]:
+    op, table, fitter = KERNELS[name]
+    path = find_tables(package, gpu, op, table, args)[0]
+    return path, "bf16", used_table(path, partial(fitter, sheet=sheet))
+
+
+def _narrow(
+    package: metadata.Distribution, gpu: str, name: str, sheet: Sheet, args: argparse.Namespace
+) -> tuple[Path, str, Fits] | None:
+    """As :func:`_fitted`, of the newest table with such rows; None: the GPU has no such unit, or no table has any."""
+    op, table, fitter, unit = NARROW[name]
+    if unit is not None and sheet.get(unit.rate, 0.0) <= sheet["peak_tflops"]:
+        return None
+    instead = INSTEAD.get((name, None)) or INSTEAD.get((name, gpu))
+    if instead and args.framework == "vllm" and not args.version:
+        args = argparse.Namespace(**vars(args) | {"framework": instead})
+    try:
+        paths = find_tables(package, gpu, op, table, args)
+    except ValueError:
+        return None
+    for path in paths:
+        try:
+            return path, unit.dtype if unit else "fp8", used_table(path, partial(fitter, sheet=sheet))
+        except ValueError as error:
+            if NO_ROWS not in str(error):
+                raise
+    return None
+
+
+def _entries(fit: Fit, label: str) -> dict[str, dict[str, Any]]:
+    held = f"{LOG} {log_error(fit.ratio):.3f}, bias {log_bias(fit.ratio):+.1%}"
+    source = f"{label}, {fit.rows}: least {fit.least} over {len(fit.ratio)} kernels, {held}"
+    entries: dict[str, dict[str, Any]] = {
+        key: {"value": value, "source": source} for key, value in fit.constants.items()
+    }
+    for key, factors in fit.ranges.items():
+        entries[key] |= _range(key, fit.constants[key], factors)
+    return entries
+
+
+def _range(key: str, value: float, factors: tuple[float, float]) -> dict[str, Any]:
+    """low, high and range_source; none where the shapes agree."""
+    low, high = (float(f"{value * factor:.{DIGITS}g}") for factor in factors)
+    high = max(min(high, 1.0), value) if key.endswith(SHARES) else high
+    return {"low": min(low, value), "high": max(high, value), "range_source": RANGE} if low < high else {}
+
+
+def kept(text: str, tables: Constants) -> Constants:
+    """Those constants with the values and sources that the file ``text`` has already; ranges move with the value."""
+    content, result = tomllib.loads(text), {}
+    for table, entries in tables.items():
+        section = reduce(lambda node, key: node.get(key, {}), table.split("."), content)
+        result[table] = {
+            key: _kept(key, entry, section[key]) if key in section else entry for key, entry in entries.items()
+        }
+    return result
+
+
+def _kept(key: str, entry: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    ends = [entry[end] / entry["value"] for end in ("low", "high") if end in entry and entry["value"]]
+    return {"value": old["value"], "source": old["source"]} | (_range(key, old["value"], tuple(ends)) if ends else {})
 
 
 def hardware_file(gpu: str) -> Path:
@@ -56,6 +132,7 @@ def read_sheet(path: Path) -> tuple[str, Sheet]:
         text = path.read_text()
         content = tomllib.loads(text)
         sheet = {key: float(content[key]["value"]) for key in ("peak_tflops", "hbm_tb_per_s")}
+        sheet |= {key: float(content[key]["value"]) for key in ("fp8_tflops", "fp4_tflops") if key in content}
         for key in (f"custom_limit_mib_tp{gpus}" for gpus in (2, 4, 8)):
             sheet[key] = float(content.get("link", {}).get(key, {"value": CUSTOM_LIMIT_MIB})["value"])
     except (KeyError, OSError, TypeError, ValueError) as error:
@@ -78,14 +155,18 @@ def merge(text: str, tables: Constants) -> str:
     named = {block[1 : block.index("]")]: block for block in blocks}
     for table, entries in tables.items():
         header, *lines = named.get(table, f"[{table}]").splitlines()
-        new = [_line(key, entry) for key, entry in entries.items()]
-        kept = [line for line in lines if line.strip() and line.partition("=")[0].strip() not in entries]
-        named[table] = "\n".join([header, *new, *kept]) + "\n\n"
+        new = {key: _line(key, entry) for key, entry in entries.items()}
+        kept = [new.pop(line.partition("=")[0].strip(), line) for line in lines if line.strip()]
+        named[table] = "\n".join([header, *kept, *new.values()]) + "\n\n"
     return (head + "".join(named.values())).rstrip() + "\n"
 
 
 def _line(key: str, entry: dict[str, Any]) -> str:
-    return f"{key} = {{ value = {entry['value']!r}, source = {json.dumps(entry['source'], ensure_ascii=False)} }}"
+    values = (
+        f"{name} = {json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)}"
+        for name, value in entry.items()
+    )
+    return f"{key} = {{ {', '.join(values)} }}"
 
 
 def compare(text: str, tables: Constants, regimes: Regimes) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kernel_fits.least import GB_PER_US, Fit, Fits, Sheet, Table, least, measured
+from kernel_fits.regimes import shapes
 
 LARGEST = 256 * 2**20  # [bytes] of a step's largest all-reduce
 
@@ -44,18 +45,20 @@ def _custom(rows: Table, gpus: int) -> Iterator[tuple[str, Fit]]:
     def time(one: float, one_rate: float, two: float, two_rate: float) -> np.ndarray:
         return np.minimum(one + size / one_rate, two + size / two_rate)
 
-    both = least(time, measured(rows), starts, label)
-    latency_us, rate, *others = both.constants.values()
+    both = least(time, measured(rows), starts, label, shapes(rows, "message_size"))
+    pairs = (("one", "one_rate"), ("two", "two_rate"))
     # Named by what they are: one pass starts sooner and ends later.
-    for kind, pair in zip(("one_shot", "two_shot"), sorted(((latency_us, rate), tuple(others))), strict=True):
-        constants = dict(zip((f"latency_tp{gpus}_us", f"gb_per_s_tp{gpus}"), pair, strict=True))
-        yield f"link.{kind}", both._replace(constants=constants)
+    for kind, pair in zip(("one_shot", "two_shot"), sorted(pairs, key=lambda p: both.constants[p[0]]), strict=True):
+        keys = dict(zip(pair, (f"latency_tp{gpus}_us", f"gb_per_s_tp{gpus}"), strict=True))
+        constants, ranges = ({keys[k]: of[k] for k in pair if k in of} for of in (both.constants, both.ranges))
+        yield f"link.{kind}", both._replace(constants=constants, ranges=ranges)
 
 
 def _line(rows: Table, gpus: int, label: str, start: tuple[float, float]) -> Fit:
     size = _size(rows)
     starts = {f"latency_tp{gpus}_us": (start[0], 3 * start[0]), f"gb_per_s_tp{gpus}": (start[1], start[1] / 10)}
-    return least(lambda latency, rate: latency + size / rate, measured(rows), starts, f"T = {gpus}, {label}")
+    shape, label = shapes(rows, "message_size"), f"T = {gpus}, {label}"
+    return least(lambda latency, rate: latency + size / rate, measured(rows), starts, label, shape)
 
 
 def _bytes(rows: Table) -> Table:

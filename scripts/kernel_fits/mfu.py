@@ -6,8 +6,8 @@ FLOPs are those that the ``roofline`` step time counts: at a row of a table it t
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kernel_fits.forms import layer_gemms, unwindowed
 from kernel_fits.least import PER_US, Table, measured
+from kernel_fits.regimes import layer_gemms, unwindowed
 
 GPUS = (1, 2, 4, 8)  # of a tensor-parallel degree
 HEADS = ["num_heads", "num_key_value_heads", "head_dim"]

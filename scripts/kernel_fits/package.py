@@ -15,7 +15,7 @@ PACKAGE = "aiconfigurator-core"
 
 def add_table_options(parser: argparse.ArgumentParser) -> None:
     """The options that choose the package's tables."""
-    parser.add_argument("--framework", default="vllm", help="vllm (default) or sglang")
+    parser.add_argument("--framework", default="vllm", help="vllm (default), sglang or trtllm")
     parser.add_argument("--version", help="version of the framework (default: the newest of each table)")
     parser.add_argument("--tables", type=Path, metavar="DIR", help=f"where a wheel of {PACKAGE} is unpacked")
 
@@ -28,19 +28,20 @@ def find_package(folder: Path | None) -> metadata.Distribution:
     return package
 
 
-def find_table(package: metadata.Distribution, gpu: str, op: str, name: str, args: argparse.Namespace) -> Path:
-    """The table of ``args.version``, else of the newest version that has it; h100-sxm's folder is h100_sxm."""
+def find_tables(package: metadata.Distribution, gpu: str, op: str, name: str, args: argparse.Namespace) -> list[Path]:
+    """Tables of ``args.version``, else of all that have it, the newest first; h100-sxm's folder is h100_sxm."""
     data = Path(str(package.locate_file("aiconfigurator_core/systems/data")))
     folders = (data / system / op / args.framework for system in (gpu.replace("-", "_"), f"{gpu}_sxm"))
     found = [path for folder in folders for path in folder.glob(f"{args.version or '*'}/{name}.parquet")]
     if not found:
         raise ValueError(f"no {name} of {gpu}, {args.framework} {args.version or '(any version)'} in {data}")
-    return max(found, key=lambda path: [int(part) for part in re.findall(r"\d+", path.parent.name)])
+    return sorted(found, key=lambda path: [int(part) for part in re.findall(r"\d+", path.parent.name)], reverse=True)
 
 
-def described(package: metadata.Distribution, path: Path, args: argparse.Namespace) -> str:
+def described(package: metadata.Distribution, path: Path, kind: str = "bf16") -> str:
     """Where the rows of a table come from."""
-    return f"{PACKAGE} {package.version} (PyPI), {args.framework} {path.parent.name}, bf16 rows of {path.stem}"
+    framework = path.parents[1].name
+    return f"{PACKAGE} {package.version} (PyPI), {framework} {path.parent.name}, {kind} rows of {path.stem}"
 
 
 def used_table(path: Path, use: Callable[[Table], Any]) -> Any:

@@ -52,12 +52,13 @@ def test_the_kv_caches_precision():
     assert works([*CAPACITY, "--kv-cache-dtype=float16"])["capacity"] == works(CAPACITY)["capacity"]
     long = {"model": "llama-3.1-8b", "prompt": 100_000, "output": 100}
     code, out, err = run([*predict(**long, kv_cache_dtype="fp8_e5m2"), "--json"])
-    note = "the KV cache is FP8: attention has the efficiency that it has with 16 bits"
     eight, sixteen = json.loads(out), works(predict(**long))
-    assert (code, eight["notes"], err) == (0, [note], f"jaxroof: note: {note}\n")
+    assert (code, eight["notes"], err) == (0, [], "")  # an H100 has constants for it
     assert (eight["inputs"]["kv_cache_dtype"], sixteen["inputs"]["kv_cache_dtype"]) == ("fp8_e5m2", "auto")
     assert eight["itl_ms"] < sixteen["itl_ms"]
-    simulated = ["simulate", *predict(**long | {"prompt": 64, "output": 4})[1:], "--rate=1", "--requests=2"]
+    note = "the KV cache is FP8: attention has the efficiency that it has with 16 bits"
+    simulated = ["simulate", *predict(**long | {"prompt": 64, "output": 4}, hardware="a100-sxm")[1:]]
+    simulated += ["--rate=1", "--requests=2"]
     code, out, _ = run([*simulated, "--kv-cache-dtype=fp8", "--steady", "--json"])
     data = json.loads(out)
     assert (code, data["inputs"]["kv_cache_dtype"], note in data["notes"]) == (0, "fp8", True)

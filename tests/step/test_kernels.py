@@ -12,7 +12,7 @@ from jaxroof.catalogue.load import load_architecture, load_tier0, with_settings
 from jaxroof.catalogue.names import catalogue
 from jaxroof.experiments import metrics
 from jaxroof.experiments.evaluate import latencies
-from jaxroof.parameters import Deployment, get, replace, walk
+from jaxroof.parameters import Deployment, get, numbers, replace, walk
 from jaxroof.step import Batch, Model
 from jaxroof.step.kernels import kernels
 from jaxroof.step.memory import memory
@@ -101,7 +101,9 @@ def test_fp8_halves_the_bytes_and_uses_the_fp8_rate():
         for arch in (full, fp8)
     ]
     assert float(parts[1][0].bytes) == pytest.approx(float(parts[0][0].bytes) / 2, rel=1e-3)
-    assert float(parts[1][1].compute_s) == pytest.approx(float(parts[0][1].compute_s) / 2)
+    shares = [numbers(TIER0)[f"hardware.kernels.{kind}.mfu"] for kind in ("gemm", "gemm_fp8")]
+    rows = float(parts[0][1].compute_s) / 2 * shares[0] / shares[1]
+    assert rows < float(parts[1][1].compute_s) < 1.02 * rows  # a part of a wave more
     assert (
         STEP(filled(decode), fp8, Deployment(4.0), TIER0).parts["lm_head"].bytes
         == STEP(filled(decode), full, Deployment(4.0), TIER0).parts["lm_head"].bytes

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxroof import defaults
+from jaxroof.catalogue.gpu import read_gpu
 from jaxroof.catalogue.huggingface import load_shape
 from jaxroof.catalogue.kv_cache import kv_cache_bytes
 from jaxroof.catalogue.mfu_tables import load_mfu_tables
@@ -50,17 +51,20 @@ def load_deployment(file: object, arch: Architecture, tp: float, ep: float = 1) 
     return Deployment(tp, ep)
 
 
-def load_hardware(name: str = defaults.HARDWARE, mfu_tables: AnyPath | None = None) -> Hardware:
+def load_hardware(
+    name: str = defaults.HARDWARE, mfu_tables: AnyPath | None = None, server: str | None = None
+) -> Hardware:
     """A catalogue GPU, a TOML file, or the original simulator's ``hardware_config.json``.
 
-    ``mfu_tables`` is a folder of measured tables that replaces the analytic MFU. Raises InputError.
+    ``mfu_tables`` is a folder of measured tables that replaces the analytic MFU; ``server`` may have constants of its
+    engine on that GPU, which replace the GPU's. Raises InputError.
     The file has the source of each number; a data sheet's rates are dense, without sparsity. SI units.
 
     >>> float(jaxroof.load_hardware("h200-sxm").hbm_bytes_per_s) / 1e12
     4.8
     """
     path = find("hardware", name)
-    hardware = replace(load_hardware(), _original(path)[0]) if is_original(path) else _load(path, "hardware", Hardware)
+    hardware = replace(load_hardware(), _original(path)[0]) if is_original(path) else read_gpu(path, server)
     if mfu_tables is None:
         return hardware
     return put(
@@ -90,7 +94,7 @@ def load_tier0(
     80.0
     """
     traffic = _load(data_dir() / "configs/traffic.toml", "traffic", Traffic)
-    gpu, engine = load_hardware(hardware, mfu_tables), load_server(server, hardware)
+    gpu, engine = load_hardware(hardware, mfu_tables, server), load_server(server, hardware)
     tier0 = Tier0(gpu, traffic, engine, load_overheads(overheads or defaults.OVERHEADS))
     if overheads is None and is_original(hardware):
         tier0 = replace(tier0, _original(Path(hardware))[1])

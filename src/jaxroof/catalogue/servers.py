@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxroof import defaults
+from jaxroof.catalogue.gpu import GPU
 from jaxroof.catalogue.names import find, is_original
 from jaxroof.catalogue.sourced_tree import merged, read_inherited, read_lineage, read_tree, sourced
 from jaxroof.files import COUNT, POSITIVE, InputError, check
@@ -41,7 +42,7 @@ def server_table(name: str, hardware: str) -> tuple[Path, dict[str, Any], NDArra
         check.text_at(path, table, label)
         del table[label]
     small, tuned = (dict(check.table_at(path, table, key)) for key in ("small_gpu", "tuned_moe"))
-    table = {key: value for key, value in table.items() if key not in ("small_gpu", "tuned_moe")}
+    table = {key: value for key, value in table.items() if key not in ("small_gpu", "tuned_moe", GPU)}
     limit, named = small.pop("below_gib", None), small.pop("named", [])
     check.unknown_key(path, small, declared(Server), "small_gpu.")
     if not isinstance(named, list) or not all(isinstance(word, str) for word in named):

@@ -73,6 +73,18 @@ def read_tree(path: Path, cls: type[Tree], table: Mapping[str, Any]) -> Tree:
     return _branch(path, cls, table, "")
 
 
+def check_part(path: Path, cls: Any, table: Any, where: str) -> None:
+    """Raise InputError unless ``table`` is a part of the tree of ``cls``: of known keys and legal values."""
+    for _ in _missing(path, cls, table, where):
+        pass  # what is missing stays as it is elsewhere
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key, entry in table.items():
+        if key in declared(cls):
+            sourced(path, entry, f"{where}{key}", declared(cls)[key][1].range)
+        else:
+            check_part(path, _class(fields[key]), entry, f"{where}{key}.")
+
+
 def _missing(path: Path, cls: Any, table: Any, where: str) -> Iterator[str]:
     """Dotted keys that must be given and are not. Raises InputError for one that is not known."""
     if not isinstance(table, dict):

@@ -52,7 +52,7 @@ class Architecture(eqx.Module):
 def alike(archs: Sequence[Architecture]) -> list[Architecture]:
     """The same models, all with as many groups of layers, so that they stack: further ones have no layers.
 
-    All have latents, or routing, where one does.
+    All have latents, routing or narrow inputs where one does.
     """
     most = max(np.shape(leaf)[-1] for arch in archs for leaf in jax.tree.leaves(arch.layers))
     present = [name for name in INLINED if any(getattr(arch.layers, name) is not None for arch in archs)]

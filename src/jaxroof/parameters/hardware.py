@@ -1,6 +1,7 @@
 """One GPU: data-sheet rates, kernel constants, and the link to its peers."""
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 
@@ -29,6 +30,24 @@ class Gemm(eqx.Module):
     smoothness: Scalar = leaf("smoothness")
 
 
+class NarrowGemm(eqx.Module):
+    """A product of inputs below 16 bits: ``floor + pass·m·k / BW + √(memory² + compute²)`` [s], else as :class:`Gemm`.
+
+    ``pass`` bytes are moved per input to quantise it. Tiles of a fixed size fill a wave in part, so that
+    ``compute = 2·k·(m·n + wave + tall·min(m / 256, 1)) / (P·μ)``: outputs of half a wave, which is taller with rows.
+    """
+
+    floor_s: Scalar = leaf("floor_us", MICRO)
+    hbm_efficiency: Scalar = leaf("hbm_efficiency", range=FRACTION)
+    mfu: Scalar = leaf("mfu", range=FRACTION)
+    gemv_floor_s: Scalar = leaf("gemv_floor_us", MICRO)
+    gemv_hbm_efficiency: Scalar = leaf("gemv_hbm_efficiency", range=FRACTION)
+    smoothness: Scalar = leaf("smoothness")
+    input_pass_bytes: Scalar = leaf("input_pass_bytes", default=0.0)
+    wave_outputs: Scalar = leaf("wave_outputs", default=0.0)
+    tall_wave_outputs: Scalar = leaf("tall_wave_outputs", default=0.0)
+
+
 class Spread(eqx.Module):
     """What contexts of different lengths cost a kernel of tiles that persistent blocks take unsorted.
 
@@ -44,12 +63,16 @@ class Spread(eqx.Module):
 
 
 class DecodeAttention(eqx.Module):
-    """The smaller of ``floor + bytes / (BW·η)`` and the same with the ``large_…`` constants, of large caches [s]."""
+    """The smaller of ``floor + bytes / (BW·η)`` and the same with the ``large_…`` constants, of large caches [s].
+
+    Bytes are paid for ``half_tile`` tokens more of each request: a tile is half empty on average.
+    """
 
     floor_s: Scalar = leaf("floor_us", MICRO)
     hbm_efficiency: Scalar = leaf("hbm_efficiency", range=FRACTION)
     large_floor_s: Scalar = leaf("large_floor_us", MICRO)
     large_hbm_efficiency: Scalar = leaf("large_hbm_efficiency", range=FRACTION)
+    half_tile_tokens: Scalar = leaf("half_tile_tokens", default=0.0)
     spread: Spread = eqx.field(default_factory=Spread)
 
 
@@ -82,14 +105,45 @@ class Moe(eqx.Module):
     mfu: Scalar = leaf("mfu", range=FRACTION)
 
 
+class NarrowMoe(eqx.Module):
+    """Experts of inputs below 16 bits: as :class:`Moe`, ``pass·activations / BW`` more, and a root for the maximum.
+
+    ``activations`` are those of all (token, expert) pairs. ``tile_rows`` of each expert touched are computed for
+    nothing. The root is ``√(hi² + s·lo²)`` with ``smoothness`` s: 0 is the hard maximum.
+    """
+
+    floor_s: Scalar = leaf("floor_us", MICRO)
+    per_expert_s: Scalar = leaf("per_expert_us", MICRO)
+    hbm_efficiency: Scalar = leaf("hbm_efficiency", range=FRACTION)
+    mfu: Scalar = leaf("mfu", range=FRACTION)
+    smoothness: Scalar = leaf("smoothness", default=0.0)
+    input_pass_bytes: Scalar = leaf("input_pass_bytes", default=0.0)
+    tile_rows: Scalar = leaf("tile_rows", default=0.0)
+
+
+def narrow(than: str) -> Any:
+    """A field of a kernel with narrower numbers; a file that has none takes those of the 16-bit one."""
+    return eqx.field(default=None, metadata={"narrower_than": than})
+
+
 class Kernels(eqx.Module):
-    """The kernels of a transformer step."""
+    """The kernels of a transformer step: with 16 bits, with inputs of FP8 (a scale per tensor or token, or per block of
+    numbers) or FP4, and attention with an FP8 KV cache."""
 
     gemm: Gemm
     decode_attention: DecodeAttention
     prefill_attention: PrefillAttention
     moe: Moe
     elementwise: StreamingKernel
+
+    gemm_fp8: NarrowGemm = narrow("gemm")
+    gemm_fp8_block: NarrowGemm = narrow("gemm")
+    gemm_fp4: NarrowGemm = narrow("gemm")
+    moe_fp8: NarrowMoe = narrow("moe")
+    moe_fp8_block: NarrowMoe = narrow("moe")
+    moe_fp4: NarrowMoe = narrow("moe")
+    decode_attention_fp8: DecodeAttention = narrow("decode_attention")
+    prefill_attention_fp8: PrefillAttention = narrow("prefill_attention")
 
 
 class Hardware(eqx.Module):

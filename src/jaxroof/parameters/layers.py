@@ -1,5 +1,6 @@
 """Groups of equal layers: what attention, FFN and experts each has, and how precise their weights are."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,18 @@ class Routing(eqx.Module):
     router_late_sigmoid: Groups = leaf("router_late_sigmoid", range=FLAG, grouped=True, default=0.0)
 
 
+class Inputs(eqx.Module):
+    """What products take, by groups of layers: bytes of an input [B], with 2 the weights are dequantised.
+
+    ``input_block`` numbers share the scale of an FP8 input; 0: those of a token, or all.
+    """
+
+    attention_input_bytes: Groups = leaf("attention_input_bytes", range=POSITIVE, grouped=True, default=2.0)
+    ffn_input_bytes: Groups = leaf("ffn_input_bytes", range=POSITIVE, grouped=True, default=2.0)
+    expert_input_bytes: Groups = leaf("expert_input_bytes", range=POSITIVE, grouped=True, default=2.0)
+    input_block: Groups = leaf("input_block", range=COUNT, grouped=True, default=0.0)
+
+
 class Layers(eqx.Module):
     """Layers of a decoder in groups of equal ones; every leaf has one axis, ``group``. A plain model is one group.
 
@@ -52,8 +65,8 @@ class Layers(eqx.Module):
     ``routing`` are absent from a model without, and so is their work from its step: use :func:`layers_of`.
     **FFN**: a dense one of ``intermediate_size`` (0: none; a mixture's shared experts are one) of ``ffn_matrices``, 3
     gated or 2 not, and ``num_experts`` routed ones of ``moe_intermediate_size``.
-    **Precision** [B]: ``…_weight_bytes`` of a weight with its scales, ``…_input_bytes`` of a product's inputs: with 2
-    the weights are dequantised.
+    **Precision** [B]: ``…_weight_bytes`` of a weight with its scales. ``inputs`` are absent where all have 16 bits, and
+    so is the choice of kernels from the step.
     """
 
     num_hidden_layers: Groups = leaf("num_hidden_layers", range=COUNT, grouped=True)
@@ -71,14 +84,12 @@ class Layers(eqx.Module):
     num_experts_per_tok: Groups = leaf("num_experts_per_tok", range=NON_NEGATIVE, grouped=True, default=0.0)
     moe_intermediate_size: Groups = leaf("moe_intermediate_size", range=NON_NEGATIVE, grouped=True, default=0.0)
     attention_weight_bytes: Groups = leaf("attention_weight_bytes", range=POSITIVE, grouped=True, default=2.0)
-    attention_input_bytes: Groups = leaf("attention_input_bytes", range=POSITIVE, grouped=True, default=2.0)
     ffn_weight_bytes: Groups = leaf("ffn_weight_bytes", range=POSITIVE, grouped=True, default=2.0)
-    ffn_input_bytes: Groups = leaf("ffn_input_bytes", range=POSITIVE, grouped=True, default=2.0)
     expert_weight_bytes: Groups = leaf("expert_weight_bytes", range=POSITIVE, grouped=True, default=2.0)
-    expert_input_bytes: Groups = leaf("expert_input_bytes", range=POSITIVE, grouped=True, default=2.0)
 
     latents: Latents | None = inlined(default=None)
     routing: Routing | None = inlined(default=None)
+    inputs: Inputs | None = inlined(default=None)
 
     @property
     def latent(self) -> Flag:
@@ -110,7 +121,7 @@ class Layers(eqx.Module):
 
 
 # Branches that a model without their work has not: field of ``Layers`` → class.
-INLINED = {"latents": Latents, "routing": Routing}
+INLINED = {"latents": Latents, "routing": Routing, "inputs": Inputs}
 
 
 def layer_leaves() -> dict[str, tuple[str, Leaf]]:
@@ -119,13 +130,14 @@ def layer_leaves() -> dict[str, tuple[str, Leaf]]:
 
 
 def layers_of(fields: Mapping[str, Any]) -> Layers:
-    """Layers of such fields, those of ``Latents`` and ``Routing`` among them; each a number or one for each group."""
+    """Layers of such fields, those of its branches among them; each a number or one for each group."""
     branches = {name: _branch(cls, fields) for name, cls in INLINED.items()}
     inner = layer_leaves().keys() - declared(Layers).keys()
     return Layers(**{key: value for key, value in fields.items() if key not in inner}, **branches)
 
 
 def _branch(cls: Any, fields: Mapping[str, Any]) -> Any:
-    """The tree of those ``fields`` that ``cls`` declares; None where all are 0."""
+    """The tree of those ``fields`` that ``cls`` declares; None where all are its defaults."""
     own = {key: value for key, value in fields.items() if key in declared(cls)}
-    return cls(**own) if np.any(list(own.values())) else None
+    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+    return cls(**own) if any(np.any(value != np.asarray(defaults[key])) for key, value in own.items()) else None

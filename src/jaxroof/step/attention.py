@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from jaxroof.parameters import Architecture, Groups, Hardware
-from jaxroof.parameters.hardware import Spread
-from jaxroof.step import cost
+from jaxroof.parameters.hardware import DecodeAttention, Spread
+from jaxroof.step import cost, precision
 from jaxroof.step.base import Part, present
 from jaxroof.step.batch import Batch, Requests
 from jaxroof.step.shard import Shard
@@ -22,12 +22,14 @@ def attention(batch: Batch, shard: Shard, arch: Architecture, hardware: Hardware
     time = FLOPs / (P·μ) · (c·m + m²/2 + m·h/2) / (c·m + m²/2), and for c = 0 that is FLOPs / (P·μ) · (1 + h/m).
     Where decoding requests run in the prefill kernel, each fills a tile of rows: tile·(c + h/2) pairs.
     """
-    decode, prefill = hardware.kernels.decode_attention, hardware.kernels.prefill_attention
+    decode, prefill = precision.attention(arch, hardware)
     half, tile = prefill.half_length_tokens / 2, prefill.mixed_tile_tokens
     decoding, prefilling = present(batch.decode), present(batch.prefill)
     joined = jnp.where((tile > 0) & ~arch.layers.latent, decoding * prefilling, 0.0)
     alone, new = _kv(batch.decode, shard, shard.pair, arch), _kv(batch.prefill, shard, shard.prefill_pair, arch)
-    floor_s, efficiency = _decode_constants(alone.moved, hardware)
+    halves = decode.half_tile_tokens * jnp.sum(batch.decode.count) * shard.cached * arch.kv_cache_bytes
+    floor_s, efficiency = _decode_constants(alone.moved + halves, decode, hardware)
+    efficiency *= jnp.where(alone.moved > 0, alone.moved, 1.0) / jnp.where(alone.moved > 0, alone.moved + halves, 1.0)
     efficiency /= _spread_factor(batch, shard, arch, decode.spread)
     done = new.flops + joined * alone.flops
     paid = new.flops + 2 * shard.prefill_pair * (
@@ -82,9 +84,9 @@ def _spread_factor(batch: Batch, shard: Shard, arch: Architecture, spread: Sprea
     return jnp.where(applies, 1 + unevenness / jnp.sqrt(width), 1.0)
 
 
-def _decode_constants(moved: Groups, hardware: Hardware) -> tuple[Groups, Groups]:
+def _decode_constants(moved: Groups, decode: DecodeAttention, hardware: Hardware) -> tuple[Groups, Groups]:
     """Floor and η of the faster of decode attention's two regimes for a cache of ``moved`` bytes."""
-    decode, light_s = hardware.kernels.decode_attention, moved / hardware.hbm_bytes_per_s
+    light_s = moved / hardware.hbm_bytes_per_s
     small_s = decode.floor_s + light_s / decode.hbm_efficiency
     small = small_s <= decode.large_floor_s + light_s / decode.large_hbm_efficiency
     return (

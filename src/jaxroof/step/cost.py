@@ -7,10 +7,14 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Flag, Hardware, Scalar, Values
+from jaxroof.parameters import Architecture, Hardware, Scalar, Values
+from jaxroof.parameters.hardware import Gemm
 from jaxroof.step.base import Part
+from jaxroof.step.precision import Products
 
 NO_TIME = 1e-30  # [s²]
+
+TALL_ROWS = 256  # from which on a wave of tiles is as tall as it gets
 
 Join = Callable[[Values, Values], Values]
 
@@ -25,12 +29,16 @@ class Rates(NamedTuple):
 
 
 def kernel(
-    count: Values | float, floor_s: Values, moved: Values, flops: Values | float, rates: Rates, join: Join = jnp.maximum
-) -> Part:
-    """``count`` equal kernels that each move ``moved`` bytes and do ``flops``; ``join`` makes one time of the two."""
+    count: Values | float, floor_s: Values, moved: Values, flops: Values | float, rates: Rates,
+    join: Join = jnp.maximum, idle_flops: Values | float = 0.0,
+) -> Part:  # fmt: skip
+    """``count`` equal kernels that each move ``moved`` bytes and do ``flops``; ``join`` makes one time of the two.
+
+    ``idle_flops`` take time and are no work: tiles that are filled in part.
+    """
     # Kernels share their rates, so that an inverse is computed once where a division would be one for each.
     memory_s = moved * (1 / (rates.bytes_per_s * rates.efficiency))
-    compute_s = flops * (1 / (rates.flops_per_s * rates.mfu))
+    compute_s = (flops + idle_flops) * (1 / (rates.flops_per_s * rates.mfu))
     light_s = jnp.maximum(moved / rates.bytes_per_s, flops / rates.flops_per_s)
     return _part(count, floor_s + join(memory_s, compute_s), floor_s, memory_s, compute_s, light_s, moved, flops)
 
@@ -50,7 +58,7 @@ def _part(count: Values | float, *columns: Values | float) -> Part:
     return Part(*(count * column for column in (*columns, 1.0)))
 
 
-def smooth_maximum(memory_s: Values, compute_s: Values, smoothness: Scalar) -> Values:
+def smooth_maximum(memory_s: Values, compute_s: Values, smoothness: Values) -> Values:
     """``√(hi² + smoothness·lo²)`` of the larger and the smaller: the larger alone where ``smoothness`` is 0."""
     hi, lo = jnp.maximum(memory_s, compute_s), jnp.minimum(memory_s, compute_s)
     # The root's slope is infinite at 0; the guard is far below the square of any kernel's time.
@@ -58,13 +66,11 @@ def smooth_maximum(memory_s: Values, compute_s: Values, smoothness: Scalar) -> V
 
 
 def gemm(
-    count: Values | float, m: Scalar, k: Values, n: Values, precision: tuple[Values, Values], arch: Architecture,
-    hardware: Hardware,
-) -> Part:  # fmt: skip
-    """``count`` products (m, k) × (k, n); ``precision`` is that of the weights and of the inputs [B]."""
-    constants, (weight_bytes, input_bytes) = hardware.kernels.gemm, precision
-    input_bytes = jnp.where(has_unit(input_bytes, hardware), input_bytes, arch.activation_bytes)
-    moved = k * n * weight_bytes + m * k * input_bytes + m * n * arch.activation_bytes
+    count: Values | float, m: Scalar, k: Values, n: Values, of: Products, arch: Architecture, hardware: Hardware
+) -> Part:
+    """``count`` products (m, k) × (k, n) that run with what those ``of`` a part of a layer do."""
+    constants, bandwidth = of.constants, hardware.hbm_bytes_per_s
+    moved = k * n * of.weight_bytes + m * k * of.input_bytes + m * n * arch.activation_bytes
     flops = 2 * m * k * n
     # A model without this matrix does not launch the kernel.
     launched = jnp.where(k * n > 0, 1.0, 0.0)
@@ -73,26 +79,13 @@ def gemm(
     floor_s = constants.gemv_floor_s + several * (constants.floor_s - constants.gemv_floor_s)
     slower = constants.hbm_efficiency / constants.gemv_hbm_efficiency
     efficiency = constants.hbm_efficiency / (slower + several * (1 - slower))
-    rates = product_rates(efficiency, constants.mfu, input_bytes, hardware)
+    rates = Rates(bandwidth, efficiency, of.flops_per_s, constants.mfu)
     join = partial(smooth_maximum, smoothness=constants.smoothness)
-    return kernel(count * launched, floor_s, moved, flops, rates, join)
-
-
-def product_rates(efficiency: Values, mfu: Scalar, input_bytes: Values, hardware: Hardware) -> Rates:
-    """What a product with inputs of ``input_bytes`` runs at: without a unit for them, at the 16-bit rate."""
-    of_unit, peak = _unit_flops_per_s(input_bytes, hardware), hardware.peak_flops_per_s
-    flops_per_s = jnp.where(has_unit(input_bytes, hardware), of_unit, peak)
-    return Rates(hardware.hbm_bytes_per_s, efficiency, flops_per_s, mfu)
-
-
-def has_unit(input_bytes: Values, hardware: Hardware) -> Flag:
-    """Whether the GPU multiplies inputs so narrow; else weights are dequantised, and inputs are 16 bits wide."""
-    return (input_bytes > 1) | (_unit_flops_per_s(input_bytes, hardware) > hardware.peak_flops_per_s)
-
-
-def _unit_flops_per_s(input_bytes: Values, hardware: Hardware) -> Values:
-    of_bytes = jnp.where(input_bytes < 1, hardware.fp4_flops_per_s, hardware.fp8_flops_per_s)
-    return jnp.where(input_bytes > 1, hardware.peak_flops_per_s, of_bytes)
+    if isinstance(constants, Gemm):
+        return kernel(count * launched, floor_s, moved, flops, rates, join)
+    floor_s = floor_s + constants.input_pass_bytes * m * k / bandwidth
+    idle = 2 * k * (constants.wave_outputs + constants.tall_wave_outputs * jnp.minimum(m / TALL_ROWS, 1.0))
+    return kernel(count * launched, floor_s, moved, flops, rates, join, idle)
 
 
 def streaming(count: Values | float, moved: Values, hardware: Hardware) -> Part:

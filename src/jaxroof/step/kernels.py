@@ -6,13 +6,15 @@ Sources of the form and of every constant: ``docs/kernels.md``.
 """
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from jaxroof import weights
 from jaxroof.parameters import Architecture, Deployment, Flag, Groups, Hardware, Scalar, Server, Tier0, Values
-from jaxroof.step import cost, host, sampling
+from jaxroof.parameters.hardware import Moe
+from jaxroof.step import cost, host, precision, sampling
 from jaxroof.step.attention import attention
 from jaxroof.step.base import Part, StepTime
 from jaxroof.step.batch import Batch, Requests
@@ -41,9 +43,7 @@ def kernels(batch: Batch, arch: Architecture, deployment: Deployment, tier0: Tie
         **_once(tokens, shard, arch, tp, tier0),
         **_communication(tokens, sampled, in_graph, shard, arch, hardware, tp),
         **jax.tree.map(jnp.sum, of_groups),
-        "lm_head": cost.gemm(
-            1.0, sampled, shard.hidden, shard.vocab, (arch.head_bytes, arch.activation_bytes), arch, hardware
-        ),
+        "lm_head": cost.gemm(1.0, sampled, shard.hidden, shard.vocab, precision.head(arch, hardware), arch, hardware),
     }
     sampler = sampling.sampler(batch, sampled, arch, hardware, server)
     forward_s, sampler_s = (sum(part.seconds for part in parts.values()) for parts in (forward, sampler))
@@ -64,10 +64,10 @@ def _new_tokens(requests: Requests) -> Scalar:
 
 def _projections(m: Scalar, batch: Batch, shard: Shard, arch: Architecture, hardware: Hardware) -> dict[str, Part]:
     """Of queries, keys and values, and of attention's output; a latent is expanded for every token of a prefill."""
-    precision = arch.layers.attention_weight_bytes, arch.layers.attention_input_bytes
+    of = precision.products(arch.layers.attention_weight_bytes, "attention", arch, hardware)
 
     def product(rows: Scalar, k: Values, n: Values) -> Part:
-        return cost.gemm(shard.layers, rows, k, n, precision, arch, hardware)
+        return cost.gemm(shard.layers, rows, k, n, of, arch, hardware)
 
     ends = {"qkv": product(m, shard.hidden, shard.qkv), "attention_output": product(m, shard.values, shard.hidden)}
     if arch.layers.latents is None:
@@ -83,10 +83,13 @@ def _projections(m: Scalar, batch: Batch, shard: Shard, arch: Architecture, hard
 def _ffn(m: Scalar, shard: Shard, arch: Architecture, tier0: Tier0) -> dict[str, Part]:
     """Dense FFN (or shared experts), and the routed experts as one block."""
     hardware, layers = tier0.hardware, arch.layers
-    precision, inner = (layers.ffn_weight_bytes, layers.ffn_input_bytes), (layers.ffn_matrices - 1) * shard.dense
+    of, inner = (
+        precision.products(layers.ffn_weight_bytes, "ffn", arch, hardware),
+        (layers.ffn_matrices - 1) * shard.dense,
+    )
     return {
-        "gate_up": cost.gemm(shard.layers, m, shard.hidden, inner, precision, arch, hardware),
-        "down": cost.gemm(shard.layers, m, shard.dense, shard.hidden, precision, arch, hardware),
+        "gate_up": cost.gemm(shard.layers, m, shard.hidden, inner, of, arch, hardware),
+        "down": cost.gemm(shard.layers, m, shard.dense, shard.hidden, of, arch, hardware),
         "experts": cost.slowed(_experts(m, shard, arch, tier0), _untuned(m, shard, tier0.server)),
     }
 
@@ -94,19 +97,25 @@ def _ffn(m: Scalar, shard: Shard, arch: Architecture, tier0: Tier0) -> dict[str,
 def _experts(m: Scalar, shard: Shard, arch: Architecture, tier0: Tier0) -> Part:
     """Router, both grouped GEMMs, activation; m tokens touch ``E·(1 − (1 − k/E)^m)`` of a GPU's E experts."""
     hardware, layers, experts = tier0.hardware, arch.layers, arch.layers.num_experts
-    constants = hardware.kernels.moe
+    constants, flops_per_s = precision.experts(arch, hardware)
     routed = experts > 0
     chosen = jnp.where(routed, layers.num_experts_per_tok / jnp.where(routed, experts, 1.0), 0.5)
     # 1 − k/E is 0 where every expert is chosen: keep log 0 out of the gradient.
     missed = jnp.where(chosen < 1, jnp.where(chosen < 1, 1 - chosen, 0.5) ** m, 0.0)
     touched, pairs = shard.experts * (1 - missed), m * layers.num_experts_per_tok * shard.routed
     matrix, router = layers.ffn_matrices * shard.hidden * shard.expert, weights.router(shard.hidden, layers)
-    activations = pairs * (2 * shard.hidden + layers.ffn_matrices * shard.expert) + router
-    moved = touched * matrix * layers.expert_weight_bytes + activations * arch.activation_bytes
-    flops = 2 * (pairs * matrix + m * router)
+    activations = pairs * (2 * shard.hidden + layers.ffn_matrices * shard.expert)
+    moved = touched * matrix * layers.expert_weight_bytes + (activations + router) * arch.activation_bytes
+    flops, count = 2 * (pairs * matrix + m * router), shard.layers * jnp.where(routed, 1.0, 0.0)
     floor_s = constants.floor_s + constants.per_expert_s * touched
-    rates = cost.product_rates(constants.hbm_efficiency, constants.mfu, layers.expert_input_bytes, hardware)
-    block = cost.kernel(shard.layers * jnp.where(routed, 1.0, 0.0), floor_s, moved, flops, rates)
+    rates = cost.Rates(hardware.hbm_bytes_per_s, constants.hbm_efficiency, flops_per_s, constants.mfu)
+    if isinstance(constants, Moe):
+        block = cost.kernel(count, floor_s, moved, flops, rates)
+    else:
+        floor_s = floor_s + constants.input_pass_bytes * activations / hardware.hbm_bytes_per_s
+        join = partial(cost.smooth_maximum, smoothness=constants.smoothness)
+        idle = 2 * constants.tile_rows * touched * matrix
+        block = cost.kernel(count, floor_s, moved, flops, rates, join, idle)
     return dataclasses.replace(block, launches=block.launches * tier0.server.expert_launches)
 
 
@@ -129,7 +138,7 @@ def _elementwise(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware
         normed = jnp.where(layers.latent, layers.q_lora_rank + layers.kv_lora_rank, normed)
     # Attention's output alone has no kernel before it that quantises it too.
     input_bytes = layers.attention_input_bytes
-    quantised = jnp.where((input_bytes <= 1) & cost.has_unit(input_bytes, hardware), attends, 0.0)
+    quantised = jnp.where((input_bytes <= 1) & precision.has_unit(input_bytes, hardware), attends, 0.0)
     return {
         "qk_norms": cost.streaming(
             launches.qk_norms_per_layer * layers.qk_norm * attends, 2 * normed * token, hardware

@@ -19,12 +19,14 @@ Module = tuple[str, str, float]  # part, name within the layer, weights
 def precision(
     layer: Mapping[str, float], hidden: float, names: Names, index: int, quantisation: Quantisation
 ) -> dict[str, float]:
-    """``…_weight_bytes`` and ``…_input_bytes`` of each part of a layer."""
+    """``…_weight_bytes`` and ``…_input_bytes`` of each part of a layer, ``input_block`` of its FP8 inputs."""
     parts: dict[str, list[tuple[float, float, float]]] = {}
+    block = 0.0
     for part, module, count in modules(layer, hidden, names):
         scheme = quantisation.scheme(_aliases(index, module)) if quantisation.rules else PLAIN
+        block = max(block, scheme.block) if scheme.input == 1 else block
         parts.setdefault(part, []).append((count, scheme.weight, scheme.input))
-    result = {}
+    result = {"input_block": block}
     for part in ("attention", "ffn", "expert"):
         total = sum(count for count, _, _ in parts.get(part, ()))
         for which, name in ((1, "weight"), (2, "input")):

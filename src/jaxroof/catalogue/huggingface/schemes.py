@@ -7,10 +7,14 @@ from jaxroof.catalogue.huggingface.config import Config
 
 
 class Scheme(NamedTuple):
-    """Bytes of a weight, its scales and zero points included, and of a number that it is multiplied with."""
+    """Bytes of a weight, its scales and zero points included, and of a number that it is multiplied with.
+
+    ``block`` such numbers share a scale; 0: those of a token, or all.
+    """
 
     weight: float
     input: float
+    block: float = 0.0
 
 
 PLAIN = Scheme(2.0, 2.0)
@@ -21,8 +25,8 @@ _INT_SCALE, _BLOCK_SCALE = 2.0, 4.0
 ALGORITHMS = {
     "FP8": Scheme(1.0, 1.0),
     "FP8_PER_CHANNEL_PER_TOKEN": Scheme(1.0, 1.0),
-    "FP8_PB_WO": Scheme(1.0 + _BLOCK_SCALE / 128**2, 1.0),
-    "MXFP8": Scheme(_MXFP8, _MXFP8),
+    "FP8_PB_WO": Scheme(1.0 + _BLOCK_SCALE / 128**2, 1.0, 128.0),
+    "MXFP8": Scheme(_MXFP8, _MXFP8, 32.0),
     "NVFP4": Scheme(_NVFP4, _NVFP4),
     "NVFP4_AWQ": Scheme(_NVFP4, _NVFP4),
     "W4A16_NVFP4": Scheme(_NVFP4, 2.0),
@@ -46,7 +50,7 @@ def group_size(config: Config) -> float:
 def block_scheme(config: Config) -> Scheme:
     """FP8 with a 4-byte scale per ``weight_block_size``, or per tensor or channel. Raises InputError."""
     block = config.items("weight_block_size")
-    return Scheme(1.0 + _block_overhead(config, "weight_block_size", block), 1.0)
+    return Scheme(1.0 + _block_overhead(config, "weight_block_size", block), 1.0, float(block[1]) if block else 0.0)
 
 
 def algorithm_scheme(config: Config, key: str = "quant_algo") -> Scheme | None:
@@ -66,7 +70,10 @@ def group_scheme(group: Config) -> Scheme | None:
     """That of a group of ``compressed-tensors``, None where it is none that is modelled. Raises InputError."""
     weights, inputs = group.part("weights"), group.part("input_activations")
     of_weight, of_input = WEIGHTS.get(_format(weights)), INPUTS.get(_format(inputs))
-    return Scheme(of_weight(weights), of_input(inputs)) if of_weight and of_input else None
+    if not of_weight or not of_input:
+        return None
+    block = weights.items("block_structure")[1:] or [inputs.optional("group_size")]
+    return Scheme(of_weight(weights), of_input(inputs), float(block[0]) if inputs.table else 0.0)
 
 
 def formats(group: Config) -> str:

@@ -1,0 +1,45 @@
+"""A hardware file of ``configs/hardware/``, and what an engine's server file says otherwise → the GPU."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxroof.catalogue.names import find
+from jaxroof.catalogue.sourced_tree import check_part, merged, read_inherited, read_lineage, read_tree
+from jaxroof.files import check
+from jaxroof.parameters import Hardware
+from jaxroof.parameters.hardware import Kernels
+
+GPU = "gpu"  # the table of a server file
+
+
+def read_gpu(path: Path, server: str | None) -> Hardware:
+    """A hardware file with the constants that ``server``'s engine has on that GPU. Raises InputError."""
+    table, gpus = read_lineage(path, "hardware")
+    table.pop("title", None)
+    table = merged(table, engine_constants(server, gpus) if server else {})
+    return read_tree(path, Hardware, _with_narrow(table))
+
+
+def engine_constants(server: str, gpus: list[str]) -> Mapping[str, Any]:
+    """``[gpu.NAME]`` of a server file, of the first of ``gpus`` that it names; every such table is checked."""
+    path = find("servers", server)
+    tables = read_inherited(path, "servers").get(GPU, {})
+    for name in check.table_at(path, {GPU: tables}, GPU):
+        check_part(path, Hardware, tables[name], f"{GPU}.{name}.")
+    return next((tables[name] for name in gpus if name in tables), {})
+
+
+def _with_narrow(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Kernels of narrow numbers that the file has no constants for, or not all, have those of the 16-bit ones."""
+    kernels = table.get("kernels")
+    if not isinstance(kernels, dict):
+        return table
+    wide = {field.name: field.metadata.get("narrower_than") for field in dataclasses.fields(Kernels)}
+    filled = {
+        name: merged(kernels[than], kernels.get(name, {}))
+        for name, than in wide.items()
+        if isinstance(kernels.get(than), dict) and isinstance(kernels.get(name, {}), dict)
+    }
+    return {**table, "kernels": kernels | filled}
