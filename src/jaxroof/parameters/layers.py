@@ -104,20 +104,32 @@ class Layers(eqx.Module):
     @property
     def kv_lora_rank(self) -> Groups:
         """Numbers of a token's latent."""
-        return self._of_latents("kv_lora_rank")
+        return self._of("latents", "kv_lora_rank")
 
     @property
     def q_lora_rank(self) -> Groups:
         """Numbers that queries are compressed to."""
-        return self._of_latents("q_lora_rank")
+        return self._of("latents", "q_lora_rank")
 
     @property
     def qk_rope_head_dim(self) -> Groups:
         """Numbers of a key that turn with its position and stand beside the latent."""
-        return self._of_latents("qk_rope_head_dim")
+        return self._of("latents", "qk_rope_head_dim")
 
-    def _of_latents(self, name: str) -> Groups:
-        return scalar(np.zeros(1)) if self.latents is None else getattr(self.latents, name)
+    @property
+    def attention_input_bytes(self) -> Groups:
+        """Of an input of attention's products."""
+        return self._of("inputs", "attention_input_bytes")
+
+    @property
+    def ffn_input_bytes(self) -> Groups:
+        """Of an input of the dense FFN's products."""
+        return self._of("inputs", "ffn_input_bytes")
+
+    def _of(self, branch: str, name: str) -> Groups:
+        """The leaf of a branch; its default, of one group, where the branch is absent."""
+        tree = getattr(self, branch)
+        return scalar(np.full(1, _defaults(INLINED[branch])[name])) if tree is None else getattr(tree, name)
 
 
 # Branches that a model without their work has not: field of ``Layers`` → class.
@@ -138,6 +150,9 @@ def layers_of(fields: Mapping[str, Any]) -> Layers:
 
 def _branch(cls: Any, fields: Mapping[str, Any]) -> Any:
     """The tree of those ``fields`` that ``cls`` declares; None where all are its defaults."""
-    own = {key: value for key, value in fields.items() if key in declared(cls)}
-    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
-    return cls(**own) if any(np.any(value != np.asarray(defaults[key])) for key, value in own.items()) else None
+    own, defaults = {key: value for key, value in fields.items() if key in declared(cls)}, _defaults(cls)
+    return cls(**own) if any(np.any(np.asarray(value) != defaults[key]) for key, value in own.items()) else None
+
+
+def _defaults(cls: Any) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(cls)}

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple, TypeVar, cast
 import jax
 import jax.numpy as jnp
 
-from jaxroof.parameters import Architecture, Flag, Groups, Hardware, Inputs, Values
+from jaxroof.parameters import Architecture, Flag, Groups, Hardware, Values
 from jaxroof.parameters.hardware import DecodeAttention, Gemm, Moe, NarrowGemm, NarrowMoe, PrefillAttention
+from jaxroof.parameters.layers import Inputs
 
 BITS_16 = 2.0  # [B]
 Kernel = TypeVar("Kernel")
