@@ -1,4 +1,4 @@
-"""``jaxroof study``: a study, a collection of them, or gradient against grid."""
+"""``jaxroof study``: a study, a collection of them, gradient against grid, or mechanisms of servers."""
 
 import shlex
 from collections.abc import Mapping
@@ -7,6 +7,10 @@ from pathlib import Path
 from jaxroof.catalogue.names import beside
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
+from jaxroof.mechanisms.analysis import judge, score
+from jaxroof.mechanisms.findings import mechanisms_report
+from jaxroof.mechanisms.load import is_of_mechanisms, load_mechanisms
+from jaxroof.mechanisms.record import record
 from jaxroof.report.folder import check_out
 from jaxroof.report.progress import progress
 from jaxroof.report.report import Report
@@ -22,7 +26,9 @@ Prepared = tuple[Study, GroundTruth, dict[str, Model]]
 
 
 def run(name: str, out: Path | None, force: bool, json: bool) -> None:
-    """Run a study, every member of a collection, or gradient against grid."""
+    """Run a study, every member of a collection, gradient against grid, or a study of mechanisms."""
+    if is_of_mechanisms(name):
+        return _mechanisms(name, out, force, json)
     spec, studies = load_studies(name)
     prepared = _prepare(studies)
     check_out(out, named(spec), force)
@@ -30,6 +36,13 @@ def run(name: str, out: Path | None, force: bool, json: bool) -> None:
         for study in studies.values():
             check_out(out / study.name, named(study), force)
     _report(name, spec, prepared, out).deliver(out, force, json)
+
+
+def _mechanisms(name: str, out: Path | None, force: bool, json: bool) -> None:
+    spec, sources = load_mechanisms(name)
+    check_out(out, named(spec), force)
+    scored = {key: score(spec, source) for key, source in progress(sources.items(), "sources", len(sources))}
+    mechanisms_report(_again(name, out), spec, record(judge(spec, scored))).deliver(out, force, json)
 
 
 def _report(
