@@ -48,7 +48,7 @@ def by_group(study: MechanismsStudy, data: Record, by: str) -> Columns:
     """How right predictions are in each group of a kind."""
     level = data["interval"]["level"]
     return columns([
-        {"measured": study.sources[row["source"]].title, by: row["group"], **_cells(row, level)}
+        {"measured": study.sources[row["source"]].title, "group": row["group"], **_cells(row, level)}
         for row in data["groups"]
         if row["by"] == by
     ])  # fmt: skip
@@ -83,7 +83,7 @@ def _document(again: str, study: MechanismsStudy, data: Record, shown: Sequence[
     right, *others, judgement = shown
     yield from (right, interval_in_words(data["interval"], "Intervals"))
     yield from _figures(study, data)
-    for by in ("batch", "kind", "model"):
+    for by in dict.fromkeys(row["by"] for row in data["groups"] if row["by"] != ALL):
         yield Sheet(f"By {by}", by_group(study, data, by))
     yield from (*others, judgement)
     yield from _files(data)
@@ -97,7 +97,7 @@ def _figures(study: MechanismsStudy, data: Record) -> Iterator[Block]:
 
     titles = {key: source.title for key, source in study.sources.items()}
     rows = pd.DataFrame(data["rows"])
-    yield Figure("itl", "Predicted and measured ITL", study.title, plot_predictions, (rows, titles), (9, 8))
+    yield Figure("itl", "Predicted and measured ITL", study.title, plot_predictions, (rows, titles), (8, 8.4))
     change = left_out(study, data)
     yield Figure("mechanisms", "Mechanisms left out", study.title, plot_left_out, (pd.DataFrame(change),), (11, 8))
 

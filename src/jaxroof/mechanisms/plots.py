@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from jaxroof.report.plots import plot_heatmap
+from jaxroof.units import PERCENT
 
 # The band that is drawn beside the line of equal times, and the change of an error [pp] that has the darkest colour.
 BAND, REACH = 0.1, 10
@@ -17,7 +18,7 @@ def plot_predictions(rows: pd.DataFrame, titles: Mapping[str, str], *, ax: Axes)
     """Predicted against measured ITL, with intervals and a band of ±10 %, on logarithmic axes."""
     ends = rows[["measured_ms", "itl_ms", "itl_low_ms", "itl_high_ms"]].to_numpy()
     line = np.array([ends.min() / 1.2, ends.max() * 1.2])
-    ax.fill_between(line, line * (1 - BAND), line * (1 + BAND), color="0.9", zorder=0, label=f"±{BAND:.0%}")
+    ax.fill_between(line, line * (1 - BAND), line * (1 + BAND), color="0.9", zorder=0, label=f"±{BAND / PERCENT:.0f} %")
     ax.plot(line, line, color="0.5", linewidth=1, zorder=1)
     for i, (key, title) in enumerate(titles.items()):
         own = rows[rows["source"] == key]

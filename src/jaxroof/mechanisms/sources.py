@@ -5,7 +5,6 @@ import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -57,18 +56,6 @@ class Interval:
     low_ms: Vector
     high_ms: Vector
     bounds: Sequence[Bounds]
-
-
-class Measurements(Protocol):
-    """A source: what was measured, and predictions of it."""
-
-    measured: Measured
-
-    def predicted_ms(self, switch: Switch) -> Vector:
-        """Predicted ITL ``[row]`` [ms] without what ``switch`` takes away."""
-
-    def interval(self) -> Interval:
-        """What 90 % of the cases lie between, with all mechanisms."""
 
 
 class IdleRuns:
@@ -127,6 +114,10 @@ class LoadedPoints:
         """Each point's own."""
         found = point_bounds(self.path, self.points, None, [], catalogue=self.catalogue)
         return Interval(found.low_ms, found.high_ms, found.each)
+
+
+# What can be scored with mechanisms switched off.
+Measurements = IdleRuns | LoadedPoints
 
 
 def load_source(path: Path) -> Measurements:
