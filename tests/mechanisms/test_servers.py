@@ -32,7 +32,7 @@ batch_bins = [64]
 
 [sources.two]
 title = "two points"
-file = "./points.csv"
+file = "points.csv"
 
 [[criteria]]
 name = "MAPE"
@@ -254,7 +254,7 @@ def test_a_study_writes_what_it_shows(folder, tmp_path):
         ("[64]", "[]", "batch_bins: must be a list of numbers, got []"),
         ("[64]", "[64, 8]", "batch_bins: must rise"),
         ("[64]", "[0]", "batch_bins: must be > 0, got 0 (batch_bins 1)"),
-        ("./points.csv", "./nothing.csv", "sources.two.file: {folder}/nothing.csv: No such file or directory"),
+        ("points.csv", "nothing.csv", "sources.two.file: {folder}/nothing.csv: No such file or directory"),
         ('"mape_pct"', '"mape"', "criteria.metric: must be one of mape_pct, inside_pct, harm_pp, mape_without_all_pct"),
         ('source = "two"', 'source = "too"', "criteria.source: must be one of two, got 'too'; did you mean two?"),
         ('group = "dense"', 'group = "dens"', "criteria.harm to dense models.group: must be one of all, "),
@@ -277,13 +277,13 @@ def test_a_study_that_cannot_be(folder, tmp_path, old, new, says):
     path = tmp_path / "mine.toml"
     assert old in SMALL
     text = SMALL.replace(old, new, 1)
-    path.write_text(text.replace('"./points.csv"', f'"{folder}/points.csv"'))
+    path.write_text(text.replace('"points.csv"', f'"{folder}/points.csv"'))
     refused(tmp_path, ["study", path], f"{path}: {says.format(folder=tmp_path)}")
 
 
 def test_a_point_that_cannot_be_switched(folder, tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text(SMALL.replace("ep = 1", "ep = 3").replace('"./points.csv"', f'"{folder}/points.csv"'))
+    path.write_text(SMALL.replace("ep = 1", "ep = 3").replace('"points.csv"', f'"{folder}/points.csv"'))
     refused(tmp_path, ["study", path, "--out", tmp_path / "out"], f"{folder}/points.csv: {SHOWING[0]}: deployment: ")
 
 

@@ -36,9 +36,7 @@ def how_right(study: MechanismsStudy, data: Record) -> Columns:
     found = {(row["source"], row["group"]): row for row in data["groups"]}
     level = data["interval"]["level"]
     return columns([
-        {
-            "measured": _named(source.title, group), **_cells(found[key, group], level),
-        }
+        {"measured": _named(source.title, group), **_cells(found[key, group], level)}
         for key, source in study.sources.items()
         for group in study.shown(key)
     ])  # fmt: skip

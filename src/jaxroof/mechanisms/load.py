@@ -5,7 +5,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from jaxroof.catalogue.load import load_model, with_settings
-from jaxroof.catalogue.names import beside, find
+from jaxroof.catalogue.names import find
 from jaxroof.experiments.loaded import NUMBERS
 from jaxroof.files import InputError, check, errors_at, read_toml, to_struct
 from jaxroof.mechanisms.sources import Measurements, load_source
@@ -34,7 +34,7 @@ def load_mechanisms(name: str) -> tuple[MechanismsStudy, dict[str, Measurements]
     model = load_model("kernels")
     for mechanism, switch in spec.mechanisms.items():
         _check_switch(path, f"{MECHANISMS}.{mechanism}", switch, model)
-    spec = replace(spec, sources={k: replace(s, file=beside(path, s.file)) for k, s in spec.sources.items()})
+    spec = replace(spec, sources={k: replace(s, file=str(path.parent / s.file)) for k, s in spec.sources.items()})
     for c in spec.criteria:
         check.one_of(path, "criteria.source", c.source, spec.sources)
     sources = {}

@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxroof.intervals.words import interval_record
 from jaxroof.mechanisms.analysis import Scored, ServersResult
+from jaxroof.mechanisms.spec import ALL
 from jaxroof.studies.record import criterion
 from jaxroof.units import PERCENT
 
@@ -35,7 +36,7 @@ def _rows(key: str, source: Scored) -> Iterator[Record]:
     for i, name in enumerate(measured.names):
         yield {
             "source": key, "name": name, "model": measured.models[i], "batch": float(measured.batches[i]),
-            "measured_ms": float(measured.itl_ms[i]), "itl_ms": float(source.itl_ms["all"][i]),
+            "measured_ms": float(measured.itl_ms[i]), "itl_ms": float(source.itl_ms[ALL][i]),
             "itl_low_ms": float(interval.low_ms[i]), "itl_high_ms": float(interval.high_ms[i]),
             "inside": bool(lies[i]), "itl_signed_pct": float(source.signed()[i]) / PERCENT,
         }  # fmt: skip
@@ -49,7 +50,7 @@ def _groups(key: str, source: Scored) -> Iterator[Record]:
             yield {
                 "source": key, "by": by, "group": group, "points": int(mask.sum()),
                 "batch_min": float(batches.min()), "batch_max": float(batches.max()),
-                **_errors(source, group, "all"),
+                **_errors(source, group, ALL),
                 "itl_worst_pct": float(abs(signed[mask]).max()) / PERCENT,
                 "inside_pct": float(lies[mask].mean()) / PERCENT,
                 "itl_beyond_interval_mape_pct": float(beyond[mask].mean()) / PERCENT,
