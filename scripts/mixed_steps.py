@@ -8,10 +8,10 @@ with its new tokens on top of its cached ones, and contexts are the mean ones. N
 """
 
 import math
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import mechanisms
 import numpy as np
 
 from jaxroof import Architecture, Deployment, load_architecture, load_model, with_settings
@@ -21,6 +21,9 @@ from jaxroof.parameters import Scalar
 from jaxroof.request.in_flight import generated_tokens, longest_tokens, spread_tokens
 from jaxroof.request.latency import rows
 from jaxroof.step import Batch, Model
+
+FOLDER = Path(__file__).parents[1] / "ground_truth"
+LOADED = ("serving_h100.csv", "mlenergy_h100.csv")
 
 
 @jax.jit
@@ -51,13 +54,14 @@ def itl_ms(point: loaded.LoadedPoint) -> tuple[float, float]:
 
 def main() -> None:
     """Print MAPE and mean signed error of both, and the signed errors of every point."""
-    for name in mechanisms.LOADED:
-        table = mechanisms.Loaded(mechanisms.FOLDER / name, by_group=True)
-        errors = np.array([itl_ms(point) for point in table.points]).T / table.measured - 1
+    for name in LOADED:
+        points = loaded.load_points(FOLDER / name)
+        groups = loaded.groups(points)
+        errors = 100 * (np.array([itl_ms(point) for point in points]).T / [point.itl_ms for point in points] - 1)
         for kind, found in zip(("decode alone", "with prefills"), errors, strict=True):
-            cells = zip(table.groups, mechanisms.cells(found, table.groups), strict=True)
-            print(f"{name}, {kind}: " + "; ".join(f"{group} {cell}" for group, cell in cells))
-        for point, (alone, mixed) in zip(table.points, 100 * errors.T, strict=True):
+            means = {group: (abs(found[mask]).mean(), found[mask].mean()) for group, mask in groups.items()}
+            print(f"{name}, {kind}: " + "; ".join(f"{g} {mape:.1f} ({mean:+.1f})" for g, (mape, mean) in means.items()))
+        for point, (alone, mixed) in zip(points, errors.T, strict=True):
             print(f"  {point.name:36}{alone:+8.1f}{mixed:+8.1f}")
 
 

@@ -12,8 +12,8 @@ SOURCE = Path(__file__).parents[1] / "src/jaxroof"
 # Bottom to top; a module imports from its own floor and those below.
 FLOORS = (
     "defaults", "units", "weights", "files", "parameters", "intervals", "step", "request", "serving", "catalogue",
-    "report", "capacity", "experiments", "sensitivity", "studies", "splits", "calibration", "sweeps", "commands", "app",
-    "cli", "__main__",
+    "report", "capacity", "experiments", "sensitivity", "studies", "mechanisms", "splits", "calibration", "sweeps",
+    "commands", "app", "cli", "__main__",
 )  # fmt: skip
 # Slow to import, or of the terminal and the disk: at module level only in these files.
 EDGE_LIBRARIES = {"matplotlib", "pandas", "pyarrow", "rich", "typer"}

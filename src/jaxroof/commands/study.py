@@ -1,4 +1,4 @@
-"""``jaxroof study``: a study, a collection of them, or gradient against grid."""
+"""``jaxroof study``: a study, a collection of them, gradient against grid, or mechanisms of servers."""
 
 import shlex
 from collections.abc import Mapping
@@ -8,6 +8,10 @@ from jaxroof.catalogue.names import beside
 from jaxroof.experiments.ground_truth import GroundTruth
 from jaxroof.experiments.load import load_ground_truth
 from jaxroof.files import InputError
+from jaxroof.mechanisms.analysis import judge, score
+from jaxroof.mechanisms.findings import mechanisms_report
+from jaxroof.mechanisms.load import is_of_mechanisms, load_mechanisms
+from jaxroof.mechanisms.record import record
 from jaxroof.report.folder import check_out
 from jaxroof.report.progress import progress
 from jaxroof.report.report import Report
@@ -19,20 +23,32 @@ from jaxroof.studies.findings import named, study_report
 from jaxroof.studies.load import check_groups, check_terms, load_studies, study_models
 from jaxroof.studies.spec import MEASURED, Collection, ComparisonSpec, Study
 
+ANALYTIC = "has analytic MFU; only a study with measured MFU takes tables"
 Prepared = tuple[Study, GroundTruth, dict[str, Model]]
 
 
 def run(name: str, mfu_tables: Path | None, out: Path | None, force: bool, json: bool) -> None:
-    """Run a study, every member of a collection, or gradient against grid."""
+    """Run a study, every member of a collection, gradient against grid, or a study of mechanisms."""
+    if is_of_mechanisms(name):
+        return _mechanisms(name, mfu_tables, out, force, json)
     spec, studies = load_studies(name)
     if mfu_tables and not any(study.mfu == MEASURED for study in studies.values()):
-        raise InputError("--mfu-tables", name, "has analytic MFU; only a study with measured MFU takes tables")
+        raise InputError("--mfu-tables", name, ANALYTIC)
     prepared = _prepare(studies, mfu_tables)
     check_out(out, named(spec), force)
     if out and isinstance(spec, Collection):
         for study in studies.values():
             check_out(out / study.name, named(study), force)
     _report(name, spec, prepared, mfu_tables, out).deliver(out, force, json)
+
+
+def _mechanisms(name: str, mfu_tables: Path | None, out: Path | None, force: bool, json: bool) -> None:
+    if mfu_tables:
+        raise InputError("--mfu-tables", name, ANALYTIC)
+    spec, sources = load_mechanisms(name)
+    check_out(out, named(spec), force)
+    scored = {key: score(spec, source) for key, source in progress(sources.items(), "sources", len(sources))}
+    mechanisms_report(_again(name, out, None), spec, record(judge(spec, scored))).deliver(out, force, json)
 
 
 def _report(

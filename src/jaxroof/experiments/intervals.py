@@ -1,6 +1,7 @@
 """What measured runs and points are predicted within, and which measurements lie there."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 
 from jaxroof.catalogue.ranges import load_ranges
 from jaxroof.experiments.evaluate import latencies_at
-from jaxroof.experiments.loaded import LoadedPoint, prepared_point
+from jaxroof.experiments.loaded import Catalogue, LoadedPoint, prepared_point
 from jaxroof.experiments.runs import Runs
 from jaxroof.intervals.bounds import Bounds, bounds
 from jaxroof.intervals.constants import constants_of
@@ -44,10 +45,12 @@ class PointBounds:
 
 
 def point_bounds(
-    path: Path, points: Sequence[LoadedPoint], server: str | None, settings: Sequence[str], samples: int | None = None
-) -> PointBounds:
+    path: Path, points: Sequence[LoadedPoint], server: str | None, settings: Sequence[str],
+    samples: int | None = None, catalogue: Catalogue | None = None,
+) -> PointBounds:  # fmt: skip
     """ITL by ``kernels`` and its interval; ``server`` and ``settings`` win over the points' own. Raises InputError."""
-    each = [_point_bounds(path, point, server, settings, samples) for point in points]
+    catalogue, ranges = catalogue or Catalogue(), functools.cache(load_ranges)
+    each = [_point_bounds(path, point, server, settings, samples, catalogue, ranges) for point in points]
     itl, low, high = (
         np.array([getattr(found, end)["tpot"] for found in each], dtype=float) / MILLI
         for end in ("value", "low", "high")
@@ -56,8 +59,9 @@ def point_bounds(
 
 
 def _point_bounds(
-    path: Path, point: LoadedPoint, server: str | None, settings: Sequence[str], samples: int | None
-) -> Bounds:
-    model, (traced, static) = prepared_point(path, point, server, settings)
-    ranges = load_ranges(point.hardware, server=server or point.server)
-    return bounds(latency_of, model, traced, constants_of(model, ranges), static, samples)
+    path: Path, point: LoadedPoint, server: str | None, settings: Sequence[str], samples: int | None,
+    catalogue: Catalogue, ranges: Callable[..., Mapping[str, Any]],
+) -> Bounds:  # fmt: skip
+    model, (traced, static) = prepared_point(path, point, server, settings, catalogue)
+    own = ranges(point.hardware, server=server or point.server)
+    return bounds(latency_of, model, traced, constants_of(model, own), static, samples)

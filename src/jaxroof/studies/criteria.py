@@ -17,20 +17,10 @@ COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": oper
 STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max}
 
 
-class Criterion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Observed = statistic over a group of an error, less that of another group, less another configuration's.
-
-    Within one group, configurations are compared experiment by experiment before the statistic.
-    """
+class Bar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an observed number is held to, in its unit."""
 
     name: str
-    metric: Annotated[str, choice(ERROR_COLUMNS)]
-    statistic: Annotated[str, choice(STATISTICS)] = "mean"
-    configuration: str
-    minus_configuration: str | None = None
-    group: str = "all"
-    minus_group: str | None = None
-    absolute: bool = False
     comparison: Annotated[str, choice(COMPARISONS)]
     threshold: Annotated[float, within(Range(low=-float("inf")))]
     unit: str
@@ -40,11 +30,26 @@ class Criterion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return COMPARISONS[self.comparison](observed, self.threshold)
 
 
+class Criterion(Bar, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Observed = statistic over a group of an error, less that of another group, less another configuration's.
+
+    Within one group, configurations are compared experiment by experiment before the statistic.
+    """
+
+    metric: Annotated[str, choice(ERROR_COLUMNS)]
+    statistic: Annotated[str, choice(STATISTICS)] = "mean"
+    configuration: str
+    minus_configuration: str | None = None
+    group: str = "all"
+    minus_group: str | None = None
+    absolute: bool = False
+
+
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """A criterion and what was observed."""
 
-    criterion: Criterion
+    criterion: Bar
     observed: float
 
     @property

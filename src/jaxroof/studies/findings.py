@@ -126,7 +126,7 @@ def optimum(result: Result) -> str:
 
 def _tables(result: Result, truth: GroundTruth) -> dict[str, Table]:
     """Every table of a study by title, in order."""
-    shown: dict[str, Table] = {"Accept criteria": tables.criteria(result)}
+    shown: dict[str, Table] = {"Accept criteria": tables.criteria(result.outcomes)}
     if result.curve:
         shown["Search"] = tables.search_curve(result.curve, result, truth.published)
     shown |= {

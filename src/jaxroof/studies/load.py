@@ -21,6 +21,8 @@ from jaxroof.studies.waterfall import FLOORS, HOST, WORK, part_names
 
 # A file with one of these keys lists studies.
 LISTS: dict[str, type[Collection] | type[ComparisonSpec]] = {"members": Collection, "problems": ComparisonSpec}
+# A file with this key is a study of mechanisms.
+MECHANISMS = "mechanisms"
 # What a ranking compares.
 RANKED = {"h2b", "none", "optimum"}
 # Beside the folders of a collection's members are its files.
@@ -35,6 +37,8 @@ def load_study(name: str) -> Study:
     table = read_toml(path)
     if key := next((key for key in LISTS if key in table), None):
         raise InputError(path, key, "lists studies, and one study is wanted")
+    if MECHANISMS in table:
+        raise InputError(path, MECHANISMS, "is a study of mechanisms, and one of configurations is wanted")
     return _checked(path, to_struct(path, table, Study))
 
 
@@ -47,7 +51,7 @@ def load_studies(name: str) -> tuple[Study | Collection | ComparisonSpec, dict[s
         study = _checked(path, to_struct(path, table, Study))
         return study, {name: study}
     spec: Any = to_struct(path, table, LISTS[key])
-    _check_name(path, spec.name)
+    check_name(path, spec.name)
     check.no_repeats(path, key, table[key])
     with errors_at(path, key):
         studies = [load_study(beside(path, listed)) for listed in table[key]]
@@ -62,7 +66,7 @@ def load_studies(name: str) -> tuple[Study | Collection | ComparisonSpec, dict[s
     return spec, {study.name: study for study in studies}
 
 
-def _check_name(path: Path, name: str) -> None:
+def check_name(path: Path, name: str) -> None:
     """What a study is called its folder is, in a collection's."""
     if not FOLDER.fullmatch(name) or len(name.encode()) > MOST_BYTES:
         raise InputError(path, "name", f"must be a name that a folder can have, got {reprlib.repr(name)}")
@@ -74,7 +78,7 @@ def _checked(path: Path, study: Study) -> Study:
     def own(c: Any) -> Any:
         return replace(c, step_model=c.step_model or study.step_model, overheads=beside(path, c.overheads))
 
-    _check_name(path, study.name)
+    check_name(path, study.name)
     study = replace(study.each(own), hardware=beside(path, study.hardware))
     names = [c.name for c in study.all_configurations()]
     free = study.grid.free if study.grid else []

@@ -13,6 +13,7 @@ from jaxroof.experiments.rounding import Interval
 from jaxroof.experiments.scores import aggregate, milliseconds_and_errors
 from jaxroof.parameters import Mask
 from jaxroof.report.tables import Columns, columns, without_empty
+from jaxroof.studies.criteria import Outcome
 from jaxroof.studies.grid_search import Curve, Surface
 from jaxroof.studies.run import Result
 from jaxroof.units import MILLI, PERCENT
@@ -128,7 +129,7 @@ def waterfall(result: Result) -> Columns:
     return columns(rows)
 
 
-def criteria(result: Result) -> Columns:
+def criteria(outcomes: Sequence[Outcome]) -> Columns:
     """The accept criteria and what was observed."""
     rows = [
         {
@@ -137,7 +138,7 @@ def criteria(result: Result) -> Columns:
             "observed": f"{o.observed:.2f} {o.criterion.unit}",
             "result": PASSED[o.passed],
         }
-        for o in result.outcomes
+        for o in outcomes
     ]
     return columns(rows)
 

@@ -1,0 +1,1 @@
+"""How right a loaded server's step time is, and what each of its mechanisms does to that."""
