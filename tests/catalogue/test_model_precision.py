@@ -322,3 +322,22 @@ def test_what_is_not_understood_beside_the_file_is_refused(tmp_path, content, sa
 def test_patterns_of_names(pattern, module, named):
     assert Patterns([pattern]).match(module) is named
     assert not Patterns([]).match(module)
+
+
+@pytest.mark.parametrize(
+    ("settings", "block"),
+    [
+        ({"quant_method": "fp8"}, 0),
+        ({"quant_method": "fp8", "weight_block_size": [128, 64]}, 64),
+        ({"quant_algo": "FP8"}, 0),
+        ({"quant_algo": "FP8_PB_WO"}, 128),
+        (compressed(FP8, FP8), 0),
+        (compressed(FP8 | {"strategy": "block", "block_structure": [128, 128]}, FP8), 128),
+        (compressed(FP8, FP8 | {"strategy": "group", "group_size": 128}), 128),
+        ({"quant_algo": "MXFP8"}, 32),
+        (compressed(NVFP4, NVFP4), 0),
+        (compressed(FP8), 0),
+    ],
+)
+def test_how_many_fp8_inputs_share_a_scale(settings, block):
+    assert shape(settings)["layers"]["input_block"] == [block]

@@ -10,6 +10,8 @@ from jaxroof.parameters.hardware import DecodeAttention, Gemm, Moe, NarrowGemm, 
 from jaxroof.parameters.layers import Inputs
 
 BITS_16 = 2.0  # [B]
+# Inputs of an FP8 product have up to a byte and a half, scales included; a part with more is 16 bits wide for the most.
+WIDEST_FP8 = 1.5
 Kernel = TypeVar("Kernel")
 
 
@@ -69,7 +71,7 @@ def attention(arch: Architecture, hardware: Hardware) -> tuple[DecodeAttention, 
 
 def has_unit(input_bytes: Values, hardware: Hardware) -> Flag:
     """Whether the GPU multiplies inputs so narrow; else weights are dequantised, and inputs are 16 bits wide."""
-    return (input_bytes > 1) | (_unit_flops_per_s(input_bytes, hardware) > hardware.peak_flops_per_s)
+    return (input_bytes > WIDEST_FP8) | (_unit_flops_per_s(input_bytes, hardware) > hardware.peak_flops_per_s)
 
 
 def _chosen(input_bytes: Groups, inputs: Inputs, hardware: Hardware, kind: str, cls: type[Kernel]) -> Kernel:
@@ -77,7 +79,7 @@ def _chosen(input_bytes: Groups, inputs: Inputs, hardware: Hardware, kind: str, 
     kernels = hardware.kernels
     wide = cls(**vars(getattr(kernels, kind)))
     fp8, fp8_block, fp4 = (getattr(kernels, f"{kind}_{name}") for name in ("fp8", "fp8_block", "fp4"))
-    narrow = (input_bytes <= 1) & has_unit(input_bytes, hardware)
+    narrow = (input_bytes <= WIDEST_FP8) & has_unit(input_bytes, hardware)
 
     def choose(of_16: Any, of_8: Any, of_block: Any, of_4: Any) -> Any:
         of_width = jnp.where(input_bytes < 1, of_4, jnp.where(inputs.input_block > 0, of_block, of_8))
@@ -93,4 +95,4 @@ def _flops_per_s(input_bytes: Values, hardware: Hardware) -> Values:
 
 def _unit_flops_per_s(input_bytes: Values, hardware: Hardware) -> Values:
     of_bytes = jnp.where(input_bytes < 1, hardware.fp4_flops_per_s, hardware.fp8_flops_per_s)
-    return jnp.where(input_bytes > 1, hardware.peak_flops_per_s, of_bytes)
+    return jnp.where(input_bytes > WIDEST_FP8, hardware.peak_flops_per_s, of_bytes)

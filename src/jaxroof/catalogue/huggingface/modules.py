@@ -24,7 +24,7 @@ def precision(
     block = 0.0
     for part, module, count in modules(layer, hidden, names):
         scheme = quantisation.scheme(_aliases(index, module)) if quantisation.rules else PLAIN
-        block = max(block, scheme.block) if scheme.input == 1 else block
+        block = max(block, scheme.block) if 1 <= scheme.input < PLAIN.input else block
         parts.setdefault(part, []).append((count, scheme.weight, scheme.input))
     result = {"input_block": block}
     for part in ("attention", "ffn", "expert"):
