@@ -32,7 +32,11 @@ KERNELS = {
 # DeepGEMM kernel; its experts on Hopper are TensorRT-LLM's kernel without tuning, slower than its own 16-bit one.
 INSTEAD = {("kernels.gemm_fp8_block", None): "sglang"}
 INSTEAD |= {("kernels.moe_fp8", gpu): "trtllm" for gpu in ("h100-sxm", "h200-sxm")}
-RANGE = "the same rows: with this constant alone moved, each shape has least error; 5 % and 95 % of the shapes"
+# Each of k constants would take a shape's whole error alone: independent, they make as much with 1/√k of it each.
+RANGE = (
+    "the same rows: with this constant alone moved each shape has least error, and of k constants each moves by 1/√k; "
+    "5 % and 95 % of the shapes"
+)
 
 Constants = dict[str, dict[str, dict[str, Any]]]  # table -> constant -> value and source
 Regimes = dict[str, dict[str, np.ndarray]]  # table -> regime -> predicted over measured time
@@ -74,13 +78,18 @@ def _narrow(
     instead = INSTEAD.get((name, None)) or INSTEAD.get((name, gpu))
     if instead and args.framework == "vllm" and not args.version:
         args = argparse.Namespace(**vars(args) | {"framework": instead})
+    apart = unit.apart if unit and op == "gemm" else ()
     try:
         paths = find_tables(package, gpu, op, table, args)
+        quantising = [find_tables(package, gpu, "quantize", each, args)[0] for each in apart]
     except ValueError:
         return None
+    if apart:
+        fitter = partial(fitter, apart=[used_table(each, lambda rows: rows) for each in quantising])
+    kind = " less ".join([unit.dtype if unit else "fp8", *([" and ".join(apart)] if apart else [])])
     for path in paths:
         try:
-            return path, unit.dtype if unit else "fp8", used_table(path, partial(fitter, sheet=sheet))
+            return path, kind, used_table(path, partial(fitter, sheet=sheet))
         except ValueError as error:
             if NO_ROWS not in str(error):
                 raise
@@ -93,8 +102,9 @@ def _entries(fit: Fit, label: str) -> dict[str, dict[str, Any]]:
     entries: dict[str, dict[str, Any]] = {
         key: {"value": value, "source": source} for key, value in fit.constants.items()
     }
-    for key, factors in fit.ranges.items():
-        entries[key] |= _range(key, fit.constants[key], factors)
+    for key, (low, high) in fit.ranges.items():
+        share = len(fit.ranges) ** -0.5
+        entries[key] |= _range(key, fit.constants[key], (low**share, high**share))
     return entries
 
 

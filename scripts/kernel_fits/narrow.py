@@ -5,6 +5,7 @@ of a fixed height, and a tile of FP8 keys is longer than a short context. Each r
 bias as much as its scatter: the tables have most rows where servers are least.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -28,27 +29,36 @@ TALL = 256  # rows from which on a wave of tiles is as high as it gets
 
 
 class Format(NamedTuple):
-    """A dtype of the tables: bytes of a weight and of an input, and the data sheet's rate of its unit."""
+    """A dtype of the tables: bytes of a weight and of an input, and the data sheet's rate of its unit.
+
+    ``apart``: tables of what quantises the inputs, which the rows of products include and an engine may fuse.
+    """
 
     dtype: str
     table: str
     weight: float
     input: float
     rate: str
+    apart: tuple[str, ...] = ()
 
 
-FP8 = Format("fp8", "fp8", 1.0, 1.0, "fp8_tflops")
+FP8 = Format("fp8", "fp8", 1.0, 1.0, "fp8_tflops", ("scale_matrix_perf", "computescale_perf"))
 FP8_BLOCK = Format("fp8_block", "fp8_block", 1.0 + 4 / 128**2, 1.0, "fp8_tflops")
 FP4 = Format("nvfp4", "fp4", 0.5 + 1 / 16, 0.5 + 1 / 16, "fp4_tflops")
 FORMATS = (FP8, FP8_BLOCK, FP4)
 
 
-def gemm(table: Table, sheet: Sheet, of: Format) -> Fits:
+def gemm(table: Table, sheet: Sheet, of: Format, apart: Sequence[Table] = ()) -> Fits:
     """floor + pass·mk/BW + √(memory² + compute²), compute = 2k·(mn + wave + tall·min(m/256, 1)) / (P·μ).
 
-    ``pass`` bytes are moved per input to quantise it; ``wave`` and ``tall`` are outputs of half a wave of tiles.
+    ``pass`` bytes are moved per input to quantise it, unless the rows of ``apart``, which do, are taken off first;
+    ``wave`` and ``tall`` are outputs of half a wave of tiles.
     """
     rows = table[(table.gemm_dtype == of.dtype) & of_layers(table)]
+    for i, quantising in enumerate(apart):
+        rows = rows.merge(quantising[["m", "k", "latency"]], on=["m", "k"], suffixes=("", f"_{i}"))
+        rows["latency"] -= rows[f"latency_{i}"]
+    rows = rows[rows.latency > 0]
     m, n, k = rows[["m", "n", "k"]].to_numpy(float).T
     time_us, bandwidth = measured(rows), sheet["hbm_tb_per_s"] * PER_US
     memory = (k * n * of.weight + m * k * of.input + 2 * m * n) / bandwidth

@@ -136,23 +136,24 @@ def _elementwise(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware
     if layers.latents is not None:
         rotated = jnp.where(layers.latent, (shard.heads + 1) * layers.qk_rope_head_dim, rotated)
         normed = jnp.where(layers.latent, layers.q_lora_rank + layers.kv_lora_rank, normed)
-    # Attention's output alone has no kernel before it that quantises it too.
-    input_bytes = layers.attention_input_bytes
-    quantised = jnp.where((input_bytes <= 1) & precision.has_unit(input_bytes, hardware), attends, 0.0)
-    return {
+    kernels = {
         "qk_norms": cost.streaming(
             launches.qk_norms_per_layer * layers.qk_norm * attends, 2 * normed * token, hardware
         ),
         "rotary": cost.streaming(launches.rotary_per_layer * attends, 2 * rotated * token, hardware),
         "kv_cache_write": cost.streaming(launches.cache_writes_per_layer * attends, 2 * shard.cached * token, hardware),
-        "quantisation": cost.streaming(
-            launches.quantisations_per_layer * quantised,
-            shard.values * m * (arch.activation_bytes + input_bytes),
-            hardware,
-        ),
         "activation": cost.streaming(
             launches.activations_per_layer * shard.layers * dense, layers.ffn_matrices * shard.dense * token, hardware
         ),
+    }
+    if layers.inputs is None:
+        return kernels
+    # Attention's output alone has no kernel before it that quantises it too; products of blocks and of FP4 do it.
+    width = layers.inputs.attention_input_bytes
+    apart = (width == 1) & (layers.inputs.input_block == 0) & precision.has_unit(width, hardware)
+    count = launches.quantisations_per_layer * jnp.where(apart, attends, 0.0)
+    return kernels | {
+        "quantisation": cost.streaming(count, shard.values * m * (arch.activation_bytes + width), hardware)
     }
 
 
