@@ -143,6 +143,9 @@ def _served(
     for name, arch in zip(names, archs, strict=True):
         refuse_layers(name, options.step_model, arch)
     varied = set(space.block(0, 0))
+    if varied & {f"{ARCHITECTURE}{key}" for key in declared(Inputs)}:
+        layers = [dataclasses.replace(arch.layers, inputs=arch.layers.inputs or Inputs()) for arch in archs]
+        archs = [dataclasses.replace(arch, layers=each) for arch, each in zip(archs, layers, strict=True)]
     if options.step_model != "kernels" and f"{ARCHITECTURE}num_experts" in varied:
         raise InputError(
             "--vary", f"{ARCHITECTURE}num_experts", f"the {options.step_model} step time is for dense models"
