@@ -37,7 +37,7 @@ class Inputs(eqx.Module):
     attention_input_bytes: Groups = leaf("attention_input_bytes", range=POSITIVE, grouped=True, default=2.0)
     ffn_input_bytes: Groups = leaf("ffn_input_bytes", range=POSITIVE, grouped=True, default=2.0)
     expert_input_bytes: Groups = leaf("expert_input_bytes", range=POSITIVE, grouped=True, default=2.0)
-    input_block: Groups = leaf("input_block", range=COUNT, grouped=True, default=0.0)
+    input_block: Groups = leaf("input_block", range=NON_NEGATIVE, grouped=True, default=0.0)
 
 
 class Layers(eqx.Module):
