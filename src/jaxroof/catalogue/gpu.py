@@ -16,10 +16,14 @@ GPU = "gpu"  # the table of a server file
 
 def read_gpu(path: Path, server: str | None) -> Hardware:
     """A hardware file with the constants that ``server``'s engine has on that GPU. Raises InputError."""
+    return read_tree(path, Hardware, gpu_table(path, server))
+
+
+def gpu_table(path: Path, server: str | None) -> Mapping[str, Any]:
+    """The table that :func:`read_gpu` reads."""
     table, gpus = read_lineage(path, "hardware")
     table.pop("title", None)
-    table = merged(table, engine_constants(server, gpus) if server else {})
-    return read_tree(path, Hardware, _with_narrow(table))
+    return _with_narrow(merged(table, engine_constants(server, gpus) if server else {}))
 
 
 def engine_constants(server: str, gpus: list[str]) -> Mapping[str, Any]:

@@ -39,4 +39,5 @@ def _widths(arch: Architecture) -> set[float]:
         (inputs.ffn_input_bytes, layers.intermediate_size),
         (inputs.expert_input_bytes, layers.num_experts),
     )
-    return {float(width) for widths, there in parts for width in np.asarray(widths)[np.asarray(there) > 0]}
+    pairs = [np.broadcast_arrays(*part) for part in parts]
+    return {float(width) for widths, there in pairs for width in widths[there > 0]}

@@ -1,9 +1,11 @@
 """What each constant of a model lies between, as the files of its values say."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxroof import defaults
+from jaxroof.catalogue.gpu import gpu_table
 from jaxroof.catalogue.names import find, is_original
 from jaxroof.catalogue.servers import server_table
 from jaxroof.catalogue.sourced_tree import Ranged, read_ranges, titled_table
@@ -29,8 +31,8 @@ def load_ranges(
     gpu = find("hardware", defaults.HARDWARE if is_original(hardware) else hardware)
     formula, traffic = find("overheads", overheads or defaults.OVERHEADS), data_dir() / "configs/traffic.toml"
     of_server, constants, _ = server_table(server, hardware)
-    tables: list[tuple[str, Path, Any, dict[str, Any]]] = [
-        ("hardware", gpu, Hardware, titled_table(gpu, "hardware")),
+    tables: list[tuple[str, Path, Any, Mapping[str, Any]]] = [
+        ("hardware", gpu, Hardware, gpu_table(gpu, server)),
         ("traffic", traffic, Traffic, titled_table(traffic, "traffic")),
         ("server", of_server, Server, constants),
         ("overheads", formula, Overheads, titled_table(formula, "overheads")),

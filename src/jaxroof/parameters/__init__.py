@@ -14,7 +14,7 @@ from jaxroof.parameters.architecture import (
 from jaxroof.parameters.arrays import Flag, Mask, Scalar, Values, Vector
 from jaxroof.parameters.constants import Line, Overheads, OverheadTerms, Tier0, Traffic
 from jaxroof.parameters.hardware import Hardware
-from jaxroof.parameters.layers import Groups, Layers, layer_leaves, layers_of
+from jaxroof.parameters.layers import Groups, Layers, layer_leaves, layers_of, with_branches
 from jaxroof.parameters.leaves import declared, get, inlined, leaf, numbers, put, replace, scalar, setting_axes, walk
 from jaxroof.parameters.mfu import AnalyticMfu, Efficiency, MeasuredMfu
 from jaxroof.parameters.sampling import Sampling
@@ -25,5 +25,5 @@ __all__ = [
     "Layers", "Line", "Mask", "MeasuredMfu", "OverheadTerms", "Overheads", "Predicted", "Sampling", "Scalar", "Server",
     "Tier0", "Traffic", "Values", "Vector", "alike", "declared", "experts_divide", "get", "heads_divide", "inlined",
     "kv_heads_divide", "layer_leaves", "layers_of", "leaf", "numbers", "put", "replace", "scalar", "setting_axes",
-    "slopes_along", "values_along", "walk",
+    "slopes_along", "values_along", "walk", "with_branches",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Groups of equal layers: what attention, FFN and experts each has, and how precise their weights are."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -52,7 +52,7 @@ class Inputs(eqx.Module):
     attention_input_bytes: Groups = leaf("attention_input_bytes", range=POSITIVE, grouped=True, default=2.0)
     ffn_input_bytes: Groups = leaf("ffn_input_bytes", range=POSITIVE, grouped=True, default=2.0)
     expert_input_bytes: Groups = leaf("expert_input_bytes", range=POSITIVE, grouped=True, default=2.0)
-    input_block: Groups = leaf("input_block", range=COUNT, grouped=True, default=0.0)
+    input_block: Groups = leaf("input_block", range=NON_NEGATIVE, grouped=True, default=0.0)
 
 
 class Layers(eqx.Module):
@@ -146,6 +146,13 @@ def layers_of(fields: Mapping[str, Any]) -> Layers:
     branches = {name: _branch(cls, fields) for name, cls in INLINED.items()}
     inner = layer_leaves().keys() - declared(Layers).keys()
     return Layers(**{key: value for key, value in fields.items() if key not in inner}, **branches)
+
+
+def with_branches(layers: Layers, keys: Iterable[str]) -> Layers:
+    """The same layers with the branches that such keys are in, so that they can be replaced."""
+    absent = {name: cls for name, cls in INLINED.items() if getattr(layers, name) is None}
+    wanted: dict[str, Any] = {name: cls() for name, cls in absent.items() if declared(cls).keys() & set(keys)}
+    return dataclasses.replace(layers, **wanted)
 
 
 def _branch(cls: Any, fields: Mapping[str, Any]) -> Any:

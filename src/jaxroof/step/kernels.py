@@ -148,9 +148,8 @@ def _elementwise(m: Scalar, shard: Shard, arch: Architecture, hardware: Hardware
     }
     if layers.inputs is None:
         return kernels
-    # Attention's output alone has no kernel before it that quantises it too; products of blocks and of FP4 do it.
-    width = layers.inputs.attention_input_bytes
-    apart = (width == 1) & (layers.inputs.input_block == 0) & precision.has_unit(width, hardware)
+    # Attention's output alone has no kernel before it that quantises it too.
+    width, apart = layers.inputs.attention_input_bytes, precision.quantised_apart(layers.inputs, hardware)
     count = launches.quantisations_per_layer * jnp.where(apart, attends, 0.0)
     return kernels | {
         "quantisation": cost.streaming(count, shard.values * m * (arch.activation_bytes + width), hardware)

@@ -74,6 +74,13 @@ def has_unit(input_bytes: Values, hardware: Hardware) -> Flag:
     return (input_bytes > WIDEST_FP8) | (_unit_flops_per_s(input_bytes, hardware) > hardware.peak_flops_per_s)
 
 
+def quantised_apart(inputs: Inputs, hardware: Hardware) -> Flag:
+    """Whether attention's products take FP8 inputs whose quantisation is not in their constants, as in blocks it is."""
+    width = inputs.attention_input_bytes
+    fp8 = (width >= 1) & (width <= WIDEST_FP8) & (inputs.input_block == 0)
+    return fp8 & has_unit(width, hardware)
+
+
 def _chosen(input_bytes: Groups, inputs: Inputs, hardware: Hardware, kind: str, cls: type[Kernel]) -> Kernel:
     """The constants of ``kind`` for such inputs; of 16 bits where they are, or the GPU has no unit for them."""
     kernels = hardware.kernels

@@ -1,5 +1,6 @@
 """A sweep of predictions: the models and requests whose latencies are evaluated, checked."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from jaxroof.catalogue.load import load_architecture, load_hardware
 from jaxroof.catalogue.model_notes import model_notes
 from jaxroof.catalogue.sampling import sampled_by
 from jaxroof.files import InputError
-from jaxroof.parameters import Architecture, Hardware, alike, layer_leaves, replace
+from jaxroof.parameters import Architecture, Hardware, alike, layer_leaves, replace, with_branches
 from jaxroof.request.fixed_lengths import PANELS, panels_of
 from jaxroof.request.limits import plain_layers, refuse_layers
 from jaxroof.serving.capacity import beyond_positions
@@ -42,7 +43,7 @@ def served(
     notes = dict.fromkeys(
         _notes(archs, gpus or {options.hardware: models.base.constants.hardware}, narrowest, prompt + output)
     )
-    every = list(archs.values())
+    every = [dataclasses.replace(arch, layers=with_branches(arch.layers, leaves)) for arch in archs.values()]
     named = objectives.variants(alike(every), {"model": names} if "model" in space.labels else {})
     panels = PANELS if leaves & SPANS else panels_of(models.base.constants.hardware.mfu, every)
     return objectives.served(models, named, fixed, prompt, panels), request.given(), list(notes)
@@ -67,5 +68,6 @@ def _notes(
 ) -> Iterator[str]:
     """Of each model where its numbers are ``narrowest``, and of requests of so many ``tokens``."""
     for name, arch in archs.items():
-        yield from model_notes(name, replace(arch, narrowest), gpus)
+        branched = dataclasses.replace(arch, layers=with_branches(arch.layers, narrowest))
+        yield from model_notes(name, replace(branched, narrowest), gpus)
     yield from (beyond for arch in archs.values() if (beyond := beyond_positions(arch, tokens)))
