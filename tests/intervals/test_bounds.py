@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import jaxroof
+from jaxroof.catalogue.ranges import load_ranges
 from jaxroof.catalogue.sourced_tree import Ranged
 from jaxroof.files import InputError
 from jaxroof.intervals.bounds import bounds, check_samples
@@ -13,7 +14,6 @@ from jaxroof.intervals.words import end_name, interval_in_words, interval_record
 from jaxroof.parameters import numbers
 from jaxroof.request.predict import latency_of, prepared
 
-KERNELS = ("gemm.hbm_efficiency", "gemm.floor_us", "prefill_attention.mfu", "decode_attention.floor_us")
 HOST, LATER = "server.per_step_us", "server.admission_ms"
 
 
@@ -34,17 +34,33 @@ def around(model, key, low, high):
     return {key: Ranged(value, low * value, high * value)}
 
 
-def test_ends_by_hand(model):
-    ranges = around(model, HOST, 0.5, 1.2) | around(model, LATER, 0.9, 1.4)
+def test_ends_of_symmetric_ranges_by_hand(model):
+    ranges = around(model, HOST, 0.8, 1.2) | around(model, LATER, 0.7, 1.3)
     host, admission = (float(x) for x in (model.constants.server.per_step_s, model.constants.server.admission_s))
     found = bounds(host_and_admission_s, model, (3.0,), constants_of(model, ranges))
-    middle = 2 * host - admission
+    middle, width = 2 * host - admission, np.hypot(2 * 0.2 * host, 0.3 * admission)
     assert found.value["both"] == pytest.approx(middle)
-    # What lowers the one raises the other.
-    assert found.high["both"] == pytest.approx(middle + np.hypot(2 * 0.2 * host, 0.1 * admission))
-    assert found.low["both"] == pytest.approx(middle - np.hypot(2 * 0.5 * host, 0.4 * admission))
-    assert (found.low["host"], found.high["host"]) == pytest.approx((1.5 * host, 3.6 * host))
+    assert (found.low["both"], found.high["both"]) == pytest.approx((middle - width, middle + width))
+    assert (found.low["host"], found.high["host"]) == pytest.approx((2.4 * host, 3.6 * host))
     assert found.depends == found.ranged == {HOST, LATER}
+
+
+def test_a_lopsided_range_alone_is_all_but_its_ends_and_always_about_the_value(model):
+    host = float(model.constants.server.per_step_s)
+    for low, high in ((0.5, 1.2), (1.0, 2.0), (0.6, 1.0)):
+        found = bounds(host_and_admission_s, model, (1.0,), constants_of(model, around(model, HOST, low, high)))
+        ends = np.array([found.low["host"], found.high["host"]]) / host
+        np.testing.assert_allclose(ends, [low, high], atol=0.17 * (high - low))
+        assert ends[0] <= 1 <= ends[1]
+
+
+def test_what_divides_moves_by_its_inverse(model):
+    """Twice the rate is half the time, and half of it twice."""
+    key = "hardware.kernels.gemm.hbm_efficiency"
+    constants = constants_of(model, around(model, key, 0.5, 1.1))
+    found = bounds(lambda m: 1 / m.constants.hardware.kernels.gemm.hbm_efficiency, model, (), constants, samples=4096)
+    value = 1 / numbers(model)[key]
+    np.testing.assert_allclose([found.low, found.high], [value / 1.1, value / 0.5], rtol=0.01)
 
 
 def test_samples_agree_with_gradients_where_all_is_linear(model):
@@ -59,8 +75,7 @@ def test_samples_agree_with_gradients_where_all_is_linear(model):
 def test_a_prediction_s_ends_by_gradients_are_those_of_4096_samples(model, request_):
     arch, deployment = jaxroof.load_architecture("llama-3.1-8b"), jaxroof.Deployment(tp=1)
     traced, static = prepared(model, arch, deployment, **request_)
-    ends = {key: around(model, f"hardware.kernels.{key}", 0.9, 1.05) for key in KERNELS}
-    constants = constants_of(model, {key: of for each in ends.values() for key, of in each.items()})
+    constants = constants_of(model, load_ranges())
     first, sampled = (bounds(latency_of, model, traced, constants, static, n) for n in (None, 4096))
     assert first.ranged
     for name in ("ttft", "tpot", "e2e"):

@@ -1,6 +1,7 @@
 """An interval from the ranges of constants: to first order by the gradients, or by samples.
 
-Constants are taken as independent, each with its 5 % and 95 % quantile at the ends of its range.
+Constants are taken as independent, each normal below and above its value, with the ends of its range as 5 % and 95 %
+quantile; one that cannot be 0 divides, and its inverse is normal.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from jaxroof.parameters import Mask, Predicted, Values, Vector, slopes_along, va
 QUANTILES = (0.05, 0.95)
 # Distance of those quantiles from the median of a normal distribution, in standard deviations.
 DEVIATIONS = 1.6448536269514722
+# Mean of a normal variable's positive part, 1/√(2π).
+HALF_MEAN = 0.3989422804014327
 # What rounding leaves of a derivative that is 0, as a share of the number per share of the constant.
 ROUNDING = 1e-9
 SAMPLES = Range(low=16, high=65536, whole=True)
@@ -50,8 +53,10 @@ def bounds(
 ) -> Bounds:  # fmt: skip
     """What 90 % of the cases lie between: to first order, or over ``samples`` points of a Sobol sequence.
 
-    ``predicted`` and its arguments as for :func:`jaxroof.parameters.slopes_along`. To first order the upper end is
-    ``y + √(Σ max(g·(high − θ), g·(low − θ))²)`` with g = dy/dθ, and the lower one as far down.
+    ``predicted`` and its arguments as for :func:`jaxroof.parameters.slopes_along`. To first order a constant at an end
+    of its range moves y by ``e = dy/du·(u(end) − u(θ))`` with u its value or inverse, and the ends of y are the
+    quantiles of the sum of all moves: by their mean, variance and skewness (Cornish and Fisher, 1938); for ranges that
+    are symmetric ``y ± √(Σ e²)``. The prediction itself always lies between them.
     """
     count = len(constants.keys)
     points, directions = np.tile(constants.values, (count, 1)), np.eye(count)
@@ -71,23 +76,28 @@ def bounds(
 
 
 def _end(sign: int, value: Values, slope: Vector, constants: Constants) -> Vector:
-    widths = (constants.high - constants.values, constants.low - constants.values)
-    most = np.maximum(*(sign * _along(slope, width) for width in widths))
-    return np.asarray(value + sign * np.sqrt((most**2).sum(axis=0)))
+    """The lower (−1) or upper (1) end, from the moments of each constant's move of half-normals below and above 0."""
+    below, above = (_along(slope, constants.du_to(end)) / DEVIATIONS for end in (constants.low, constants.high))
+    mean = (below + above) * HALF_MEAN
+    second, third = (below**2 + above**2) / 2, (below**3 + above**3) * 2 * HALF_MEAN
+    variance = (second - mean**2).sum(axis=0)
+    moment = (third - 3 * mean * second + 2 * mean**3).sum(axis=0)
+    spread = np.sqrt(variance)
+    skew = moment / np.where(variance > 0, variance * spread, 1.0)
+    z = sign * DEVIATIONS
+    moved = mean.sum(axis=0) + spread * (z + skew * (z**2 - 1) / 6 - skew**2 * (2 * z**3 - 5 * z) / 36)
+    return np.asarray(value + sign * np.maximum(0.0, sign * moved))
 
 
 def _quantiles(
     predicted: Predicted, model: Any, traced: Sequence[Any], constants: Constants, samples: int, static: Sequence[Any]
 ) -> list[Any]:
-    """Both ends. Below and above its value a constant is normal, with the ends of its range at its quantiles."""
+    """Both ends, by samples."""
     from scipy.stats import norm, qmc
 
     moving = [i for i, moves in enumerate(constants.ranged) if moves]
     drawn = qmc.Sobol(max(1, len(moving)), seed=0).random(samples)[:, : len(moving)]
-    normal = norm.ppf(drawn) / DEVIATIONS
-    every = (constants.values, constants.low, constants.high, *constants.legal)
-    at, low, high, *legal = (each[moving] for each in every)
-    points = np.clip(at + normal * np.where(normal < 0, at - low, high - at), *legal)
+    points = constants.at(norm.ppf(drawn) / DEVIATIONS, moving)
     keys = tuple(constants.keys[i] for i in moving)
     found = values_along(predicted, model, traced, points, keys=keys, static=static)
     return [jax.tree.map(lambda x, q=q: np.quantile(x, q, axis=0), found) for q in QUANTILES]
