@@ -97,28 +97,20 @@ class PrefillAttention(eqx.Module):
 
 
 class Moe(eqx.Module):
-    """``floor + per_expert · experts touched + max(bytes / (BW·η), FLOPs / (P·μ))`` [s] of a block of experts."""
+    """``floor + per_expert·experts touched + pass·activations / BW + max(memory, compute)`` [s] of a block of experts.
 
-    floor_s: Scalar = leaf("floor_us", MICRO)
-    per_expert_s: Scalar = leaf("per_expert_us", MICRO)
-    hbm_efficiency: Scalar = leaf("hbm_efficiency", range=FRACTION)
-    mfu: Scalar = leaf("mfu", range=FRACTION)
-
-
-class NarrowMoe(eqx.Module):
-    """Experts of inputs below 16 bits: as :class:`Moe`, ``pass·activations / BW`` more, and a root for the maximum.
-
-    ``activations`` are those of all (token, expert) pairs. ``tile_rows`` of each expert touched are computed for
-    nothing. The root is ``√(hi² + s·lo²)`` with ``smoothness`` s: 0 is the hard maximum.
+    ``memory = bytes / (BW·η)`` and ``compute = FLOPs / (P·μ)``. ``activations`` are those of all (token, expert) pairs,
+    which are sorted, quantised and added up in passes of their own. ``tile_rows`` of each expert touched are computed
+    for nothing. With ``smoothness`` s the maximum is ``√(hi² + s·lo²)``.
     """
 
     floor_s: Scalar = leaf("floor_us", MICRO)
     per_expert_s: Scalar = leaf("per_expert_us", MICRO)
     hbm_efficiency: Scalar = leaf("hbm_efficiency", range=FRACTION)
     mfu: Scalar = leaf("mfu", range=FRACTION)
-    smoothness: Scalar = leaf("smoothness", default=0.0)
     input_pass_bytes: Scalar = leaf("input_pass_bytes", default=0.0)
     tile_rows: Scalar = leaf("tile_rows", default=0.0)
+    smoothness: Scalar = leaf("smoothness", default=0.0)
 
 
 def narrow(than: str) -> Any:
@@ -139,9 +131,9 @@ class Kernels(eqx.Module):
     gemm_fp8: NarrowGemm = narrow("gemm")
     gemm_fp8_block: NarrowGemm = narrow("gemm")
     gemm_fp4: NarrowGemm = narrow("gemm")
-    moe_fp8: NarrowMoe = narrow("moe")
-    moe_fp8_block: NarrowMoe = narrow("moe")
-    moe_fp4: NarrowMoe = narrow("moe")
+    moe_fp8: Moe = narrow("moe")
+    moe_fp8_block: Moe = narrow("moe")
+    moe_fp4: Moe = narrow("moe")
     decode_attention_fp8: DecodeAttention = narrow("decode_attention")
     prefill_attention_fp8: PrefillAttention = narrow("prefill_attention")
 

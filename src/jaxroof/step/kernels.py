@@ -13,7 +13,6 @@ import jax.numpy as jnp
 
 from jaxroof import weights
 from jaxroof.parameters import Architecture, Deployment, Flag, Groups, Hardware, Scalar, Server, Tier0, Values
-from jaxroof.parameters.hardware import Moe
 from jaxroof.step import cost, host, precision, sampling
 from jaxroof.step.attention import attention
 from jaxroof.step.base import Part, StepTime
@@ -107,15 +106,11 @@ def _experts(m: Scalar, shard: Shard, arch: Architecture, tier0: Tier0) -> Part:
     activations = pairs * (2 * shard.hidden + layers.ffn_matrices * shard.expert)
     moved = touched * matrix * layers.expert_weight_bytes + (activations + router) * arch.activation_bytes
     flops, count = 2 * (pairs * matrix + m * router), shard.layers * jnp.where(routed, 1.0, 0.0)
-    floor_s = constants.floor_s + constants.per_expert_s * touched
+    passes_s = constants.input_pass_bytes * activations / hardware.hbm_bytes_per_s
+    floor_s = constants.floor_s + constants.per_expert_s * touched + passes_s
     rates = cost.Rates(hardware.hbm_bytes_per_s, constants.hbm_efficiency, flops_per_s, constants.mfu)
-    if isinstance(constants, Moe):
-        block = cost.kernel(count, floor_s, moved, flops, rates)
-    else:
-        floor_s = floor_s + constants.input_pass_bytes * activations / hardware.hbm_bytes_per_s
-        join = partial(cost.smooth_maximum, smoothness=constants.smoothness)
-        idle = 2 * constants.tile_rows * touched * matrix
-        block = cost.kernel(count, floor_s, moved, flops, rates, join, idle)
+    join, idle = partial(cost.smooth_maximum, smoothness=constants.smoothness), constants.tile_rows * touched * matrix
+    block = cost.kernel(count, floor_s, moved, flops, rates, join, 2 * idle)
     return dataclasses.replace(block, launches=block.launches * tier0.server.expert_launches)
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxroof.parameters import Architecture, Flag, Groups, Hardware, Values
-from jaxroof.parameters.hardware import DecodeAttention, Gemm, Moe, NarrowGemm, NarrowMoe, PrefillAttention
+from jaxroof.parameters.hardware import DecodeAttention, Gemm, Moe, NarrowGemm, PrefillAttention
 from jaxroof.parameters.layers import Inputs
 
 BITS_16 = 2.0  # [B]
@@ -27,7 +27,7 @@ class Products(NamedTuple):
 class Experts(NamedTuple):
     """What experts run with: constants and rate."""
 
-    constants: Moe | NarrowMoe
+    constants: Moe
     flops_per_s: Values
 
 
@@ -53,7 +53,7 @@ def experts(arch: Architecture, hardware: Hardware) -> Experts:
     if inputs is None:
         return Experts(hardware.kernels.moe, hardware.peak_flops_per_s)
     wanted = inputs.expert_input_bytes
-    return Experts(_chosen(wanted, inputs, hardware, "moe", NarrowMoe), _flops_per_s(wanted, hardware))
+    return Experts(_chosen(wanted, inputs, hardware, "moe", Moe), _flops_per_s(wanted, hardware))
 
 
 def attention(arch: Architecture, hardware: Hardware) -> tuple[DecodeAttention, PrefillAttention]:
