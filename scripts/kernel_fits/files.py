@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from kernel_fits.forms import decode_attention, gemm, prefill_attention
+from kernel_fits.forms import decode_attention, gemm, moe, prefill_attention
 from kernel_fits.least import DIGITS, LOG, NO_ROWS, SHARES, Fit, Fits, Sheet, log_bias, log_error
 from kernel_fits.links import link
-from kernel_fits.narrow import BF16, NARROW, moe
+from kernel_fits.narrow import NARROW
 from kernel_fits.package import described, find_package, find_tables, used_table
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -24,7 +24,7 @@ KERNELS = {
     "kernels.gemm": ("gemm", "gemm_perf", gemm),
     "kernels.decode_attention": ("attention", "generation_attention_perf", decode_attention),
     "kernels.prefill_attention": ("attention", "context_attention_perf", prefill_attention),
-    "kernels.moe": ("moe", "moe_perf", partial(moe, of=BF16)),
+    "kernels.moe": ("moe", "moe_perf", moe),
     "link": ("comm", "custom_allreduce_perf", link),
 }
 

@@ -5,6 +5,7 @@ import numpy as np
 from kernel_fits.least import PER_US, Fit, Fits, Sheet, Table, least, measured
 from kernel_fits.regimes import (
     GEMM_ROWS,
+    MOE_ROWS,
     PREFILL_LENGTHS,
     SHORTEST_CONTEXT,
     TINY,
@@ -89,3 +90,32 @@ def prefill_attention(table: Table, sheet: Sheet) -> Fits:
     fit = least(time, measured(rows), starts, "all rows", shapes(rows, *SHAPE))
     regimes = {name: fit.ratio[at] for name, at in by_size("s", s, PREFILL_LENGTHS).items()}
     return Fits([("kernels.prefill_attention", fit)], regimes)
+
+
+def moe(table: Table, sheet: Sheet) -> Fits:
+    """floor + per_expert·touched + max(bytes / (BW·η), FLOPs / (P·μ)); no expert parallelism, the mildest skew.
+
+    Bytes 2·(touched·3HI + m·k·(2H + 3I)), FLOPs 6·m·k·HI; touched min(E, m·k) experts where the routing is balanced,
+    else E·(1 − (1 − k/E)^m).
+    """
+    rows = table[(table.moe_dtype == "bfloat16") & (table.moe_ep_size == 1)]
+    mildest = min(rows.distribution, default="")  # "balanced" < "power_law_1.01" < "..._1.2"
+    rows = rows[rows.distribution == mildest]
+    names = ["num_tokens", "hidden_size", "inter_size", "moe_tp_size", "topk", "num_experts"]
+    m, hidden, whole, tp, k, experts = rows[names].to_numpy(float).T
+    inter, balanced = whole / tp, mildest == "balanced"
+    touched = np.minimum(experts, m * k) if balanced else experts * (1 - (1 - k / experts) ** m)
+    moved = 2 * (touched * 3 * hidden * inter + m * k * (2 * hidden + 3 * inter))
+    memory, compute = (
+        moved / (sheet["hbm_tb_per_s"] * PER_US),
+        6 * m * k * hidden * inter / sheet["peak_tflops"] / PER_US,
+    )
+    starts = {"floor_us": (30.0, 10.0), "per_expert_us": (0.2, 0.05), "hbm_efficiency": (0.85, 0.7), "mfu": (0.45, 0.3)}
+
+    def time(floor: float, each: float, eta: float, mu: float) -> np.ndarray:
+        return floor + each * touched + np.maximum(memory / eta, compute / mu)
+
+    fit = least(time, measured(rows), starts, f"{mildest} routing", shapes(rows, *names[1:]))
+    regimes = {name: fit.ratio[at] for name, at in by_size("m", m, MOE_ROWS).items()}
+    regimes |= {f"E = {count:g}": fit.ratio[experts == count] for count in np.unique(experts)}
+    return Fits([("kernels.moe", fit)], regimes)

@@ -46,7 +46,6 @@ FP8 = Format("fp8", "fp8", 1.0, 1.0, "fp8_tflops", ("scale_matrix_perf", "comput
 FP8_BLOCK = Format("fp8_block", "fp8_block", 1.0 + 4 / 128**2, 1.0, "fp8_tflops")
 FP4 = Format("nvfp4", "fp4", 0.5 + 1 / 16, 0.5 + 1 / 16, "fp4_tflops")
 FORMATS = (FP8, FP8_BLOCK, FP4)
-BF16 = Format("bfloat16", "", 2.0, 2.0, "peak_tflops")
 
 
 def gemm(table: Table, sheet: Sheet, of: Format, apart: Sequence[Table] = ()) -> Fits:
@@ -82,22 +81,18 @@ def gemm(table: Table, sheet: Sheet, of: Format, apart: Sequence[Table] = ()) ->
 
 
 def moe(table: Table, sheet: Sheet, of: Format) -> Fits:
-    """floor + per_expert·touched + pass·activations/BW + √(memory² + compute²), no ep.
+    """floor + per_expert·touched + pass·activations/BW + √(memory² + compute²), balanced routing, no ep.
 
-    compute = 6·(m·k + tile_rows·touched)·HI / (P·μ), activations m·k·(2H + 3I); touched min(E, m·k) experts where the
-    routing is balanced, else, of the mildest skew, E·(1 − (1 − k/E)^m). ``pass`` moves activations further times: they
-    are quantised, sorted by expert and added up. ``tile_rows``: with few tokens a tile of an expert is empty in part.
-    Gated experts, and of the kernels the one that has most rows: others stand in for shapes that it does not take.
+    compute = 6·(m·k + tile_rows·touched)·HI / (P·μ), activations m·k·(2H + 3I).
+    ``tile_rows``: with few tokens a tile of an expert is empty in part. Gated experts, and of the kernels the one that
+    has most rows: others stand in for shapes that it does not take.
     """
-    rows = table[(table.moe_dtype == of.dtype) & (table.moe_ep_size == 1)]
-    mildest = min(rows.distribution, default="")  # "balanced" < "power_law_1.01" < "..._1.2"
-    rows = rows[(rows.distribution == mildest) & ~rows.kernel_source.str.contains("nongated")]
+    rows = table[(table.moe_dtype == of.dtype) & (table.moe_ep_size == 1) & (table.distribution == "balanced")]
+    rows = rows[~rows.kernel_source.str.contains("nongated")]
     rows = rows[rows.kernel_source == max(rows.kernel_source.mode(), default="")]
     names = ["num_tokens", "hidden_size", "inter_size", "moe_tp_size", "topk", "num_experts"]
     m, hidden, whole, tp, k, experts = rows[names].to_numpy(float).T
-    inter, bandwidth = whole / tp, sheet["hbm_tb_per_s"] * PER_US
-    balanced_routing = mildest == "balanced"
-    touched = np.minimum(experts, m * k) if balanced_routing else experts * (1 - (1 - k / experts) ** m)
+    inter, touched, bandwidth = whole / tp, np.minimum(experts, m * k), sheet["hbm_tb_per_s"] * PER_US
     activations = m * k * (2 * hidden + 3 * inter)
     memory = (touched * 3 * hidden * inter * of.weight + 2 * activations) / bandwidth
     of_row = 6 * hidden * inter / (sheet[of.rate] * PER_US)
@@ -109,11 +104,9 @@ def moe(table: Table, sheet: Sheet, of: Format) -> Fits:
     starts = {"floor_us": (30.0, 18.0), "per_expert_us": (0.1, 0.3), "hbm_efficiency": (0.85, 0.9)}
     starts |= {"mfu": (0.4, 0.6), "input_pass_bytes": (4.0, 2.0), "tile_rows": (20.0, 60.0)}
     regimes = by_size("m", m, MOE_ROWS)
-    fit = balanced(time, measured(rows), starts, f"{mildest} routing", regimes.values(), shapes(rows, *names[1:]))
+    fit = balanced(time, measured(rows), starts, "balanced routing", regimes.values(), shapes(rows, *names[1:]))
     fit.constants["smoothness"] = 1.0  # of the root
-    regimes |= {f"E = {count:g}": experts == count for count in np.unique(experts)}
-    section = "_".join(filter(None, ("kernels.moe", of.table)))
-    return Fits([(section, fit)], {name: fit.ratio[at] for name, at in regimes.items()})
+    return Fits([(f"kernels.moe_{of.table}", fit)], {name: fit.ratio[at] for name, at in regimes.items()})
 
 
 def decode_attention(table: Table, sheet: Sheet) -> Fits:
