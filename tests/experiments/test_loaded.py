@@ -16,7 +16,7 @@ TRUTH = ROOT / "ground_truth"
 FILES = {name: TRUTH / f"{name}_h100.csv" for name in ("mlenergy", "serving")}
 POINTS = {name: load_points(path) for name, path in FILES.items()}
 # Mean absolute errors that the project holds itself to.
-# Mixtures at small batches were within 6 % (5.8) before norms of queries and keys counted as kernels: these may cost 0.3.
+# Mixtures at small batches were within 6 % (5.8) before norms of queries and keys were kernels: these may cost 0.3.
 BARS = {
     "mlenergy": {"dense, batch ≤ 64": 3, "dense, batch > 64": 6, "mixture, batch ≤ 64": 6.1, "mixture, batch > 64": 5},
     "serving": {"all": 4},
