@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from jaxroof.files import AT_LEAST_ONE, CACHED_TOKENS, TOKENS, InputError, Range, check
-from jaxroof.parameters import Flag, Layers, Sampling, Scalar, Server, get, walk
+from jaxroof.parameters import Flag, Sampling, Scalar, Server, get, walk
 from jaxroof.parameters.architecture import Architecture, Deployment, check_deployment
 from jaxroof.step import Model
 
@@ -21,24 +21,24 @@ SET_OR_FILE = "name a file of a measured line, or set"
 
 
 class Kind(NamedTuple):
-    """What layers are, and which are not."""
+    """What layers are, and which values of a key are of others, beside the width of their keys."""
 
     what: str
-    is_other: Callable[[Layers], Flag]
+    is_other: Callable[[Any, Any], Flag]
 
 
 PLAIN = {
-    "num_experts": Kind("dense models", lambda layers: layers.num_experts > 0),
-    "kv_lora_rank": Kind("plain layers", lambda layers: layers.kv_lora_rank > 0),
-    "q_lora_rank": Kind("plain layers", lambda layers: layers.q_lora_rank > 0),
-    "attention_chunk_size": Kind("plain layers", lambda layers: layers.attention_chunk_size > 0),
-    "ffn_matrices": Kind("plain layers", lambda layers: layers.ffn_matrices < 3),
-    "kv_projections": Kind("plain layers", lambda layers: layers.kv_projections < 2),
-    "v_head_dim": Kind("plain layers", lambda layers: layers.value_dim != layers.head_dim),
+    "num_experts": Kind("dense models", lambda experts, width: experts > 0),
+    "kv_lora_rank": Kind("plain layers", lambda rank, width: rank > 0),
+    "q_lora_rank": Kind("plain layers", lambda rank, width: rank > 0),
+    "attention_chunk_size": Kind("plain layers", lambda chunk, width: chunk > 0),
+    "ffn_matrices": Kind("plain layers", lambda matrices, width: matrices < 3),
+    "kv_projections": Kind("plain layers", lambda projections, width: projections < 2),
+    "v_head_dim": Kind("plain layers", lambda values, width: (values > 0) & (values != width)),
 }
 OF_16_BITS = {
-    "attention_input_bytes": Kind("products of 16 bits", lambda layers: layers.attention_input_bytes < 2),
-    "ffn_input_bytes": Kind("products of 16 bits", lambda layers: layers.ffn_input_bytes < 2),
+    "attention_input_bytes": Kind("products of 16 bits", lambda width_bytes, width: width_bytes < 2),
+    "ffn_input_bytes": Kind("products of 16 bits", lambda width_bytes, width: width_bytes < 2),
 }
 
 
@@ -82,16 +82,17 @@ def can_sample(sampling: Sampling, penalties_supported: Scalar) -> Flag:
 
 def refuse_layers(where: object, step_model: str, arch: Architecture) -> None:
     """Only ``kernels`` knows more than equal plain layers; ``arch`` may be many. Raises InputError by the key."""
-    kinds = plain_layers(step_model)
-    if not kinds or not known(*jax.tree.leaves(arch.layers)):
+    layers, kinds = arch.layers, plain_layers(step_model)
+    width, values = layers.head_dim, {key: getattr(layers, key) for key in kinds}
+    # Asked before every prediction: of NumPy, and only what tells.
+    if not kinds or not known(width, *values.values()):
         return
-    layers = jax.tree.map(np.asarray, arch.layers)
     for key, kind in kinds.items():
-        if np.any(kind.is_other(layers)):
+        if np.any(kind.is_other(np.asarray(values[key]), np.asarray(width))):
             raise InputError(where, key, f"the {step_model} step time is for {kind.what}; use kernels")
-    if np.shape(layers.head_dim)[-1] > 1:
-        values = {key: get(layers, path) for key, path, _ in walk(layers) if key != "num_hidden_layers"}
-        named = next((f": {key} differs" for key, each in values.items() if np.any(each != each[..., :1])), "")
+    if np.shape(width)[-1] > 1:
+        each = {key: np.asarray(get(layers, path)) for key, path, _ in walk(layers) if key != "num_hidden_layers"}
+        named = next((f": {key} differs" for key, of in each.items() if np.any(of != of[..., :1])), "")
         raise InputError(where, "layers", f"the {step_model} step time is for equal layers; use kernels{named}")
 
 
