@@ -50,8 +50,7 @@ def spread(contexts: Sequence[int]) -> float:
 def kernel(device: torch.device) -> tuple[str, int | None, Attend]:
     """The first of vLLM's FlashAttention, FlashAttention-3, FlashAttention-2 and torch's: name, tokens per page, call.
 
-    In each call of the first two the tiles are scheduled anew, which vLLM does once per step. torch's own has no pages
-    and does not split a context, so that small batches take longer than on a server.
+    FlashAttention-3 schedules its tiles in each call, which vLLM does once per step. torch's own has no pages.
     """
     if device.type == "cpu":
         return f"torch {torch.__version__} scaled_dot_product_attention, padded", None, padded

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from kernel_timings.case import Case, Cases
 
 NEVER = float("-inf")
 TOP_P, TOP_K, MIN_P, TEMPERATURE, PENALTY = 0.95, 20, 0.05, 0.8, 1.1
 PLAIN = f"torch {torch.__version__}"
-
-Tensor = torch.Tensor
 
 
 def top_p(logits: Tensor, p: Tensor, k: Tensor | None = None) -> Tensor:
