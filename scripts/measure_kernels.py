@@ -75,10 +75,13 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError(f"--device {args.device}: must be cuda, cuda:N or cpu") from problem
     if args.device.type not in ("cpu", "cuda"):
         raise ValueError(f"--device {args.device}: must be cuda, cuda:N or cpu")
-    seen = torch.cuda.device_count()
-    if args.device.type == "cuda" and (args.device.index or 0) >= seen:
+    if args.device.type == "cpu":
+        return
+    seen, index = torch.cuda.device_count(), args.device.index or 0
+    if index >= seen:
         sees = f"torch {torch.__version__} sees {seen or 'no'} CUDA GPU{'s' if seen > 1 else ''}"
         raise ValueError(f"--device {args.device}: {sees}; --device cpu tries the script")
+    args.device = torch.device("cuda", index)
 
 
 def measured(args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -54,6 +54,15 @@ def test_wrong_device_is_one_line(torch, options, words, tmp_path, monkeypatch, 
     assert not list(tmp_path.iterdir())
 
 
+def test_device_has_an_index(torch, monkeypatch, tmp_path):
+    """Which torch.cuda.set_device asks for."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for given, index in (([], 0), (["--device", "cuda:1"], 1)):
+        args = measure_kernels.parse(["--out", str(tmp_path / "measured.csv"), *given])
+        measure_kernels.check(args)
+        assert args.device == torch.device("cuda", index)
+
+
 def test_smoke_on_a_cpu_writes_marked_rows(torch, tmp_path, capsys):
     path = tmp_path / "measured.csv"
     assert measure_kernels.main(["--device", "cpu", "--repeats", "2", "--out", str(path)]) == 0
