@@ -1,17 +1,13 @@
 """The fits of narrow kernels: planted constants come back from tables of the package's layout, and ranges of all."""
 
-import sys
 import tomllib
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from test_fit_kernels import SHEET, gemm_table, grid, load_script, run, unpacked  # noqa: F401
+from test_fit_kernels import SHEET, gemm_table, grid, run, unpacked  # noqa: F401
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-load_script()
-from kernel_fits import forms, least, narrow  # noqa: E402
+from kernel_fits import forms, least, narrow  # isort: skip  (test_fit_kernels puts scripts/ on the path)
 
 NARROW = SHEET | {"fp8_tflops": 2000.0}
 
