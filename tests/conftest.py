@@ -5,19 +5,19 @@ import os
 import shutil
 import tempfile
 
+import annotations
 import jax
 import matplotlib
 import pytest
-from jaxtyping import install_import_hook
 
-# Annotations are true: every call checks them, shapes included. Before anything of the package is imported.
-install_import_hook("jaxroof", "annotations.checked")
+annotations.install("jaxroof")  # before anything of it is imported
 
 from jaxroof import load_ground_truth, load_model  # noqa: E402
 from jaxroof.commands.program_cache import KEEP_ALL  # noqa: E402
 
 QUICKLY = (
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false "
+    "--xla_cpu_opt_preset=FAST_COMPILE --xla_cpu_parallel_codegen_split_count=1"
 )
 
 pytest.register_assert_rewrite("command_line")

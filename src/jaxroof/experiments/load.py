@@ -15,7 +15,7 @@ from jaxroof.experiments.recorded import Experiment, check_labels, load_publishe
 from jaxroof.experiments.runs import Runs, schedules_by_scoring, stack_runs
 from jaxroof.experiments.workloads import load_workloads
 from jaxroof.files import InputError, Range, check, data_dir, errors_at
-from jaxroof.parameters import Server, scalar
+from jaxroof.parameters import Architecture, Server, scalar
 from jaxroof.request.limits import check_sampling, check_window
 from jaxroof.request.schedule import Latency
 from jaxroof.request.workload import Workload, exact, sampled
@@ -44,8 +44,8 @@ def load_ground_truth(
     experiments = load_recorded(csv_path)
     workloads = load_workloads(csv_path.with_name("workloads.toml"))
     models = models or [kernels := load_model(), dataclasses.replace(kernels, step="roofline")]
-    servers = functools.cache(load_server)  # few, and many runs name them
-    stacked = [_run(csv_path, e, workloads, models, servers, seed) for e in experiments]
+    catalogue = functools.cache(load_architecture), functools.cache(load_server)  # few, and many runs name them
+    stacked = [_run(csv_path, e, workloads, models, catalogue, seed) for e in experiments]
     check_labels(csv_path, experiments)
     return GroundTruth(experiments, workloads, stack_runs(stacked), load_published(csv_path.with_name("published.csv")))
 
@@ -64,13 +64,14 @@ def load_experiments(path: str | Path | None = None, model: Model | None = None)
 
 def _run(
     path: Path, e: Experiment, workloads: dict[str, Workload], models: Sequence[Model],
-    servers: Callable[[str], Server], seed: int | None,
+    catalogue: tuple[Callable[[str], Architecture], Callable[[str], Server]], seed: int | None,
 ) -> Runs:  # fmt: skip
-    """One experiment, unstacked."""
+    """One experiment, unstacked; ``catalogue`` loads its model and its server."""
+    architecture, server_of = catalogue
     with errors_at(path, f"{e.name}.model"):
-        arch = load_architecture(e.model)
+        arch = architecture(e.model)
     with errors_at(path, f"{e.name}.server"):
-        server = servers(e.server or defaults.server(models[0].step))
+        server = server_of(e.server or defaults.server(models[0].step))
     deployment = load_deployment(f"{path}: {e.name}", arch, e.tp)
     if e.workload not in workloads:
         raise InputError(
