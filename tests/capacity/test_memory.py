@@ -132,14 +132,15 @@ def test_requests_are_as_many_as_fit_whole():
 
 
 def test_the_ends_are_those_of_less_and_more_room():
-    """Half a GB less of the GPU's memory is 0.45 GB less of KV cache at a share of 0.9, and nothing more."""
+    """Half a GB more or less of the GPU's memory is 0.45 GB of KV cache at a share of 0.9, and nothing else."""
     arch, tier0 = load_architecture("llama-3.1-8b"), load_tier0("h100-sxm")
     whole = float(tier0.hardware.hbm_bytes) / 1e9
-    (fit,) = analyse(
-        arch, {"h100-sxm": tier0}, {"h100-sxm": {"hardware.hbm_gb": Ranged(whole, whole - 0.5, whole)}}, [1], 1000
-    )
-    less = replace(tier0, {"hardware.hbm_gb": whole - 0.5})
-    assert fit.low.kv_tokens == analyse(arch, {"h100-sxm": less}, NO_RANGES, [1], 1000)[0].memory.kv_tokens
-    assert fit.memory.cache - fit.low.cache == pytest.approx(0.45e9)
-    assert fit.high == fit.memory
+    ranges = {"hardware.hbm_gb": Ranged(whole, whole - 0.5, whole + 0.5)}
+    (fit,) = analyse(arch, {"h100-sxm": tier0}, {"h100-sxm": ranges}, [1], 1000)
+    for end, of in ((whole - 0.5, fit.low), (whole + 0.5, fit.high)):
+        there = replace(tier0, {"hardware.hbm_gb": end})
+        (other,) = analyse(arch, {"h100-sxm": there}, NO_RANGES, [1], 1000)
+        assert of.cache == pytest.approx(other.memory.cache, abs=0.01e9)
+        assert of.kv_tokens == pytest.approx(other.memory.kv_tokens, rel=1e-3)
+        assert of.weights == fit.memory.weights
     assert fit.bounds.ranged == {"hardware.hbm_gb"}

@@ -1,7 +1,6 @@
 """Groups of equal layers: what attention, FFN and experts each has, and how precise their weights are."""
 
 import dataclasses
-import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -130,7 +129,7 @@ class Layers(eqx.Module):
     def _of(self, branch: str, name: str) -> Groups:
         """The leaf of a branch; its default, of one group, where the branch is absent."""
         tree = getattr(self, branch)
-        return _absent(branch, name) if tree is None else getattr(tree, name)
+        return scalar(np.full(1, _defaults(INLINED[branch])[name])) if tree is None else getattr(tree, name)
 
 
 # Branches that a model without their work has not: field of ``Layers`` → class.
@@ -160,11 +159,6 @@ def _branch(cls: Any, fields: Mapping[str, Any]) -> Any:
     """The tree of those ``fields`` that ``cls`` declares; None where all are its defaults."""
     own, defaults = {key: value for key, value in fields.items() if key in declared(cls)}, _defaults(cls)
     return cls(**own) if any(np.any(np.asarray(value) != defaults[key]) for key, value in own.items()) else None
-
-
-@functools.cache
-def _absent(branch: str, name: str) -> Any:
-    return scalar(np.full(1, _defaults(INLINED[branch])[name]))
 
 
 def _defaults(cls: Any) -> dict[str, Any]:
