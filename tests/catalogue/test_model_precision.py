@@ -257,6 +257,18 @@ def test_the_cache_is_that_of_the_checkpoint(settings, cache):
             "quantization_config.sparsity_config: sparse-24-bitmask is not modelled",
         ),
         (compressed(FP8, ignore=["re:("]), "quantization_config.ignore: no regular expression: "),
+        (
+            {"quant_method": "gptq", "bits": 4, "modules_in_block_to_quantize": [["re:("]]},
+            "quantization_config.modules_in_block_to_quantize: no regular expression: ",
+        ),
+        (
+            {"quant_method": "fp8", "weight_block_size": [True, True]},
+            "quantization_config.weight_block_size: must be two sizes",
+        ),
+        (
+            {"quant_method": "fp8", "weight_block_size": [128, 10**400]},
+            "quantization_config.weight_block_size: must be two sizes",
+        ),
         (compressed(FP8, ignore=[3]), "quantization_config.modules: must be lists of names"),
         ({"quant_method": "fp8", "weight_block_size": [128]}, "quantization_config.weight_block_size: must be two"),
         (

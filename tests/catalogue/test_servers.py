@@ -406,3 +406,14 @@ def test_expert_parallelism_is_an_option():
     shared, divided = (works(predict(**EXPERTS, ep=ep, output=8)) for ep in (1, 4))
     assert divided["inputs"]["ep"] == 4
     assert divided["itl_ms"] != shared["itl_ms"]
+
+
+def test_what_a_gpu_s_own_file_says_wins_over_the_engine_s_constants_of_its_base(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "h100-sxm"\n[kernels.gemm_fp8]\nfloor_us = { value = 400, source = "measured" }\n')
+    theirs, mine = (
+        jaxroof.load_tier0(name, server="trtllm-1.0").hardware.kernels.gemm_fp8 for name in ("h100-sxm", str(path))
+    )
+    assert float(mine.floor_s) == pytest.approx(400e-6)
+    assert float(theirs.floor_s) == pytest.approx(4.023e-6)
+    assert mine.mfu == theirs.mfu

@@ -54,6 +54,14 @@ def test_a_lopsided_range_alone_is_all_but_its_ends_and_always_about_the_value(m
         assert ends[0] <= 1 <= ends[1]
 
 
+def test_an_extreme_range_goes_no_further_than_its_ends(model):
+    """A bandwidth that may be a tenth: the time rises tenfold, and falls by no more than what the other end gives."""
+    rate = "hardware.hbm_tb_per_s"
+    constants = constants_of(model, around(model, rate, 0.1, 1.1))
+    found = bounds(lambda m: 1 / m.constants.hardware.hbm_bytes_per_s, model, (), constants)
+    assert found.value / 1.1 * (1 - 1e-9) <= found.low <= found.value <= found.high <= found.value * 10 * (1 + 1e-9)
+
+
 def test_what_divides_moves_by_its_inverse(model):
     """Twice the rate is half the time, and half of it twice."""
     key = "hardware.kernels.gemm.hbm_efficiency"
@@ -114,7 +122,7 @@ def test_in_json_and_in_words(model):
     assert [end_name(name, "low") for name in ("itl_ms", "tokens_per_s")] == ["itl_low_ms", "tokens_per_s_low"]
 
 
-@pytest.mark.parametrize("samples", [0, 15, -1, 1 << 20])
+@pytest.mark.parametrize("samples", [0, 15, 17, -1, 1 << 20])
 def test_samples_that_are_none(samples):
     with pytest.raises(InputError, match=r"^predict: --samples: must be"):
         check_samples("predict", samples)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxroof.catalogue.names import find
-from jaxroof.catalogue.sourced_tree import check_part, merged, read_inherited, read_lineage, read_tree
+from jaxroof.catalogue.sourced_tree import check_part, inherited_tables, merged, read_inherited, read_tree
 from jaxroof.files import check
 from jaxroof.parameters import Hardware
 from jaxroof.parameters.hardware import Kernels
@@ -20,19 +20,20 @@ def read_gpu(path: Path, server: str | None) -> Hardware:
 
 
 def gpu_table(path: Path, server: str | None) -> Mapping[str, Any]:
-    """The table that :func:`read_gpu` reads."""
-    table, gpus = read_lineage(path, "hardware")
-    table.pop("title", None)
-    return _with_narrow(merged(table, engine_constants(server, gpus) if server else {}))
+    """The table that :func:`read_gpu` reads; what a file itself says wins over the engine's constants of its base."""
+    engine, table = engine_constants(server) if server else {}, dict[str, Any]()
+    for file, own in reversed(inherited_tables(path, "hardware").items()):
+        table = merged(merged(table, own), engine.get(file.stem, {}))
+    return _with_narrow({key: value for key, value in table.items() if key != "title"})
 
 
-def engine_constants(server: str, gpus: list[str]) -> Mapping[str, Any]:
-    """``[gpu.NAME]`` of a server file, of the first of ``gpus`` that it names; every such table is checked."""
+def engine_constants(server: str) -> Mapping[str, Any]:
+    """``[gpu.NAME]`` of a server file by the names of GPUs, checked. Raises InputError."""
     path = find("servers", server)
-    tables = read_inherited(path, "servers").get(GPU, {})
-    for name in check.table_at(path, {GPU: tables}, GPU):
-        check_part(path, Hardware, tables[name], f"{GPU}.{name}.")
-    return next((tables[name] for name in gpus if name in tables), {})
+    tables = check.table_at(path, {GPU: read_inherited(path, "servers").get(GPU, {})}, GPU)
+    for name, table in tables.items():
+        check_part(path, Hardware, table, f"{GPU}.{name}.")
+    return tables
 
 
 def _with_narrow(table: Mapping[str, Any]) -> Mapping[str, Any]:

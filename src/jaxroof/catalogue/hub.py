@@ -39,4 +39,4 @@ def cached_config(name: str, catalogue: Iterable[str]) -> Path:
 def _cache() -> Path:
     """HF_HUB_CACHE, HF_HOME/hub, or ~/.cache/huggingface/hub, as the client finds it."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or Path(home, "hub")).expanduser()
+    return Path(os.path.expanduser(os.environ.get("HF_HUB_CACHE") or Path(home, "hub")))

@@ -29,14 +29,14 @@ def titled_table(path: Path, kind: str) -> dict[str, Any]:
 
 def read_lineage(path: Path, kind: str) -> tuple[dict[str, Any], list[str]]:
     """As :func:`read_inherited`, and the names of the file and of those that it is based on, itself first."""
-    tables = _inherited(path, kind)
+    tables = inherited_tables(path, kind)
     table, *below = tables.values()
     for other in below:
         table = merged(other, table)
     return table, [file.stem for file in tables]
 
 
-def _inherited(path: Path, kind: str) -> dict[Path, dict[str, Any]]:
+def inherited_tables(path: Path, kind: str) -> dict[Path, dict[str, Any]]:
     """Tables of a file and of those that it is based on, without ``base``; itself first."""
     table = read_toml(path)
     tables = {path: table}

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxroof.files import Range, check
+from jaxroof.files import InputError, Range, check
 from jaxroof.intervals.constants import Constants
 from jaxroof.parameters import Mask, Predicted, Values, Vector, slopes_along, values_along
 
@@ -23,12 +23,16 @@ HALF_MEAN = 0.3989422804014327
 # What rounding leaves of a derivative that is 0, as a share of the number per share of the constant.
 ROUNDING = 1e-9
 SAMPLES = Range(low=16, high=65536, whole=True)
+# Beyond it the expansion of a quantile by skewness falls where it should rise: 6·(√2 − 1).
+MOST_SKEW = 2.4852813742385704
 
 
 def check_samples(where: object, samples: int | None) -> None:
     """Raise InputError for a number of samples that is none; None is by gradients."""
     if samples is not None:
         check.number(where, "--samples", samples, SAMPLES)
+        if samples & (samples - 1):
+            raise InputError(where, "--samples", f"must be a power of 2, got {samples}")
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,19 @@ def bounds(
 
 def _end(sign: int, value: Values, slope: Vector, constants: Constants) -> Vector:
     """The lower (−1) or upper (1) end, from the moments of each constant's move of half-normals below and above 0."""
-    below, above = (_along(slope, constants.du_to(end)) / DEVIATIONS for end in (constants.low, constants.high))
+    moves = [_along(slope, constants.du_to(end)) for end in (constants.low, constants.high)]
+    below, above = (move / DEVIATIONS for move in moves)
     mean = (below + above) * HALF_MEAN
     second, third = (below**2 + above**2) / 2, (below**3 + above**3) * 2 * HALF_MEAN
     variance = (second - mean**2).sum(axis=0)
     moment = (third - 3 * mean * second + 2 * mean**3).sum(axis=0)
     spread = np.sqrt(variance)
-    skew = moment / np.where(variance > 0, variance * spread, 1.0)
+    skew = np.clip(moment / np.where(variance > 0, variance * spread, 1.0), -MOST_SKEW, MOST_SKEW)
     z = sign * DEVIATIONS
     moved = mean.sum(axis=0) + spread * (z + skew * (z**2 - 1) / 6 - skew**2 * (2 * z**3 - 5 * z) / 36)
-    return np.asarray(value + sign * np.maximum(0.0, sign * moved))
+    # No further than with every constant at the end of its range that moves it so.
+    furthest = np.maximum(0.0, np.maximum(*(sign * move for move in moves))).sum(axis=0)
+    return np.asarray(value + sign * np.clip(sign * moved, 0.0, furthest))
 
 
 def _quantiles(

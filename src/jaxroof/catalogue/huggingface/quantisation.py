@@ -98,7 +98,7 @@ def _modelopt(settings: Config) -> Quantisation:
     for name in layers.table:
         if scheme := algorithm_scheme(layers.part(name)):
             found.setdefault(scheme, []).append(name)
-    rules = [Rule(Patterns(names), scheme) for scheme, names in found.items()]
+    rules = [Rule(_patterns(layers, names[0], names), scheme) for scheme, names in found.items()]
     return Quantisation(rules, ignored, head=True, kv_cache_bytes=kv_bytes)
 
 
@@ -120,7 +120,7 @@ def _gptq(settings: Config) -> Quantisation:
     if other := [key for key in dynamic.table if not key.startswith("-:")]:
         raise dynamic.error(other[0], "not modelled; only modules left out are")
     ignored = _ignored(settings, [f"re:{key[2:]}" for key in dynamic.table])
-    targets = Patterns([*inside, "lm_head"]) if inside else None
+    targets = _patterns(settings, "modules_in_block_to_quantize", [*inside, "lm_head"]) if inside else None
     return Quantisation([Rule(targets, scheme)], ignored, head=settings.flag("lm_head"))
 
 
@@ -140,16 +140,20 @@ IGNORE_KEYS = ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_l
 def _ignored(settings: Config, more: Iterable[str] = ()) -> Patterns:
     key = settings.first(*IGNORE_KEYS)
     names = [*(_names(settings, settings.items(key)) if key else ()), *more]
+    return _patterns(settings, key or "dynamic", names)
+
+
+def _patterns(settings: Config, key: str, names: Iterable[str]) -> Patterns:
     try:
         return Patterns(names)
     except re.error as error:
-        raise settings.error(key or "dynamic", f"no regular expression: {error}") from None
+        raise settings.error(key, f"no regular expression: {error}") from None
 
 
 def _targets(group: Config) -> Patterns | None:
     """The modules that a group names; the class of all linear layers is all."""
     targets = _names(group, group.items("targets"))
-    return None if not targets or "Linear" in targets else Patterns(targets)
+    return None if not targets or "Linear" in targets else _patterns(group, "targets", targets)
 
 
 def _names(settings: Config, values: Any) -> list[str]:

@@ -1,9 +1,11 @@
 """What a quantiser's settings make of a weight and of a product's inputs [B]."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import reprlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from jaxroof.catalogue.huggingface.config import Config
+from jaxroof.files import COUNT
 
 
 class Scheme(NamedTuple):
@@ -49,8 +51,8 @@ def group_size(config: Config) -> float:
 
 def block_scheme(config: Config) -> Scheme:
     """FP8 with a 4-byte scale per ``weight_block_size``, or per tensor or channel. Raises InputError."""
-    block = config.items("weight_block_size")
-    return Scheme(1.0 + _block_overhead(config, "weight_block_size", block), 1.0, float(block[1]) if block else 0.0)
+    block = _block(config, "weight_block_size")
+    return Scheme(1.0 + _overhead(block), 1.0, float(block[1]) if block else 0.0)
 
 
 def algorithm_scheme(config: Config, key: str = "quant_algo") -> Scheme | None:
@@ -72,7 +74,7 @@ def group_scheme(group: Config) -> Scheme | None:
     of_weight, of_input = WEIGHTS.get(_format(weights)), INPUTS.get(_format(inputs))
     if not of_weight or not of_input:
         return None
-    block = weights.items("block_structure")[1:] or [inputs.optional("group_size")]
+    block = [*_block(weights, "block_structure")[1:], inputs.optional("group_size")]
     return Scheme(of_weight(weights), of_input(inputs), float(block[0]) if inputs.table else 0.0)
 
 
@@ -96,16 +98,19 @@ def _group_int(weights: Config) -> float:
 
 
 def _float8(weights: Config) -> float:
-    block = weights.items("block_structure")
-    return _group_float(weights) + _block_overhead(weights, "block_structure", block)
+    return _group_float(weights) + _overhead(_block(weights, "block_structure"))
 
 
-def _block_overhead(config: Config, key: str, block: list[Any]) -> float:
-    if not block:
-        return 0.0
-    if len(block) != 2 or not all(isinstance(side, int) and side > 0 for side in block):
-        raise config.error(key, f"must be two sizes, got {block}")
-    return _BLOCK_SCALE / float(block[0] * block[1])
+def _block(config: Config, key: str) -> list[int]:
+    """Rows and columns that share a scale, none where none are stated. Raises InputError."""
+    block = config.items(key)
+    if block and (len(block) != 2 or not all(type(side) is int and 0 < side <= COUNT.high for side in block)):
+        raise config.error(key, f"must be two sizes, got {reprlib.repr(block)}")
+    return list(block)
+
+
+def _overhead(block: Sequence[int]) -> float:
+    return _BLOCK_SCALE / float(block[0] * block[1]) if block else 0.0
 
 
 # Bytes of a weight and of an input, by format.
