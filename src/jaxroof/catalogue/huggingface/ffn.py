@@ -43,6 +43,8 @@ SPARSE: dict[str, Callable[[Config, str, int], bool]] = {
 def ffn(text: Config, kind: Kind, layer: int) -> dict[str, float]:
     """The FFN fields of a layer. Raises InputError."""
     mixture, key = kind.mixture, text.first(*EXPERT_KEYS)
+    if mixture and key is None and (chosen_key := text.first(*CHOSEN_KEYS)):
+        raise text.error(chosen_key, f"is of experts, and there is none of {', '.join(EXPERT_KEYS)}")
     experts = text.count(key) if key else 1.0
     if mixture is None or key is None or experts == 1:
         return _fields(kind, text.count("intermediate_size"))

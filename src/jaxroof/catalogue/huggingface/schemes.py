@@ -46,7 +46,8 @@ def int_scheme(bits: float, group: float, zero_points: bool) -> Scheme:
 
 def group_size(config: Config) -> float:
     """Weights that share a scale; 0, as −1 or none says, is a whole channel or tensor. Raises InputError."""
-    return 0.0 if config.get("group_size") == -1 else config.optional("group_size")
+    key = config.first("group_size", "q_group_size") or "group_size"
+    return 0.0 if config.get(key) == -1 else config.optional(key)
 
 
 def block_scheme(config: Config) -> Scheme:
