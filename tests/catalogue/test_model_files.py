@@ -182,7 +182,7 @@ def test_a_plain_model_is_one_group_of_layers():
         (LLAMA | {"linear_conv_kernel_dim": 4}, "linear_conv_kernel_dim: not modelled"),
         (LLAMA | {"interleave_moe_layer_step": 2}, "interleave_moe_layer_step: not modelled"),
         (LLAMA | {"kv_lora_rank": 512}, "kv_lora_rank: not modelled"),
-        (LLAMA | {"model_type": "mixtral", "num_experts_per_tok": 2}, "num_experts_per_tok: is of experts, and there is"),
+        (LLAMA | {"model_type": "mixtral", "num_experts_per_tok": 2}, "num_experts_per_tok: is of experts, and"),
         (LLAMA | {"torch_dtype": "int8"}, "torch_dtype: must be one of bfloat16, float16, float32"),
     ],
 )  # fmt: skip
