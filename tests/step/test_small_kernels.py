@@ -41,7 +41,7 @@ def test_norms_of_latents_are_as_wide_as_they_on_every_gpu():
 @pytest.mark.parametrize(("tier0", "launches"), [(ASYNC, 1), (SGLANG, 4)], ids=["compiled", "not compiled"])
 def test_inputs_of_eight_bits_are_quantised_where_no_kernel_before_does_it(tier0, launches):
     plain, fp8 = (step(arch((32, {"attention_input_bytes": size})), "decode", tier0).parts for size in (2.0, 1.0))
-    assert float(plain["quantisation"].launches) == 0
+    assert "quantisation" not in plain
     assert float(fp8["quantisation"].launches) == 32 * launches
     assert float(fp8["quantisation"].bytes) == 32 * launches * ROWS * 32 * 128 / 2 * (2 + 1)
 
